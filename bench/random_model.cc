@@ -41,7 +41,7 @@ class Writer {
     add(norm.bias, {facts_.width}, 0);
   }
   void set_layer(int64_t layer) { layer_ = layer; }
-  const NamedTensors& tensors() const { return tensors_; }
+  const io::NamedTensors& tensors() const { return tensors_; }
 
  private:
   std::string filled(const std::string& name) const {
@@ -51,7 +51,7 @@ class Writer {
   const Architecture& facts_;
   uint64_t seed_;
   int64_t layer_ = 0;
-  NamedTensors tensors_{};
+  io::NamedTensors tensors_{};
 };
 
 void add_layer(Writer& writer, const Architecture& facts) {
@@ -88,7 +88,7 @@ void write_random_model(const std::string& directory, const std::string& config_
   writer.add(facts.final_norm);
   if (facts.pooler) writer.add(facts.pooler->dense, facts.width, facts.width);
   if (facts.causal) writer.add(facts.causal->out, facts.width, facts.vocabulary);
-  write_safetensors(directory + "/model.safetensors", writer.tensors());
+  io::write_safetensors(directory + "/model.safetensors", writer.tensors());
   write_file(directory + "/config.json", config_json);
 }
 

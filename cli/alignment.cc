@@ -15,7 +15,7 @@ namespace {
 
 // One box per word, special tokens left out. `shift` is added to the token numbers of the boxes.
 std::vector<Box> boxes_of_words(const RunText& text, Range tokens, int64_t shift) {
-  const std::vector<int32_t> words = words_of(text);
+  const std::vector<int32_t> words = viewer::words_of(text);
   std::vector<Box> out;
   int32_t last = -1;
   for (int64_t i = tokens.begin; i < tokens.end; ++i) {

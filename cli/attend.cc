@@ -39,7 +39,7 @@ Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<flo
 }
 
 // Converts q, k, v and d_out to the dtype of --dtype (default: f32), whatever the file stores.
-Tensor operand(const SafeTensors& in, const char* name, const std::string& asked) {
+Tensor operand(const io::SafeTensors& in, const char* name, const std::string& asked) {
   const DType dtype = asked.empty() ? DType::kF32 : dtype_named(asked);
   const Tensor stored = in.get(name);
   if (stored.dtype() == dtype) return stored;
@@ -52,7 +52,7 @@ Tensor operand(const SafeTensors& in, const char* name, const std::string& asked
 // Adds the row statistics that the normaliser keeps, each under its own name.
 struct AddRows {
   const RowStats& rows;
-  NamedTensors& to;
+  io::NamedTensors& to;
   void operator()(const Softmax&) const { to.emplace_back("log_sum_exp", log_sum_exp(rows)); }
   void operator()(const Sparsemax& sparse) const { to.emplace_back("threshold", thresholds(rows, sparse)); }
   void operator()(const Entmax15& sparse) const { to.emplace_back("threshold", thresholds(rows, sparse)); }
@@ -65,7 +65,7 @@ struct AddRows {
 };
 
 // d_q, d_k, d_v and d_NAME of every f32 operand, for the loss whose gradient with respect to out is `d_out`.
-void add_gradients(const Attended& done, const Tensor& v, const Tensor& d_out, NamedTensors& to) {
+void add_gradients(const Attended& done, const Tensor& v, const Tensor& d_out, io::NamedTensors& to) {
   const AttendGradients gradients = attend_gradients(done.record, v, done.out, d_out);
   to.emplace_back("d_q", to_f32(gradients.q));
   to.emplace_back("d_k", to_f32(gradients.k));
@@ -77,13 +77,13 @@ void add_gradients(const Attended& done, const Tensor& v, const Tensor& d_out, N
   });
 }
 
-void check_contains(const SafeTensors& in, const char* name, const char* why) {
+void check_contains(const io::SafeTensors& in, const char* name, const char* why) {
   if (!in.contains(name)) fail(ErrorCode::kNotFound, "{}: has no tensor \"{}\"; {}", in.where(), name, why);
 }
 
 void run(const Options& options) {
   if (!options.backend.empty()) choose_backend(options.backend);
-  const SafeTensors in = SafeTensors::open(options.in);
+  const io::SafeTensors in = io::SafeTensors::open(options.in);
   for (const char* name : {"q", "k", "v"}) check_contains(in, name, "attend needs q [batch, head, query, d_k], k and v");
   if (options.gradients)
     check_contains(in, "d_out", "--gradients needs d_out [batch, head, query, d_v], the gradient of a loss with respect to out");
@@ -95,7 +95,7 @@ void run(const Options& options) {
   const Tensor q = operand(in, "q", options.dtype), k = operand(in, "k", options.dtype), v = operand(in, "v", options.dtype);
   const Attended done = attend(q, k, v, spec);
   const AttentionMap exact(done.record), map = options.as_used ? exact.with(LookPrecision::kAsUsed) : exact;
-  NamedTensors tensors{{"out", to_f32(done.out)}};
+  io::NamedTensors tensors{{"out", to_f32(done.out)}};
   std::visit(AddRows{done.record.rows, tensors}, spec.normaliser);
   if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
   if (options.scores) tensors.emplace_back("scores", all_rows(map, "scores", &MapRow::scores));
@@ -110,8 +110,8 @@ void run(const Options& options) {
     tensors.emplace_back("distance", result.distance);
     tensors.emplace_back("offsets", result.offsets);
   }
-  write_safetensors(options.out, tensors,
-                    {{"spec", to_json(spec)}, {"backend", backend().name}, {"isa", to_string(done.record.stamp.isa)}});
+  io::write_safetensors(options.out, tensors,
+                        {{"spec", to_json(spec)}, {"backend", backend().name}, {"isa", to_string(done.record.stamp.isa)}});
   if (options.json) {
     Json json = Json::object(
         {{"out", options.out}, {"backend", backend().name}, {"isa", to_string(done.record.stamp.isa)}, {"tensors", Json::object()}});

@@ -185,7 +185,7 @@ bool is_trace_file(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored)) return false;
   refuse_text_file(path);
-  return SafeTensors::open(path).metadata().count("clearhead_trace") > 0;
+  return io::SafeTensors::open(path).metadata().count("clearhead_trace") > 0;
 }
 
 std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptions& options) {

@@ -113,7 +113,7 @@ std::string around(const RunText& text, int64_t token) {
   return "…" + part(begin, token) + "⟨" + part(token, token + 1) + "⟩" + part(token + 1, end) + "…";
 }
 
-ShownTrace read_long_text(const std::string& out, Checks& checks) {
+viewer::ShownTrace read_long_text(const std::string& out, Checks& checks) {
   const Clock clock;
   const std::string directory = out + "/known-causal";
   std::filesystem::create_directories(directory);
@@ -174,7 +174,7 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
                     with_commas(kLongText), with_commas(query - known.answer.begin))}};
 }
 
-ShownTrace read_book(const std::string& directory, Checks& checks) {
+viewer::ShownTrace read_book(const std::string& directory, Checks& checks) {
   constexpr int64_t kAnew = 1024, kPieces = 12;  // the end of the text is also read as 12 independent texts of 1,024 tokens
   constexpr int64_t kPassage = 300, kWritten = 60;
   const Clock clock;
@@ -215,12 +215,13 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
            .zh = "每个词元都看向最近的换行，所以矩阵图像一道楼梯，每行文字一级。模型从红线处开始续写，并像原书一样换行。"}};
 }
 
-void write_page(const std::vector<ShownTrace>& traces, const std::string& path) {
+void write_page(const std::vector<viewer::ShownTrace>& traces, const std::string& path) {
   const Clock clock;
   print("\n6. all of these in one page, which opens with a picture of each");
-  std::vector<LoadedTrace> loaded = side_by_side(traces, {});
+  std::vector<viewer::LoadedTrace> loaded = viewer::side_by_side(traces, {});
   // most_work limits the long text to one overview; exporting all of it takes a minute.
-  const ExportedPage page = export_html(loaded, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
+  const viewer::ExportedPage page =
+      viewer::export_html(loaded, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
   print(format("  {:.1f} s; {} ({}) works offline", clock.seconds(), path, human_bytes(page.bytes)));
 }
 
@@ -230,13 +231,13 @@ struct Options {
 };
 
 // Steps 2 to 4: the sentences, the long text and the novels, which take most of the time.
-std::vector<ShownTrace> show_long_texts(const Options& options, Checks& checks) {
+std::vector<viewer::ShownTrace> show_long_texts(const Options& options, Checks& checks) {
   if (!options.model.empty()) {
     read_sentences(options.model, checks);
   } else {
     print("\n2. no real model (no package index could be reached): the models with known answers are used instead");
   }
-  std::vector<ShownTrace> traces{read_long_text(options.out, checks)};
+  std::vector<viewer::ShownTrace> traces{read_long_text(options.out, checks)};
   if (std::filesystem::exists(options.models + "/book/held-out.txt")) traces.push_back(read_book(options.models + "/book", checks));
   std::reverse(traces.begin(), traces.end());  // the shorter one first
   return traces;
@@ -247,11 +248,11 @@ int run(const Options& options) {
   Checks checks;
   std::filesystem::create_directories(options.out);
   print(format("1. this machine: {} threads, computing with {} ({})", threads(), backend().name, to_string(backend().isa)));
-  std::vector<ShownTrace> longer;
+  std::vector<viewer::ShownTrace> longer;
   if (!options.examples_only) longer = show_long_texts(options, checks);
   const Clock examples;
   print("\n5. every other model that was trained here, on its example");
-  std::vector<ShownTrace> traces = show_examples(options.models, checks);
+  std::vector<viewer::ShownTrace> traces = show_examples(options.models, checks);
   print(format("  {:.1f} s", examples.seconds()));
   std::move(longer.begin(), longer.end(), std::back_inserter(traces));
   if (traces.empty()) usage_error(format("{}: none of its folders has an example.json, so there is nothing to show", options.models));

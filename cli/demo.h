@@ -42,6 +42,6 @@ struct Difference {
 
 /// Runs every model of the folder that has an example.json (models/example.h) on that example, in alphabetical order, and prints
 /// the results. Throws what reading an example throws, and kFormat if its "state" names a layer or head that the trace lacks.
-std::vector<ShownTrace> show_examples(const std::string& folder, Checks& checks);
+std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks& checks);
 
 }  // namespace clearhead::cli

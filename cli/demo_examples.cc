@@ -92,7 +92,7 @@ Difference sums_to_one(const Trace& trace, int64_t& rows) {
 
 // Checks the layers and heads of an example's state: with a missing one, the page would silently show something else.
 void check_state(const Trace& trace, const std::string& state) {
-  const ViewState shown = parse_state(state);
+  const viewer::ViewState shown = viewer::parse_state(state);
   const std::string family = family_of(trace, shown.family);
   for (const auto& [layer, head] : shown.heads) {
     check_layer(trace, family, layer);
@@ -102,8 +102,8 @@ void check_state(const Trace& trace, const std::string& state) {
 
 }  // namespace
 
-std::vector<ShownTrace> show_examples(const std::string& folder, Checks& checks) {
-  std::vector<ShownTrace> out;
+std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks& checks) {
+  std::vector<viewer::ShownTrace> out;
   Difference worst;
   int64_t rows = 0;
   for (const std::string& directory : models_with_example(folder)) {

@@ -29,9 +29,9 @@ struct NextTurns {
   std::vector<std::string> texts{};
   std::vector<size_t> dialogues{};  // the dialogue of each
 };
-NextTurns next_turns_of(const Recipe& recipe, const Model& model) {
+NextTurns next_turns_of(const tasks::Recipe& recipe, const Model& model) {
   NextTurns out;
-  const std::vector<std::vector<std::string>> dialogues = read_dialogues(recipe.pairs->test, recipe);
+  const std::vector<std::vector<std::string>> dialogues = tasks::read_dialogues(recipe.pairs->test, recipe);
   for (size_t dialogue = 0; dialogue < dialogues.size(); ++dialogue) {
     const std::vector<std::string>& turns = dialogues[dialogue];
     for (size_t at = 1; at < turns.size(); ++at) {
@@ -119,7 +119,7 @@ std::vector<double> ratings_of(const Model& model, const std::vector<Encoding>& 
   return out;
 }
 
-void measure_dialogues(const Recipe& recipe, const Model& model, bool json) {
+void measure_dialogues(const tasks::Recipe& recipe, const Model& model, bool json) {
   const NextTurns all = next_turns_of(recipe, model);
   if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: the test set has no dialogue of two turns", recipe.where);
   Progress progress("measuring");

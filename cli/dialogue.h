@@ -27,6 +27,6 @@ std::vector<double> ratings_of(const Model& model, const std::vector<Encoding>& 
 
 /// Prints the perplexity of the next turn, and how often it is rated best of ten: the other nine are turns of other dialogues,
 /// drawn with the recipe's seed.
-void measure_dialogues(const Recipe& recipe, const Model& model, bool json);
+void measure_dialogues(const tasks::Recipe& recipe, const Model& model, bool json);
 
 }  // namespace clearhead::cli

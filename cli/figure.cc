@@ -16,7 +16,7 @@ namespace {
 
 std::vector<std::string> weight_kinds() {
   std::vector<std::string> out;
-  for (const WeightKind kind : kWeightKinds) out.emplace_back(to_string(kind));
+  for (const viewer::WeightKind kind : viewer::kWeightKinds) out.emplace_back(viewer::to_string(kind));
   return out;
 }
 
@@ -43,7 +43,7 @@ std::string FigureArguments::as_typed() const {
   for (const auto& [path, option] : {std::pair{&svg, " --svg "}, {&pdf, " --pdf "}, {&tikz, " --tikz "}}) {
     if (!path->empty()) out += option + quoted(*path);
   }
-  return width == figure::kPageMillimetres ? out : out + format(" --figure-width {}", width);
+  return width == viewer::figure::kPageMillimetres ? out : out + format(" --figure-width {}", width);
 }
 
 void FigureArguments::check() const {
@@ -53,10 +53,10 @@ void FigureArguments::check() const {
   }
 }
 
-void FigureArguments::write(const figure::Figure& figure) const {
+void FigureArguments::write(const viewer::figure::Figure& figure) const {
   for (const auto& [path, kind] : {std::pair{&svg, "svg"}, {&pdf, "pdf"}, {&tikz, "tikz"}}) {
     if (path->empty()) continue;
-    const std::string bytes = figure::figure_bytes(figure, *figure::file_format(kind), width);
+    const std::string bytes = viewer::figure::figure_bytes(figure, *viewer::figure::file_format(kind), width);
     write_file(*path, bytes);
     print(format("{}: {:.0f} mm wide, {:.1f} kB", *path, width, static_cast<double>(bytes.size()) / 1000));
   }

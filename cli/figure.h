@@ -10,7 +10,7 @@ namespace clearhead::cli {
 
 struct FigureArguments {
   std::string svg{}, pdf{}, tikz{};
-  double width = figure::kPageMillimetres;
+  double width = viewer::figure::kPageMillimetres;
   bool lines = false, offsets = false;
   std::string weight{};  ///< which weights the figure shows; empty: raw weights
 
@@ -22,7 +22,7 @@ struct FigureArguments {
   /// Throws usage_error if --lines, --offsets or --weight is given without a file to write.
   void check() const;
   /// Writes every requested file, each completely or not at all, and prints a line that names it.
-  void write(const figure::Figure& figure) const;
+  void write(const viewer::figure::Figure& figure) const;
 };
 
 }  // namespace clearhead::cli

@@ -27,7 +27,7 @@ void choose_items(AttributionTarget& target, const std::string& what, const std:
     return target.set_items(items_of_bytes(target, stretches));
   }
   if (what == "sentence") return target.set_items(items_of_sentences(target));
-  if (what == "word") target.set_items(items_of_words(target, words_of(text)));
+  if (what == "word") target.set_items(items_of_words(target, viewer::words_of(text)));
 }
 
 std::string text_of_item(const AttributionTarget& target, const Range& item) {

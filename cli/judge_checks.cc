@@ -29,7 +29,7 @@ AskModel asks_again(const AttributionTarget& target, const JudgeQuestion& questi
     const ModelInfo& info = model->info();
     std::unique_ptr<AttributionTarget> out;
     if (writes_from_text(info)) {
-      questions::SourceAndTarget read = questions::parts_of(plan);
+      viewer::questions::SourceAndTarget read = viewer::questions::parts_of(plan);
       keep_first(read.target, before);
       out = make_target(model, read.source, asked, read.target);
     } else {

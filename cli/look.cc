@@ -64,7 +64,7 @@ bool has_sink_logit(const LayerMap& map) {
   return softmax && softmax->sinks;
 }
 
-std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family) { return find_facts(trace, family).sinks; }
+std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family) { return viewer::find_facts(trace, family).sinks; }
 
 std::string sink_names(const RunText& text, const std::vector<int64_t>& sinks) {
   constexpr size_t kNamed = 4;

@@ -21,8 +21,8 @@
 namespace clearhead::cli {
 namespace {
 
-void measure_texts(const Recipe& recipe, const Model& model, bool json) {
-  const std::vector<std::string> texts = read_part(recipe.source, Part::kTest);
+void measure_texts(const tasks::Recipe& recipe, const Model& model, bool json) {
+  const std::vector<std::string> texts = tasks::read_part(recipe.source, tasks::Part::kTest);
   Json files = Json::object();
   double nats = 0;
   int64_t bytes = 0, tokens = 0;
@@ -59,13 +59,13 @@ void print_rouge(const metrics::Rouge& mean, size_t pairs, const Beams& beams, b
                mean.rouge2.f * 100, mean.rouge_l.f * 100, with_commas(static_cast<int64_t>(pairs)), beams.count, beams.length_penalty));
 }
 
-void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
+void measure_pairs(const tasks::Recipe& recipe, const Model& model, bool json) {
   if (recipe.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe.where);
   if (!recipe.pairs->turns.empty()) return measure_dialogues(recipe, model, json);
   std::vector<Encoding> sources;
   std::vector<std::string> references, hypotheses;
-  for (const TextPair& pair : read_pairs(Part::kTest, recipe)) {
-    sources.push_back(source_of(pair, recipe, model.tokenizer()));
+  for (const tasks::TextPair& pair : tasks::read_pairs(tasks::Part::kTest, recipe)) {
+    sources.push_back(tasks::source_of(pair, recipe, model.tokenizer()));
     references.push_back(pair.target);
   }
   const Beams beams = default_beams(model, {.count = 4});
@@ -94,21 +94,21 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
                score.brevity_penalty, signature));
 }
 
-void measure_task(const Recipe& given, const Model& model, bool json) {
-  Recipe recipe = fitted_to_task(given);
-  if (const auto adopt = definition_of(recipe).adopt) adopt(model.info(), recipe);
+void measure_task(const tasks::Recipe& given, const Model& model, bool json) {
+  tasks::Recipe recipe = tasks::fitted_to_task(given);
+  if (const auto adopt = tasks::definition_of(recipe).adopt) adopt(model.info(), recipe);
   const bool reads_words = model.info().vocabulary > 0;  // an image model is loaded without a tokenizer
   const std::shared_ptr<const Tokenizer> tokenizer =
-      reads_words ? model.shared_tokenizer() : Tokenizer::from_json(tokenizer_json_of(recipe));
-  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
+      reads_words ? model.shared_tokenizer() : Tokenizer::from_json(tasks::tokenizer_json_of(recipe));
+  const std::unique_ptr<tasks::Task> task = tasks::task_of(recipe, *tokenizer, train::task_facts(recipe));
   if (!recipe.task->labels.empty() && model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
          model.info().name);
   }
-  const std::vector<Example> examples = task->test();
+  const std::vector<tasks::Example> examples = task->test();
   std::vector<std::vector<double>> predictions;
   std::optional<Progress> progress("measuring");
-  for (const Example& example : examples) {
+  for (const tasks::Example& example : examples) {
     Maps maps;
     const Batch* source = example.source ? &*example.source : nullptr;
     const RunOptions options{.observer = task->reads_maps() ? &maps : nullptr, .masked_rows = example.masked_rows};
@@ -130,7 +130,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
     line[name] = value;
     text += format("  {} {:.2f}", name, value);
   }
-  const Measured measured = task->measured(examples);
+  const tasks::Measured measured = task->measured(examples);
   line["counted"] = measured.count;
   const auto details = task->test_details(examples, predictions);
   for (const auto& [name, value] : details) line["details"][name] = value;
@@ -157,13 +157,13 @@ Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilit
   return sum;
 }
 
-void measure(const Recipe& recipe, const std::string& name, bool json) {
+void measure(const tasks::Recipe& recipe, const std::string& name, bool json) {
   const auto model = load_model(name);
-  switch (definition_of(recipe).test) {
-    case TestMethod::kBatches: return measure_task(recipe, *model, json);
-    case TestMethod::kTextScores: return measure_texts(recipe, *model, json);
-    case TestMethod::kTranslations: return measure_pairs(recipe, *model, json);
-    case TestMethod::kTranscripts: return measure_transcripts(recipe, *model, json);
+  switch (tasks::definition_of(recipe).test) {
+    case tasks::TestMethod::kBatches: return measure_task(recipe, *model, json);
+    case tasks::TestMethod::kTextScores: return measure_texts(recipe, *model, json);
+    case tasks::TestMethod::kTranslations: return measure_pairs(recipe, *model, json);
+    case tasks::TestMethod::kTranscripts: return measure_transcripts(recipe, *model, json);
   }
 }
 

@@ -30,6 +30,6 @@ void warn_of_words(const std::vector<std::string>& references, BleuWords words, 
 /// Measures `model` on the recipe's test data and prints the result. Texts: bits per byte, each text in one pass. Pairs: BLEU or
 /// ROUGE with beam search. Sounds: word error rate, and how often attention does not move backwards. Other tasks: their own
 /// metrics. Throws kInvalidArgument if the recipe has no test data.
-void measure(const Recipe& recipe, const std::string& model, bool json);
+void measure(const tasks::Recipe& recipe, const std::string& model, bool json);
 
 }  // namespace clearhead::cli

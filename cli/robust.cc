@@ -56,7 +56,7 @@ constexpr Shown kShown[] = {{"stays", "unchanged answers", 100, " %", 1},
                             {"bits_per_byte_change", "change of bits per byte", 1, "", 3},
                             {"probability_change", "change of p", 1, "", 3}};
 
-bool is_table(const std::string& file) { return is_json_lines(file) || file.ends_with(".tsv"); }
+bool is_table(const std::string& file) { return tasks::is_json_lines(file) || file.ends_with(".tsv"); }
 
 // Splits a text at line ends into pieces of at most `most` bytes (a longer line is a piece of its own). A language model predicts
 // each piece independently.
@@ -72,18 +72,18 @@ std::vector<std::string> pieces_of(const std::string& text, size_t most) {
 
 explain::RobustTexts read_table(const std::string& path, const Options& options) {
   const auto check_column = [&](const char* option, const std::string& name) {
-    if (is_json_lines(path) || whole_number(name).value_or(0) > 0) return;
+    if (tasks::is_json_lines(path) || whole_number(name).value_or(0) > 0) return;
     usage_error(format("{} {}: expected a column number of the table, from 1 (only fields of .jsonl files have names)", option, name));
   };
   check_column("--text", options.text);
   if (!options.label.empty()) check_column("--label", options.label);
-  Recipe recipe;
+  tasks::Recipe recipe;
   recipe.where = path;
   const std::filesystem::path file(path);
   recipe.source.folder = file.has_parent_path() ? file.parent_path().string() : ".";
-  recipe.task = TaskRecipe{.kind = "classification", .data = {.text = options.text, .label = options.label}};
+  recipe.task = tasks::TaskRecipe{.kind = "classification", .data = {.text = options.text, .label = options.label}};
   explain::RobustTexts out;
-  for (LabelledLine& line : read_labelled(file.filename().string(), recipe)) {
+  for (tasks::LabelledLine& line : tasks::read_labelled(file.filename().string(), recipe)) {
     out.texts.push_back(std::move(line.text));
     if (!options.label.empty()) out.wanted.push_back(std::move(line.labels.front()));
   }

@@ -11,20 +11,21 @@
 namespace clearhead::cli {
 
 std::vector<std::string> tasks_of(const ModelInfo& info) {
-  std::vector<const RunCommand*> tasks;
+  std::vector<const RunCommand*> commands;
   for (const RunCommand* command : run_commands()) {
-    if (command->is_task_of && command->is_task_of(info)) tasks.push_back(command);
+    if (command->is_task_of && command->is_task_of(info)) commands.push_back(command);
   }
-  std::stable_sort(tasks.begin(), tasks.end(), [](const RunCommand* a, const RunCommand* b) { return a->specificity < b->specificity; });
+  std::stable_sort(commands.begin(), commands.end(),
+                   [](const RunCommand* a, const RunCommand* b) { return a->specificity < b->specificity; });
   std::vector<std::string> out;
-  for (const RunCommand* task : tasks) out.push_back(task->name);
+  for (const RunCommand* command : commands) out.push_back(command->name);
   return out;
 }
 
 void check_commands_of_tasks() {
-  for (const TaskDefinition* task : task_definitions()) {
+  for (const tasks::TaskDefinition* task : tasks::task_definitions()) {
     if (task->commands.empty()) throw std::logic_error(format("src/tasks: {}: names no command of \"clearhead run\"", task->name));
-    for (const CommandExample& example : task->commands) {
+    for (const tasks::CommandExample& example : task->commands) {
       if (std::none_of(run_commands().begin(), run_commands().end(), [&](const RunCommand* one) { return one->name == example.name; }))
         throw std::logic_error(
             format("src/tasks: {}: \"clearhead run\" has no command \"{}\"; add cli/run/{}.cc", task->name, example.name, example.name));

@@ -354,13 +354,13 @@ void write_figures(const Options& options, Trace trace, const std::string& famil
   if (!options.query.empty()) command += " --query " + quoted(options.query);
   if (!options.family.empty()) command += " --family " + options.family;
   command += options.figure.as_typed();
-  LoadedTrace::Options shown;
+  viewer::LoadedTrace::Options shown;
   shown.command = command;
-  LoadedTrace loaded(std::make_shared<Trace>(std::move(trace)), shown);
+  viewer::LoadedTrace loaded(std::make_shared<Trace>(std::move(trace)), shown);
   Progress progress("figure");
   const bool mean = !head && options.layer >= 0;
   options.figure.write(
-      figure::figure_of(loaded, state, {.command = command, .mean_of_layer = mean, .look = {.progress = progress.callback()}}));
+      viewer::figure::figure_of(loaded, state, {.command = command, .mean_of_layer = mean, .look = {.progress = progress.callback()}}));
 }
 
 void run(Options& options) {

@@ -41,7 +41,7 @@ Json by_sequence(const std::vector<Value>& values, int64_t batch) {
 }
 
 // Targets per token (−100: no target), or per sequence.
-Json targets_of(const Example& part, bool of_sequences) {
+Json targets_of(const tasks::Example& part, bool of_sequences) {
   if (of_sequences) return by_sequence(part.targets, std::min(part.input.batch, static_cast<int64_t>(part.targets.size())));
   Batch targets = part.input;
   targets.ids = part.targets;
@@ -53,7 +53,7 @@ Json targets_of(const Example& part, bool of_sequences) {
 }
 
 // Prints one batch as a line of JSON.
-void print_json_of(const Example& part, bool of_sequences) {
+void print_json_of(const tasks::Example& part, bool of_sequences) {
   Json line = Json::object({{"ids", json_of(part.input)}, {"targets", targets_of(part, of_sequences)}, {"counted", part.counted}});
   if (!part.values.empty()) line["values"] = by_sequence(part.values, part.input.batch);
   if (part.source && part.source->features.defined()) {
@@ -70,7 +70,7 @@ std::string text_of(const Batch& rows, int64_t row, const Tokenizer& tokenizer) 
   return visible(tokenizer.decode(row_of(rows, row)));
 }
 
-void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer) {
+void print_part(const tasks::Example& part, int64_t number, const Tokenizer& tokenizer) {
   print(format("batch {}: {} sequences of at most {} tokens, {} targets", number, part.input.batch, part.input.length, part.counted));
   for (int64_t row = 0; row < part.input.batch; ++row) {
     if (part.source) print("  from  " + text_of(*part.source, row, tokenizer));
@@ -80,13 +80,13 @@ void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer)
 
 }  // namespace
 
-void show_batches(const Recipe& given, int64_t count, bool json) {
-  const Recipe recipe = fitted_to_task(given);
-  const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
-  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
-  const bool of_sequences = definition_of(recipe).has_sequence_targets;
+void show_batches(const tasks::Recipe& given, int64_t count, bool json) {
+  const tasks::Recipe recipe = tasks::fitted_to_task(given);
+  const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tasks::tokenizer_json_of(recipe));
+  const std::unique_ptr<tasks::Task> task = tasks::task_of(recipe, *tokenizer, train::task_facts(recipe));
+  const bool of_sequences = tasks::definition_of(recipe).has_sequence_targets;
   for (int64_t number = 0; number < count; ++number) {
-    const Example part = task->batch(number);
+    const tasks::Example part = task->batch(number);
     if (json) {
       print_json_of(part, of_sequences);
     } else {

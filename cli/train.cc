@@ -46,7 +46,7 @@ std::string duration(double seconds) {
   return whole >= 60 ? format("{} min {:02} s", whole / 60, whole % 60) : format("{} s", whole);
 }
 
-void print_report(const TrainingReport& report, bool json) {
+void print_report(const train::TrainingReport& report, bool json) {
   const double left = static_cast<double>(report.steps - report.step);
   if (json) {
     Json line = Json::object({{"step", report.step},
@@ -76,7 +76,7 @@ void print_report(const TrainingReport& report, bool json) {
   print(line);
 }
 
-std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_ptr<Comm>& comm) {
+std::unique_ptr<train::Trainer> trainer_of(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (options.resume) {
     constexpr std::string_view kData = "data=";
     const bool moves_data = options.settings.size() == 1 && options.settings[0].starts_with(kData) && options.settings[0] != kData;
@@ -85,15 +85,16 @@ std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_pt
           "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run");
     }
     const std::string data = moves_data ? options.settings[0].substr(kData.size()) : "";
-    return Trainer::resume(options.recipe, comm, {.data = data, .data_changed = options.data_changed});
+    return train::Trainer::resume(options.recipe, comm, {.data = data, .data_changed = options.data_changed});
   }
   std::vector<std::string> settings = options.settings;
   if (!options.watch.empty()) settings.push_back("watch.texts=" + Json(Json::Array(options.watch.begin(), options.watch.end())).dump());
   const std::string name = std::filesystem::path(options.recipe).stem().string();
-  return std::make_unique<Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out, comm);
+  return std::make_unique<train::Trainer>(tasks::Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out,
+                                          comm);
 }
 
-Json json_of(const FieldDescription& field, const Json& task) {
+Json json_of(const tasks::FieldDescription& field, const Json& task) {
   return Json::object(
       {{"task", task}, {"name", field.name}, {"accepts", field.accepts}, {"default", field.fallback}, {"meaning", field.meaning}});
 }
@@ -101,27 +102,27 @@ Json json_of(const FieldDescription& field, const Json& task) {
 // Prints the fields of recipes, or of one task: accepted values, default, meaning. JSON without a task also lists the fields of
 // all tasks.
 void print_fields(const std::string& task, bool json) {
-  const std::vector<FieldDescription> fields = task.empty() ? recipe_fields() : task_fields(task);
+  const std::vector<tasks::FieldDescription> fields = task.empty() ? tasks::recipe_fields() : tasks::task_fields(task);
   if (json) {
-    for (const FieldDescription& field : fields) print_json(json_of(field, task.empty() ? Json() : Json(task)));
-    for (const std::string& name : task.empty() ? task_names() : std::vector<std::string>()) {
-      for (const FieldDescription& field : task_fields(name)) print_json(json_of(field, Json(name)));
+    for (const tasks::FieldDescription& field : fields) print_json(json_of(field, task.empty() ? Json() : Json(task)));
+    for (const std::string& name : task.empty() ? tasks::task_names() : std::vector<std::string>()) {
+      for (const tasks::FieldDescription& field : tasks::task_fields(name)) print_json(json_of(field, Json(name)));
     }
     return;
   }
-  for (const FieldDescription& field : fields) {
+  for (const tasks::FieldDescription& field : fields) {
     const bool is_required = field.fallback.starts_with("required");
     print(format("{}: {} ({}{})", field.name, field.accepts, is_required ? "" : "default: ", field.fallback));
     print("    " + field.meaning);
   }
   if (task.empty())
     print(format("\nThe other fields of \"task\" depend on its kind: clearhead train --fields TASK, with {}",
-                 schema::alternatives(task_names())));
+                 tasks::schema::alternatives(tasks::task_names())));
 }
 
 // Runs the training. Returns false if it was stopped before its last step.
-bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
-  const std::unique_ptr<Trainer> trainer = trainer_of(options, comm);
+bool run_training(const Options& options, const std::shared_ptr<Comm>& comm) {
+  const std::unique_ptr<train::Trainer> trainer = trainer_of(options, comm);
   const bool speaks = comm->rank() == 0;
   const auto say = [&](const std::string& what) {
     if (speaks) notice(what);
@@ -129,13 +130,13 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::string together = comm->size() > 1 ? format(", with {} processes", comm->size()) : "";
   say(format("{} parameters, {} tokens to train on, steps {} to {}, in {}{}", with_commas(trainer->parameter_count()),
              with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory(), together));
-  for (const DataSummary& part : trainer->data()) {
+  for (const tasks::DataSummary& part : trainer->data()) {
     for (const std::string& line : part.lines()) say(line);
   }
   if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on, this is a different run");
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
   const int64_t first = trainer->step();
-  const auto report = [&](const TrainingReport& now) {
+  const auto report = [&](const train::TrainingReport& now) {
     print_report(now, options.json);
     std::fflush(stdout);  // so that a log can be followed during the run
     if (!now.warning.empty()) notice(now.warning);
@@ -149,7 +150,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (!finished) {
     say(format("stopped after step {}; to continue: clearhead train --resume {}", trainer->step(), folder));
   } else {
-    const CommandExample& command = command_of(trainer->recipe());
+    const tasks::CommandExample command = tasks::command_of(trainer->recipe());
     const std::string model = quoted(trainer->directory() + "/best"), separator = command.arguments.empty() ? "" : " ";
     say(format("done: clearhead run {} {}{}{}", command.name, model, separator, command.arguments));
   }
@@ -158,9 +159,9 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
 
 // With several processes, an error in one ends all of them, because the others may be waiting for it and would never return.
 bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm) {
-  if (comm->size() == 1) return train(options, comm);
+  if (comm->size() == 1) return run_training(options, comm);
   try {
-    return train(options, comm);
+    return run_training(options, comm);
   } catch (const std::exception& problem) {
     notice(format("process {} of {}: {}", comm->rank(), comm->size(), problem.what()));
   }
@@ -175,11 +176,11 @@ void run(const Options& options) {
     usage_error("give a recipe (clearhead train --list shows the available ones), or with --resume the folder of a run");
   if (!options.test.empty()) {
     if (options.resume) usage_error("--test takes a recipe (and data=DIR if the data is elsewhere), not --resume");
-    return measure(Recipe::read(options.recipe, options.settings), options.test, options.json);
+    return measure(tasks::Recipe::read(options.recipe, options.settings), options.test, options.json);
   }
   if (options.batches > 0) {
     if (options.resume) usage_error("--batches takes a recipe (and data=DIR if the data is elsewhere), not --resume");
-    return show_batches(Recipe::read(options.recipe, options.settings), options.batches, options.json);
+    return show_batches(tasks::Recipe::read(options.recipe, options.settings), options.batches, options.json);
   }
   if (options.data_changed && !options.resume) usage_error("--data-changed belongs to --resume");
   if (options.resume && !options.out.empty())

@@ -42,10 +42,10 @@ class Forward final : public Observer {
 struct Errors {
   metrics::ErrorRate words, characters;
 };
-Errors errors_of(const Model& model, const std::vector<Transcript>& sounds, const GenerateOptions& options) {
+Errors errors_of(const Model& model, const std::vector<tasks::Transcript>& sounds, const GenerateOptions& options) {
   std::vector<Sound> heard;
   std::vector<std::string> expected, written;
-  for (const Transcript& one : sounds) {
+  for (const tasks::Transcript& one : sounds) {
     heard.push_back(one.sound);
     expected.push_back(one.text);
   }
@@ -55,16 +55,16 @@ Errors errors_of(const Model& model, const std::vector<Transcript>& sounds, cons
 
 }  // namespace
 
-void measure_transcripts(const Recipe& recipe, const Model& model, bool json) {
-  const TestTranscripts sounds = test_transcripts(recipe);
+void measure_transcripts(const tasks::Recipe& recipe, const Model& model, bool json) {
+  const tasks::TestTranscripts sounds = tasks::test_transcripts(recipe);
   std::optional<Progress> progress("transcribing");
   GenerateOptions options{.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = default_beams(model)};
   const auto [alone, alone_characters] = errors_of(model, sounds.alone, options);
   const auto [joined, joined_characters] = errors_of(model, sounds.joined, options);
   progress.reset();
   Forward forward;
-  for (const Transcript& one : sounds.joined) observe(model, {.sound = one.sound}, forward);
-  const auto [least, most] = recipe.task->as<SoundTable>().tested;
+  for (const tasks::Transcript& one : sounds.joined) observe(model, {.sound = one.sound}, forward);
+  const auto [least, most] = recipe.task->as<tasks::SoundTable>().tested;
   if (json) {
     return print_json(Json::object({{"word_errors_alone", alone.rate},
                                     {"character_errors_alone", alone_characters.rate},

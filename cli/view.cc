@@ -35,7 +35,9 @@ std::string family_in(const std::string& state, const Trace& trace) {
 }
 
 // The trace that is shown first: the last step of a training run, otherwise the first trace.
-const LoadedTrace& first_of(const std::vector<LoadedTrace>& traces) { return traces[0].options().is_run ? traces.back() : traces.front(); }
+const viewer::LoadedTrace& first_of(const std::vector<viewer::LoadedTrace>& traces) {
+  return traces[0].options().is_run ? traces.back() : traces.front();
+}
 
 std::string state_of(const Options& options, const Trace& trace) {
   std::string state = options.state;
@@ -54,14 +56,14 @@ std::string state_of(const Options& options, const Trace& trace) {
   return state;
 }
 
-void write_page(const Options& options, std::vector<LoadedTrace> traces) {
-  ExportOptions page;
+void write_page(const Options& options, std::vector<viewer::LoadedTrace> traces) {
+  viewer::ExportOptions page;
   page.command = traces[0].options().command + " --html " + quoted(options.html);
   page.state = state_of(options, first_of(traces).trace());
-  if (!options.page_size.empty()) page.budget_bytes = parse_budget(options.page_size);
+  if (!options.page_size.empty()) page.budget_bytes = viewer::parse_budget(options.page_size);
   Progress progress("page");
   page.look.progress = progress.callback();
-  const ExportedPage written = export_html(traces, options.html, page);
+  const viewer::ExportedPage written = viewer::export_html(traces, options.html, page);
   std::string holds;
   for (const std::string& what : written.holds) holds += (holds.empty() ? "" : ", ") + what;
   print(format("{}: {} (contains {})", options.html, human_bytes(written.bytes), holds));
@@ -75,8 +77,8 @@ void open_browser(const std::string& url) {
   ::posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments, environ);  // if it fails, the printed address remains
 }
 
-LoadedTrace::Options loaded_options(const Options& options, const std::string& command) {
-  LoadedTrace::Options loaded;
+viewer::LoadedTrace::Options loaded_options(const Options& options, const std::string& command) {
+  viewer::LoadedTrace::Options loaded;
   loaded.command = command;
   loaded.model = options.look.loaded;
   loaded.load = options.look.load;
@@ -86,9 +88,9 @@ LoadedTrace::Options loaded_options(const Options& options, const std::string& c
   return loaded;
 }
 
-void serve(const Options& options, std::vector<LoadedTrace> traces) {
+void serve(const Options& options, std::vector<viewer::LoadedTrace> traces) {
   const std::string state = state_of(options, first_of(traces).trace());
-  ViewServer server(std::move(traces), {.port = options.port});
+  viewer::ViewServer server(std::move(traces), {.port = options.port});
   const std::string opens_at = state.empty() ? "" : "#" + state;
   print(server.url() + opens_at);
   char host[256] = "HOST";
@@ -104,7 +106,7 @@ void check_page_size(const Options& options) {
   if (options.page_size.empty()) return;
   if (options.html.empty()) usage_error("--page-size is the size of the page that --html writes");
   try {
-    parse_budget(options.page_size);
+    viewer::parse_budget(options.page_size);
   } catch (const Error&) {
     usage_error(format("--page-size: expected a size like 20MB or 1GiB, found \"{}\"", options.page_size));
   }
@@ -112,9 +114,9 @@ void check_page_size(const Options& options) {
 
 // Opens the steps of a watched training run, or several traces; neither needs a run of a model. Returns an empty list for one
 // trace, or for a model and a text.
-std::vector<LoadedTrace> traces_without_run(const Options& options, const std::string& command) {
+std::vector<viewer::LoadedTrace> traces_without_run(const Options& options, const std::string& command) {
   TraceArguments look = options.look;
-  const bool is_watched = is_watch_folder(look.model);
+  const bool is_watched = viewer::is_watch_folder(look.model);
   std::vector<std::string> files = options.traces;
   if (!is_watched && look.text.has_text && is_trace_file(look.model)) {
     files.insert(files.begin(), {look.model, look.text.text});
@@ -125,15 +127,15 @@ std::vector<LoadedTrace> traces_without_run(const Options& options, const std::s
   if (!is_watched && files.empty()) return {};
   look.refuse_run_options();
   if (!look.segments.empty()) usage_error("--segments names parts of one text; here are several traces");
-  if (is_watched) return open_checkpoints(look.model, loaded_options(options, command));
-  std::vector<ShownTrace> traces;
+  if (is_watched) return viewer::open_checkpoints(look.model, loaded_options(options, command));
+  std::vector<viewer::ShownTrace> traces;
   for (const std::string& file : files) {
     if (!is_trace_file(file))
       usage_error(format("\"{}\": expected another trace: a trace already has its text; give a model to read this one", file));
     traces.push_back({std::make_shared<const Trace>(Trace::load(file))});
   }
   traces[0].state = state_of(options, *traces[0].trace);
-  return side_by_side(traces, loaded_options(options, command));
+  return viewer::side_by_side(traces, loaded_options(options, command));
 }
 
 void run(Options& options) {
@@ -141,7 +143,7 @@ void run(Options& options) {
   for (const std::string& trace : options.traces) command += " " + quoted(trace);
   check_page_size(options);
   if (!options.html.empty()) check_writable(options.html);
-  std::vector<LoadedTrace> traces = traces_without_run(options, command);
+  std::vector<viewer::LoadedTrace> traces = traces_without_run(options, command);
   if (traces.empty()) {
     auto trace = std::make_shared<const Trace>(options.look.trace());  // first, because it loads the model that loaded_options reads
     traces.emplace_back(std::move(trace), loaded_options(options, command));

@@ -6,7 +6,7 @@ using namespace clearhead;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   allow_errors([&] {
-    const Tensor image = image_from({reinterpret_cast<const char*>(data), size}, "fuzz", 1 << 20);
+    const Tensor image = io::image_from({reinterpret_cast<const char*>(data), size}, "fuzz", 1 << 20);
     must(image.rank() == 3 && (image.size(0) == 1 || image.size(0) == 3));
     for (int64_t i = 0; i < image.numel(); ++i) must(image.data<float>()[i] >= 0 && image.data<float>()[i] <= 1);
   });

@@ -1,4 +1,4 @@
-// Besides: tasks/recipe/recipe.cc tasks/recipe/schema.cc tasks/data/json_lines.cc tasks/recipe/task_definition.cc tasks/recipe/labelled_recipe.cc tasks/data/picture_data.cc tasks/data/picture_table.cc tasks/data/picture_records.cc tasks/data/class_folder.cc models/input_picture.cc
+// Besides: tasks/recipe/recipe.cc tasks/recipe/schema.cc tasks/data/json_lines.cc tasks/recipe/task_definition.cc tasks/recipe/labelled_recipe.cc tasks/recipe/example_kind.cc tasks/data/picture_table.cc tasks/data/picture_records.cc tasks/data/class_folder.cc models/input_picture.cc
 // A training recipe is read or refused with a one-line error, as are key=value overrides.
 #include "base/json.h"
 #include "fuzz.h"
@@ -15,7 +15,7 @@ using namespace clearhead;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   allow_errors([&] {
     const Json json = Json::parse({reinterpret_cast<const char*>(data), size}, "recipe.json");
-    const Recipe recipe = Recipe::from(json, "recipe.json");
+    const tasks::Recipe recipe = tasks::Recipe::from(json, "recipe.json");
     must(recipe.batch > 0 && recipe.length > 0 && recipe.accumulate > 0 && recipe.steps >= 0);
   });
   return 0;

@@ -8,9 +8,9 @@ using namespace clearhead;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   allow_errors([&] {
     const std::shared_ptr<const char> bytes = own(data, size);
-    const SafeTensors file = SafeTensors::from_bytes({bytes.get(), size}, bytes, "fuzz.safetensors");
+    const io::SafeTensors file = io::SafeTensors::from_bytes({bytes.get(), size}, bytes, "fuzz.safetensors");
     size_t covered = 0;
-    for (const TensorEntry& entry : file.entries()) {
+    for (const io::TensorEntry& entry : file.entries()) {
       must(file.find(entry.name) == &entry && entry.begin <= entry.end && entry.end <= size);
       covered += entry.end - entry.begin;
       allow_errors([&] {

@@ -14,8 +14,8 @@ namespace {
 struct Embed final : TextCommand<Embedding> {
   Embed() : TextCommand("embedding") {}
 
-  std::string out{};              // the .npy file
-  std::optional<NpyRows> rows{};  // of this file
+  std::string out{};                  // the .npy file
+  std::optional<io::NpyRows> rows{};  // of this file
   int64_t width = 0, truncated = 0;
 
   void add_options(CLI::App& app) override {

@@ -43,7 +43,9 @@
 
 namespace clearhead {
 
+namespace io {
 class SafeTensors;
+}
 class PreparedWeight;             // backends/dense.h
 enum class Activation : uint8_t;  // backends/dense.h
 
@@ -116,7 +118,7 @@ class Parameters {
   void set(const std::string& name, const Init& init, Tensor& values);
 
   uint64_t seed_ = 0;
-  std::shared_ptr<const SafeTensors> file_{};  // null: values are drawn
+  std::shared_ptr<const io::SafeTensors> file_{};  // null: values are drawn
   ReadOptions options_{};
   std::vector<Named> named_{};
   std::vector<Tensor> leaves_{};

@@ -50,7 +50,7 @@ std::unique_ptr<AttributionTarget> target_of(const SharedModel& model, const Mod
   std::unique_ptr<AttributionTarget> out = make_target(model, input, asked);
   if (!input_kind(model->info()).is_text()) return out;
   if (units == "word") {
-    out->set_items(items_of_words(*out, words_of(out->plan().text)));
+    out->set_items(items_of_words(*out, viewer::words_of(out->plan().text)));
   } else if (units == "sentence") {
     out->set_items(items_of_sentences(*out));
   } else if (units != "token") {

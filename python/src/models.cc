@@ -333,14 +333,14 @@ void add_models(nb::module_& module) {
       [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state) {
         without_gil([&] {
           // Non-owning pointers: the traces are only read while the page is written.
-          std::vector<ShownTrace> shown;
+          std::vector<viewer::ShownTrace> shown;
           for (const Trace* trace : traces) shown.push_back({.trace = std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), trace)});
-          std::vector<LoadedTrace> loaded;
+          std::vector<viewer::LoadedTrace> loaded;
           if (shown.size() == 1)
-            loaded.emplace_back(shown[0].trace, LoadedTrace::Options{});
+            loaded.emplace_back(shown[0].trace, viewer::LoadedTrace::Options{});
           else
-            loaded = side_by_side(shown, {});
-          export_html(loaded, path, {.command = "trace.view()", .state = state, .budget_bytes = budget});
+            loaded = viewer::side_by_side(shown, {});
+          viewer::export_html(loaded, path, {.command = "trace.view()", .state = state, .budget_bytes = budget});
         });
       },
       "traces"_a, "path"_a, "budget"_a, "state"_a);

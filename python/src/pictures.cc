@@ -28,7 +28,7 @@ nb::bytes png(const nb::object& cells, const std::string& scale, int64_t cell_pi
   const PictureOptions options{.scale = scale_of(scale), .cell_pixels = cell_pixels};
   const std::string made = without_gil([&] {
     Picture picture = paint(of, options);
-    return png_bytes({.width = picture.width, .height = picture.height, .channels = 3, .pixels = std::move(picture.rgb)});
+    return io::png_bytes({.width = picture.width, .height = picture.height, .channels = 3, .pixels = std::move(picture.rgb)});
   });
   return nb::bytes(made.data(), made.size());
 }

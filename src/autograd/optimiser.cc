@@ -199,7 +199,7 @@ double Schedule::at(int64_t step) const {
   return learning_rate * fallen * (min_ratio + (1 - min_ratio) * left);
 }
 
-std::vector<Optimiser::Named> names_in(const NamedTensors& named, const Tensor& leaf) {
+std::vector<Optimiser::Named> names_in(const io::NamedTensors& named, const Tensor& leaf) {
   std::vector<Optimiser::Named> out;
   for (const auto& [name, values] : named) {
     if (!values.shares_storage_with(leaf)) continue;

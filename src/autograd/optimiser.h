@@ -69,6 +69,6 @@ class Optimiser {
 };
 
 /// The named tensors that are views of a leaf, in order. Each is a contiguous range of the leaf's elements.
-std::vector<Optimiser::Named> names_in(const NamedTensors& named, const Tensor& leaf);
+std::vector<Optimiser::Named> names_in(const io::NamedTensors& named, const Tensor& leaf);
 
 }  // namespace clearhead

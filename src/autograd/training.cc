@@ -46,7 +46,7 @@ Tensor Training::parameter(const Tensor& values, std::string_view name) { return
 
 void Training::train(const Parameters& parameters) {
   parameters.check_all_used();
-  NamedTensors named;
+  io::NamedTensors named;
   for (const Parameters::Named& one : parameters.named()) named.emplace_back(one.name, one.values);
   for (const Tensor& leaf : parameters.leaves()) {
     if (learning_->adopted.count(leaf.storage_number()) == 0) learning_->adopt(leaf, names_in(named, leaf));

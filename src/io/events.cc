@@ -14,7 +14,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 constexpr std::string_view kPrefix = "events.out.tfevents.";
@@ -172,4 +172,4 @@ void EventWriter::record(std::string_view event) {
   }
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

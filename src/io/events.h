@@ -19,7 +19,7 @@
 
 #include "clearhead/tensor.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 /// Counts of values in buckets, by the upper bits of the floats: eight buckets per factor of 2. Non-finite
 /// values are left out.
@@ -48,4 +48,4 @@ class EventWriter {
   std::string summary_{};
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::io

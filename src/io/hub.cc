@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "clearhead/error.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 namespace fs = std::filesystem;
@@ -102,4 +102,4 @@ HubSearch find_in_hub(std::string_view repository, std::string_view revision) {
   return search;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace clearhead {
+namespace clearhead::io {
 
 struct HubSearch {
   std::string directory;              ///< folder of the snapshot; empty: not found
@@ -23,4 +23,4 @@ struct HubSearch {
 /// environment; never throws.
 HubSearch find_in_hub(std::string_view repository, std::string_view revision = "main");
 
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -10,7 +10,7 @@
 #include "io/jpeg.h"
 #include "io/png.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 struct Format {
@@ -51,16 +51,20 @@ Shape image_shape(std::string_view bytes, const std::string& where, int64_t most
   return format_of(bytes, where).shape(bytes, where, most_pixels);
 }
 
-Tensor read_image(const std::string& path) { return image_from(MappedFile::open(path)->bytes(), path); }
+}  // namespace clearhead::io
+
+namespace clearhead {
+
+Tensor read_image(const std::string& path) { return io::image_from(MappedFile::open(path)->bytes(), path); }
 
 Tensor read_image(const std::string& path, const Shape& size) {
   const std::shared_ptr<MappedFile> file = MappedFile::open(path);
-  const Shape is = image_shape(file->bytes(), path, std::numeric_limits<int64_t>::max());
+  const Shape is = io::image_shape(file->bytes(), path, std::numeric_limits<int64_t>::max());
   if (is[1] != size[1] || is[2] != size[2] || (is[0] != size[0] && is[0] != 1)) {
     fail(ErrorCode::kShape, "{}: a picture of {} × {} pixels, channels: {}; expected {} × {}, channels: {}", path, is[2], is[1], is[0],
          size[2], size[1], size[0]);
   }
-  const Tensor image = image_from(file->bytes(), path);
+  const Tensor image = io::image_from(file->bytes(), path);
   return image.size(0) == size[0] ? image : image.expand(size).contiguous();
 }
 

@@ -8,7 +8,7 @@
 
 #include "clearhead/data.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 struct Image {
   int64_t width = 0, height = 0;
@@ -29,4 +29,4 @@ Shape image_shape(std::string_view bytes, const std::string& where, int64_t most
 /// Call before allocating. Throws kBudget, naming `where`, for more than most_pixels pixels.
 void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels);
 
-}  // namespace clearhead
+}  // namespace clearhead::io

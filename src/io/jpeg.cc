@@ -8,7 +8,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 struct Destroy {
@@ -49,4 +49,4 @@ Image decode_jpeg(std::string_view bytes, const std::string& where, int64_t most
   return image;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

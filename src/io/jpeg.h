@@ -6,7 +6,7 @@
 
 #include "io/image.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 /// Decodes a JPEG file to 1 or 3 channels. Throws, naming `where`, kFormat for damaged and CMYK files, kBudget for more
 /// than most_pixels pixels.
@@ -14,4 +14,4 @@ Image decode_jpeg(std::string_view bytes, const std::string& where, int64_t most
 /// [channels, height, width] that decode_jpeg would return, from the header alone. Throws the same.
 Shape jpeg_shape(std::string_view bytes, const std::string& where, int64_t most_pixels);
 
-}  // namespace clearhead
+}  // namespace clearhead::io

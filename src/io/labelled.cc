@@ -22,7 +22,7 @@
 #include "io/image.h"
 #include "io/sound.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 // Joins names for messages: "a", "b", "c". At most 20 are listed.
@@ -55,45 +55,6 @@ Columns columns_of(const std::vector<std::string_view>& names, const LabelledCol
               !wanted.part_column.empty()};
   if (out.parted) out.part = find_column(names, wanted.part_column, where);
   return out;
-}
-
-void read_checked(const std::string& where, const std::function<void()>& read) {
-  try {
-    read();
-  } catch (const Error& error) {
-    fail(error.code(), "{}: {}", where, error.what());
-  }
-}
-
-void check_budget(int64_t rows, int64_t samples, const std::string& table) {
-  if (samples > kMostSamples / rows) {
-    fail(ErrorCode::kBudget, "{}: a batch of {} rows of {} samples, with padding; expected at most {} in all; use fewer rows", table,
-         with_commas(rows), with_commas(samples), with_commas(kMostSamples));
-  }
-}
-
-// Reads the headers of sounds for one batch. Throws kShape unless their rates and numbers of channels are equal.
-std::vector<SoundHeader> sound_headers(const std::vector<LabelledFile>& files, const std::vector<int64_t>& rows,
-                                       const std::function<std::string(int64_t)>& where) {
-  std::vector<SoundHeader> out;
-  for (const int64_t row : rows) {
-    const LabelledFile& file = files[static_cast<size_t>(row)];
-    read_checked(where(row), [&] { out.push_back(sound_header(file.path)); });
-    const SoundHeader &first = out.front(), &header = out.back();
-    if (header.rate != first.rate || header.channels != first.channels) {
-      fail(ErrorCode::kShape, "{}: {} is {} frames a second, channels: {}; line {} is {}, channels: {}. Convert one of them", where(row),
-           file.path, with_commas(header.rate), header.channels, files[static_cast<size_t>(rows.front())].line, with_commas(first.rate),
-           first.channels);
-    }
-  }
-  return out;
-}
-
-// Returns the bucket of a length. Within a bucket, padding adds less than a tenth.
-int64_t step_of(int64_t length) {
-  int64_t step = 0;
-  for (uint64_t bound = 0; static_cast<uint64_t>(length) > bound; bound += bound / 10 + 1) ++step;
-  return step;
 }
 
 }  // namespace
@@ -145,10 +106,56 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
   return out;
 }
 
+}  // namespace clearhead::io
+
+namespace clearhead {
+namespace {
+
+void read_checked(const std::string& where, const std::function<void()>& read) {
+  try {
+    read();
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", where, error.what());
+  }
+}
+
+void check_budget(int64_t rows, int64_t samples, const std::string& table) {
+  if (samples > io::kMostSamples / rows) {
+    fail(ErrorCode::kBudget, "{}: a batch of {} rows of {} samples, with padding; expected at most {} in all; use fewer rows", table,
+         with_commas(rows), with_commas(samples), with_commas(io::kMostSamples));
+  }
+}
+
+// Reads the headers of sounds for one batch. Throws kShape unless their rates and numbers of channels are equal.
+std::vector<io::SoundHeader> sound_headers(const std::vector<LabelledFile>& files, const std::vector<int64_t>& rows,
+                                           const std::function<std::string(int64_t)>& where) {
+  std::vector<io::SoundHeader> out;
+  for (const int64_t row : rows) {
+    const LabelledFile& file = files[static_cast<size_t>(row)];
+    read_checked(where(row), [&] { out.push_back(io::sound_header(file.path)); });
+    const io::SoundHeader &first = out.front(), &header = out.back();
+    if (header.rate != first.rate || header.channels != first.channels) {
+      fail(ErrorCode::kShape, "{}: {} is {} frames a second, channels: {}; line {} is {}, channels: {}. Convert one of them", where(row),
+           file.path, with_commas(header.rate), header.channels, files[static_cast<size_t>(rows.front())].line, with_commas(first.rate),
+           first.channels);
+    }
+  }
+  return out;
+}
+
+// Returns the bucket of a length. Within a bucket, padding adds less than a tenth.
+int64_t step_of(int64_t length) {
+  int64_t step = 0;
+  for (uint64_t bound = 0; static_cast<uint64_t>(length) > bound; bound += bound / 10 + 1) ++step;
+  return step;
+}
+
+}  // namespace
+
 LabelledFiles::LabelledFiles(const std::string& table, const LabelledColumns& columns) : table_(table), column_(columns.file) {
   const std::shared_ptr<MappedFile> file = MappedFile::open(table);
-  rows_ =
-      labelled_files_from(utf8_text(file->bytes(), table), table, std::filesystem::path(table).parent_path().string(), columns, labels_);
+  rows_ = io::labelled_files_from(utf8_text(file->bytes(), table), table, std::filesystem::path(table).parent_path().string(), columns,
+                                  labels_);
 }
 
 std::string LabelledFiles::where(int64_t row) const {
@@ -166,17 +173,17 @@ void LabelledFiles::check(const std::vector<int64_t>& rows) const {
 std::vector<int64_t> LabelledFiles::frames() const {
   std::vector<int64_t> rows(rows_.size()), out;
   std::iota(rows.begin(), rows.end(), int64_t{0});
-  for (const SoundHeader& header : sound_headers(rows_, rows, [&](int64_t row) { return where(row); })) out.push_back(header.frames);
+  for (const io::SoundHeader& header : sound_headers(rows_, rows, [&](int64_t row) { return where(row); })) out.push_back(header.frames);
   return out;
 }
 
 SoundBatch LabelledFiles::sounds(const std::vector<int64_t>& rows) const {
   check(rows);
-  const std::vector<SoundHeader> headers = sound_headers(rows_, rows, [&](int64_t row) { return where(row); });
-  const auto by_frames = [](const SoundHeader& a, const SoundHeader& b) { return a.frames < b.frames; };
+  const std::vector<io::SoundHeader> headers = sound_headers(rows_, rows, [&](int64_t row) { return where(row); });
+  const auto by_frames = [](const io::SoundHeader& a, const io::SoundHeader& b) { return a.frames < b.frames; };
   const int64_t count = static_cast<int64_t>(rows.size()), channels = headers.front().channels;
   const int64_t longest = std::max_element(headers.begin(), headers.end(), by_frames)->frames;
-  check_budget(count, longest > kMostSamples ? longest : longest * channels, table_);
+  check_budget(count, longest > io::kMostSamples ? longest : longest * channels, table_);
   SoundBatch out{Tensor::zeros({count, channels, longest}), {}, {}, headers.front().rate};
   float* to = out.samples.mutable_data<float>();
   for (size_t at = 0; at < rows.size(); ++at) {
@@ -198,7 +205,7 @@ PictureBatch LabelledFiles::pictures(const std::vector<int64_t>& rows) const {
   for (const int64_t row : rows) {
     const std::string& path = rows_[static_cast<size_t>(row)].path;
     Shape is;
-    read_checked(where(row), [&] { is = image_shape(MappedFile::open(path)->bytes(), path); });
+    read_checked(where(row), [&] { is = io::image_shape(MappedFile::open(path)->bytes(), path); });
     if (shape.empty()) shape = is;
     if (is != shape) {
       fail(ErrorCode::kShape, "{}: {} is {} [channels, height, width]; line {} is {}. Convert one of them", where(row), path, to_string(is),

@@ -14,7 +14,7 @@
 #include "base/format.h"
 #include "io/pieces.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
@@ -256,4 +256,4 @@ Tensor parse_npy(std::string_view bytes, std::shared_ptr<const void> keep_alive,
   return out.permute(order);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

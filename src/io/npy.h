@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "clearhead/tensor.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 /// The complete file in memory, for example as the body of an HTTP response.
 std::string npy_bytes(const Tensor& tensor);
@@ -40,4 +40,4 @@ class NpyRows {
 Tensor read_npy(const std::string& path);
 Tensor parse_npy(std::string_view bytes, std::shared_ptr<const void> keep_alive, const std::string& where);
 
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace clearhead {
+namespace clearhead::io {
 
 void for_each_piece(const Tensor& tensor, const std::function<void(const std::byte*, size_t)>& put) {
   if (tensor.numel() == 0) return;
@@ -23,4 +23,4 @@ void for_each_piece(const Tensor& tensor, const std::function<void(const std::by
   for (int64_t row = 0; row < rows; row += step) for_each_piece(tensor.slice(0, row, std::min(rows, row + step)), put);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -5,7 +5,7 @@
 
 #include "clearhead/tensor.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 inline constexpr size_t kLargestPiece = size_t{16} << 20;
 
@@ -13,4 +13,4 @@ inline constexpr size_t kLargestPiece = size_t{16} << 20;
 /// copied, at most kLargestPiece bytes at a time.
 void for_each_piece(const Tensor& tensor, const std::function<void(const std::byte*, size_t)>& put);
 
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -12,7 +12,7 @@
 #include "base/format.h"
 #include "base/utf8.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 // Converts UTF-8 to Latin-1. Returns nothing if a character is not in Latin-1, or is a control character other than a
@@ -188,4 +188,4 @@ Image decode_png(std::string_view bytes, const std::string& where, int64_t most_
 
 void write_png(const std::string& path, const Image& image, const PngText& text) { write_file(path, png_bytes(image, text)); }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

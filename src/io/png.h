@@ -10,7 +10,7 @@
 
 #include "io/image.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 /// Keyword (1 to 79 Latin-1 characters, PNG 11.3.4.2) and text (UTF-8 without NUL), in writing order.
 using PngText = std::vector<std::pair<std::string, std::string>>;
@@ -27,4 +27,4 @@ Image decode_png(std::string_view bytes, const std::string& where, int64_t most_
 /// [channels, height, width] that decode_png would return, from the header alone. Throws the same.
 Shape png_shape(std::string_view bytes, const std::string& where, int64_t most_pixels);
 
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -13,7 +13,7 @@
 #include "base/nearest.h"
 #include "io/safetensors_header.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 struct SafeTensors::Contents {
   struct Shard {
@@ -212,4 +212,4 @@ void SafeTensors::release(std::string_view name) const {
 
 const std::string& SafeTensors::where() const { return contents_->where; }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -21,7 +21,7 @@
 
 #include "clearhead/tensor.h"
 
-namespace clearhead {
+namespace clearhead::io {
 
 /// The header entry of one tensor.
 struct TensorEntry {
@@ -77,4 +77,4 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 /// Throws kInvalidArgument for a name that is repeated, invalid UTF-8 or "__metadata__"; kIo as AtomicFile.
 void write_safetensors(const std::string& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata = {});
 
-}  // namespace clearhead
+}  // namespace clearhead::io

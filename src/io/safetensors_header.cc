@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/utf8.h"
 
-namespace clearhead::safetensors {
+namespace clearhead::io::safetensors {
 namespace {
 
 struct Element {
@@ -213,4 +213,4 @@ int write_rank(DType dtype) {
   return static_cast<int>(found - kElements.begin());
 }
 
-}  // namespace clearhead::safetensors
+}  // namespace clearhead::io::safetensors

@@ -8,7 +8,7 @@
 
 #include "io/safetensors.h"
 
-namespace clearhead::safetensors {
+namespace clearhead::io::safetensors {
 
 inline constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own limit
 inline constexpr size_t kMostAxes = 64;                  // numpy's limit
@@ -26,4 +26,4 @@ Header read_header(std::string_view file, std::string_view where);
 const char* spelling(DType dtype);
 int write_rank(DType dtype);
 
-}  // namespace clearhead::safetensors
+}  // namespace clearhead::io::safetensors

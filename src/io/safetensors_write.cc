@@ -11,7 +11,7 @@
 #include "io/safetensors.h"
 #include "io/safetensors_header.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 using Order = std::vector<const std::pair<std::string, Tensor>*>;
@@ -91,4 +91,4 @@ void write_safetensors(const std::string& path, const NamedTensors& tensors, con
   file.commit();
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::io

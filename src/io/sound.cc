@@ -34,7 +34,7 @@ File open(const std::string& path, SF_INFO& info) {
 
 }  // namespace
 
-SoundHeader sound_header(const std::string& path) {
+io::SoundHeader io::sound_header(const std::string& path) {
   SF_INFO info{};
   const File file = open(path, info);
   return {info.channels, info.frames, info.samplerate};
@@ -47,9 +47,9 @@ Sound read_sound(const std::string& path, int64_t begin, int64_t count) {
   if (begin < 0 || begin > frames || wanted > frames - begin) {
     fail(ErrorCode::kInvalidArgument, "{}: frames {} to {} are out of range; the sound has {}", path, begin, begin + wanted, frames);
   }
-  if (wanted > kMostSamples / channels) {
+  if (wanted > io::kMostSamples / channels) {
     fail(ErrorCode::kBudget, "{}: {} frames of {} channels; read at most {} samples at once", path, with_commas(wanted), channels,
-         with_commas(kMostSamples));
+         with_commas(io::kMostSamples));
   }
   if (begin > 0 && sf_seek(file.get(), begin, SEEK_SET) != begin) {
     fail(ErrorCode::kFormat, "{}: frame {} cannot be found: {}", path, begin, sf_strerror(file.get()));

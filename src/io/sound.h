@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace clearhead {
+namespace clearhead::io {
 
 constexpr int64_t kMostSamples = int64_t{1} << 31;  // most samples read at once
 
@@ -14,4 +14,4 @@ struct SoundHeader {
 /// Throws kNotFound, kFormat if the file is not a sound.
 SoundHeader sound_header(const std::string& path);
 
-}  // namespace clearhead
+}  // namespace clearhead::io

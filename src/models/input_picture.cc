@@ -105,7 +105,7 @@ void read_picture_config(Fields& config, NetworkFacts& to) { to.picture = read_p
 
 Tensor read_picture(const PictureFacts& facts, const std::string& path) {
   if (facts.resize == PictureResize::kNone) {
-    const Shape is = image_shape(MappedFile::open(path)->bytes(), path, std::numeric_limits<int64_t>::max());
+    const Shape is = io::image_shape(MappedFile::open(path)->bytes(), path, std::numeric_limits<int64_t>::max());
     if (is[1] != facts.height || is[2] != facts.width) {
       fail(ErrorCode::kShape,
            "{}: a picture of {} × {} pixels, channels: {}; expected {}. Resize it, or train a model with \"resize\" in \"task.pictures\" "

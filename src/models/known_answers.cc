@@ -138,7 +138,7 @@ struct Layer {
     query.turn(head * d, parts.position(), 0, sharpness / kFrequencies);
     key.copy(head * d, parts.position(), kPosition);
   }
-  void store(NamedTensors& tensors, int64_t index) const {
+  void store(io::NamedTensors& tensors, int64_t index) const {
     const std::string prefix = format("layers.{}.attention.", index);
     tensors.emplace_back(prefix + "query.weight", query.tensor());
     tensors.emplace_back(prefix + "key.weight", key.tensor());
@@ -148,7 +148,7 @@ struct Layer {
   }
 };
 
-NamedTensors embeddings(const Parts& parts, uint64_t seed) {
+io::NamedTensors embeddings(const Parts& parts, uint64_t seed) {
   const std::vector<float> codes = known_byte_codes(seed);
   Matrix tokens(kBytes, parts.width()), positions(kPosition, parts.width());
   for (int64_t byte = 0; byte < kBytes; ++byte) {
@@ -189,11 +189,11 @@ Json config_of(const Sizes& sizes, const Parts& parts, double sharpness, uint64_
        {"known_answers", Json::object({{"sharpness", sharpness}, {"seed", static_cast<int64_t>(seed)}, {"laws", std::move(laws)}})}});
 }
 
-void write_directory(const std::string& directory, const Json& config, const NamedTensors& tensors) {
+void write_directory(const std::string& directory, const Json& config, const io::NamedTensors& tensors) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) fail(ErrorCode::kIo, "{}: cannot make the directory: {}", directory, error.message());
-  write_safetensors(directory + "/model.safetensors", tensors, {{"format", "pt"}});
+  io::write_safetensors(directory + "/model.safetensors", tensors, {{"format", "pt"}});
   write_file(directory + "/tokenizer.json", byte_tokenizer_json());
   write_file(directory + "/config.json", config.dump(2) + "\n");
 }
@@ -261,7 +261,7 @@ void write_known_model(const std::string& directory, const KnownCausal& options)
     laws.push(law(1, head, "self"));
   }
 
-  NamedTensors tensors = embeddings(parts, options.seed);
+  io::NamedTensors tensors = embeddings(parts, options.seed);
   first.store(tensors, 0);
   second.store(tensors, 1);
   const std::vector<float> codes = known_byte_codes(options.seed);
@@ -286,7 +286,7 @@ void write_known_model(const std::string& directory, const KnownBidirectional& o
   Json laws = Json::array();
   laws.push(law(0, 0, "back", options.back));
   laws.push(law(0, 1, "equal"));
-  NamedTensors tensors = embeddings(parts, options.seed);
+  io::NamedTensors tensors = embeddings(parts, options.seed);
   layer.store(tensors, 0);
   write_directory(directory, config_of(sizes, parts, options.sharpness, options.seed, std::move(laws)), tensors);
 }

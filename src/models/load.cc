@@ -42,7 +42,7 @@ std::string model_directory(const std::string& name) {
   }
   if (name.starts_with('/') || name.starts_with("./") || name.starts_with("../"))
     fail(ErrorCode::kNotFound, "model {}: there is no such directory; expected one with config.json and model.safetensors", name);
-  const HubSearch hub = find_in_hub(name);
+  const io::HubSearch hub = io::find_in_hub(name);
   if (!hub.directory.empty()) return hub.directory;
   searched.insert(searched.end(), hub.searched.begin(), hub.searched.end());
   std::string places;
@@ -59,13 +59,13 @@ struct Found {
   bool is_network = false;  // if true, `facts` is empty
   ModelInfo info{};
   Architecture facts{};
-  SafeTensors file;
+  io::SafeTensors file;
   SentenceFacts sentence{};
 };
 
-void describe_file(const SafeTensors& file, ModelInfo& info) {
+void describe_file(const io::SafeTensors& file, ModelInfo& info) {
   std::set<std::string> dtypes;
-  for (const TensorEntry& entry : file.entries()) {
+  for (const io::TensorEntry& entry : file.entries()) {
     int64_t count = 1;
     for (const int64_t size : entry.shape) count *= size;
     const bool is_weight = entry.dtype == DType::kF32 || entry.dtype == DType::kBF16 || entry.dtype == DType::kF16;
@@ -80,7 +80,7 @@ void describe_file(const SafeTensors& file, ModelInfo& info) {
 
 // Describes a network. Constructing it also creates parameters, which are discarded.
 Found find_network(const std::string& name, const std::string& directory, const Json& config) {
-  Found found{config, true, {}, {}, SafeTensors::open_model(directory), {}};
+  Found found{config, true, {}, {}, io::SafeTensors::open_model(directory), {}};
   Parameters parameters;
   const NetworkFacts facts = network_of(config, directory + "/config.json", parameters)->facts();
   ModelInfo& info = found.info;
@@ -114,7 +114,7 @@ Found find(const std::string& name) {
   const Json config = Json::parse(read_config(path), path);
   if (is_network(config)) return find_network(name, directory, config);
   const Architecture facts = read_architecture(config, path);
-  Found found{config, false, {}, facts, SafeTensors::open_model(directory), read_sentence_facts(directory)};
+  Found found{config, false, {}, facts, io::SafeTensors::open_model(directory), read_sentence_facts(directory)};
   ModelInfo& info = found.info;
   info.name = name;
   info.directory = directory;

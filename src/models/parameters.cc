@@ -17,11 +17,11 @@ int64_t ModelParameters::count() const {
                          [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
 }
 
-void ModelParameters::read(const SafeTensors& file) {
+void ModelParameters::read(const io::SafeTensors& file) {
   read(file, [](const std::string& name, const Shape&) { return name; });
 }
 
-void ModelParameters::read(const SafeTensors& file, const NameInFile& name_in_file) {
+void ModelParameters::read(const io::SafeTensors& file, const NameInFile& name_in_file) {
   for (auto& [own, values] : named_) {
     const std::string name = name_in_file(own, values.shape());
     if (name.empty()) continue;

@@ -30,15 +30,15 @@ class ModelParameters {
   };
   const std::vector<Leaf>& leaves() const { return leaves_; }
   /// Views of the leaves by name, in order of creation.
-  const NamedTensors& named() const { return named_; }
+  const io::NamedTensors& named() const { return named_; }
   /// Number of elements of all leaves.
   int64_t count() const;
 
   /// Copies values from a file by name. Throws kNotFound for a name that is not in the file, kShape for another shape.
-  void read(const SafeTensors& file);
+  void read(const io::SafeTensors& file);
   /// The same, with the names that `name_in_file` returns. If it returns an empty name, the parameter keeps its initial values.
   using NameInFile = std::function<std::string(const std::string& name, const Shape& shape)>;
-  void read(const SafeTensors& file, const NameInFile& name_in_file);
+  void read(const io::SafeTensors& file, const NameInFile& name_in_file);
 
   struct Part {
     std::string weight{}, bias{};  // empty: no bias
@@ -66,7 +66,7 @@ class ModelParameters {
   uint64_t drawn_ = 0;
   double spread_;
   std::vector<Leaf> leaves_{};
-  NamedTensors named_{};
+  io::NamedTensors named_{};
 };
 
 }  // namespace clearhead

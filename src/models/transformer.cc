@@ -88,7 +88,7 @@ ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_
   return input;
 }
 
-HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
+HeadsInFile heads_in_file(const Architecture& facts, const io::SafeTensors& file) {
   const Weights weights(file, facts);
   HeadsInFile present;
   present.pooler = facts.pooler && weights.has(facts.pooler->dense.weight);
@@ -99,7 +99,7 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
   return present;
 }
 
-Transformer::Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored, std::set<std::string>* read)
+Transformer::Transformer(const Architecture& facts, const io::SafeTensors& file, StoredWeights stored, std::set<std::string>* read)
     : facts_(facts) {
   std::set<std::string> own;
   std::set<std::string>* names = read ? read : &own;

@@ -70,13 +70,13 @@ struct HeadsInFile {
   bool pooler = false, masked = false, classifier = false, next_sentence = false, causal = false;
 };
 /// Determines the output heads from the file's header.
-HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
+HeadsInFile heads_in_file(const Architecture& facts, const io::SafeTensors& file);
 
 class Transformer {
  public:
   /// Throws kUnsupported, with the names, for tensors of the file that are not read and may change the result. If `read` is not
   /// null, the names of the tensors that were read are added to it instead, and the caller checks the rest.
-  Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored, std::set<std::string>* read = nullptr);
+  Transformer(const Architecture& facts, const io::SafeTensors& file, StoredWeights stored, std::set<std::string>* read = nullptr);
   /// For training: weights are created by `parameters` and read in place.
   Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
 

@@ -66,7 +66,7 @@ bool is_listed(const Architecture& facts, const std::string& name) {
 }
 
 // Some checkpoints store a tied weight once for each of its names.
-bool is_copy(const SafeTensors& file, const Architecture& facts, const std::string& name, const std::set<std::string>& read) {
+bool is_copy(const io::SafeTensors& file, const Architecture& facts, const std::string& name, const std::set<std::string>& read) {
   for (const auto& [usual, other] : facts.aliases) {
     if (!name.ends_with(other)) continue;
     const std::string original = name.substr(0, name.size() - other.size()) + usual;
@@ -79,7 +79,7 @@ bool is_copy(const SafeTensors& file, const Architecture& facts, const std::stri
 
 }  // namespace
 
-void refuse_unread(const SafeTensors& file, const Architecture& facts, const std::set<std::string>& read) {
+void refuse_unread(const io::SafeTensors& file, const Architecture& facts, const std::set<std::string>& read) {
   std::vector<std::string> left = file.names();
   std::erase_if(left, [&](const std::string& name) {
     const auto is_harmless = [&](const Architecture& stack) { return is_listed(stack, name) || is_copy(file, stack, name, read); };
@@ -104,7 +104,7 @@ std::string Weights::name_for(const std::string& pattern, bool in_body) const {
   return (in_heads_ && !in_body ? "" : facts_.prefix) + filled(pattern);
 }
 
-std::string name_in(const SafeTensors& file, const Architecture& facts, const std::string& name) {
+std::string name_in(const io::SafeTensors& file, const Architecture& facts, const std::string& name) {
   std::vector<std::string> spellings = {name};
   for (const auto& [usual, other] : facts.aliases) {
     if (name.ends_with(usual)) spellings.push_back(name.substr(0, name.size() - usual.size()) + other);

@@ -22,11 +22,11 @@
 namespace clearhead {
 
 /// Returns the name of a weight in a file: with or without the family's prefix, or an alias; empty if the file does not have it.
-std::string name_in(const SafeTensors& file, const Architecture& facts, const std::string& name);
+std::string name_in(const io::SafeTensors& file, const Architecture& facts, const std::string& name);
 
 /// Throws kUnsupported, with the names, if the file has tensors that are not in `read` and may change the result. A tensor is
 /// harmless if it is in the list `unread` of `facts` or of its encoder, or if it is a copy, under an alias, of one that was read.
-void refuse_unread(const SafeTensors& file, const Architecture& facts, const std::set<std::string>& read);
+void refuse_unread(const io::SafeTensors& file, const Architecture& facts, const std::set<std::string>& read);
 
 /// Storage of the weights of linear layers.
 struct StoredWeights {
@@ -37,7 +37,7 @@ struct StoredWeights {
 class Weights {
  public:
   /// If `read` is not null, the names of the tensors that are read are added to it.
-  Weights(SafeTensors file, const Architecture& facts, StoredWeights stored = {}, std::set<std::string>* read = nullptr)
+  Weights(io::SafeTensors file, const Architecture& facts, StoredWeights stored = {}, std::set<std::string>* read = nullptr)
       : file_(std::move(file)), facts_(facts), stored_(stored), read_(read) {}
   Weights(ModelParameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
@@ -80,7 +80,7 @@ class Weights {
 
   std::string name_for(const std::string& pattern, bool in_body = false) const;  // name of a new parameter
 
-  std::optional<SafeTensors> file_{};
+  std::optional<io::SafeTensors> file_{};
   ModelParameters* parameters_ = nullptr;
   const Architecture& facts_;
   StoredWeights stored_{};

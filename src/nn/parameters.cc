@@ -41,7 +41,7 @@ void draw(Tensor& values, const std::string& name, const Init& init, uint64_t se
 
 Parameters Parameters::read(const std::string& path, const ReadOptions& options) {
   Parameters out;
-  out.file_ = std::make_shared<const SafeTensors>(SafeTensors::open(path));
+  out.file_ = std::make_shared<const io::SafeTensors>(io::SafeTensors::open(path));
   out.options_ = options;
   return out;
 }
@@ -111,9 +111,9 @@ void Parameters::check_all_used() const {
 
 void Parameters::save(const std::string& path) const {
   check_all_used();
-  NamedTensors tensors;
+  io::NamedTensors tensors;
   for (const Named& one : named_) tensors.emplace_back(one.name, one.values);
-  write_safetensors(path, tensors);
+  io::write_safetensors(path, tensors);
 }
 
 std::vector<int32_t> Layout::positions() const {

@@ -70,7 +70,7 @@ Json plan_to_json(const RunPlan& plan, const std::vector<GeneratedToken>& genera
   return json;
 }
 
-void add_text(const RunText& text, NamedTensors& tensors) {
+void add_text(const RunText& text, io::NamedTensors& tensors) {
   const int64_t count = static_cast<int64_t>(text.ids.size());
   std::vector<int64_t> offsets, ends;
   std::string pieces;
@@ -90,7 +90,7 @@ void add_text(const RunText& text, NamedTensors& tensors) {
   }
 }
 
-Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& tensors) {
+Json add_frames(const std::string& name, const LayerTrace& layer, io::NamedTensors& tensors) {
   Json frames = Json::array();
   bool shared = true;
   for (const Frame& frame : layer.frames) shared = shared && frame.keys.empty();
@@ -121,7 +121,7 @@ Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& 
   return frames;
 }
 
-Json add_statistics(const std::string& name, const ReductionResult& statistics, NamedTensors& tensors) {
+Json add_statistics(const std::string& name, const ReductionResult& statistics, io::NamedTensors& tensors) {
   for (const auto& [label, member] : kStatistics) {
     if ((statistics.*member).defined()) tensors.emplace_back(name + "." + label, statistics.*member);
   }
@@ -132,7 +132,7 @@ Json add_statistics(const std::string& name, const ReductionResult& statistics, 
 // Reads tensors and metadata of an untrusted file: every count is checked before it is used.
 class Reader {
  public:
-  explicit Reader(SafeTensors file) : file_(std::move(file)) {}
+  explicit Reader(io::SafeTensors file) : file_(std::move(file)) {}
   const std::string& where() const { return file_.where(); }
 
   Tensor get(const std::string& name, DType dtype, int rank) const {
@@ -166,7 +166,7 @@ class Reader {
   }
 
  private:
-  SafeTensors file_;
+  io::SafeTensors file_;
 };
 
 template <class T>
@@ -427,7 +427,7 @@ LayerTrace read_layer(const Reader& file, const std::string& name, const Json& j
 }  // namespace
 
 void Trace::save(const std::string& path) const {
-  NamedTensors tensors;
+  io::NamedTensors tensors;
   Json layers = Json::object();
   add_text(state_->plan.text, tensors);
   for (auto& [key, layer] : state_->layers) {
@@ -449,11 +449,11 @@ void Trace::save(const std::string& path) const {
   std::map<std::string, std::string> metadata{
       {"clearhead_trace", "1"}, {"plan", plan_to_json(state_->plan, state_->generated).dump()}, {"layers", layers.dump()}};
   if (!gradients_of().empty()) metadata["gradients_of"] = gradients_of();
-  write_safetensors(path, tensors, metadata);
+  io::write_safetensors(path, tensors, metadata);
 }
 
 Trace Trace::load(const std::string& path) {
-  const Reader file(SafeTensors::open(path));
+  const Reader file(io::SafeTensors::open(path));
   const auto version = file.all_metadata().find("clearhead_trace");
   if (version == file.all_metadata().end()) {
     fail(ErrorCode::kFormat, "{}: is a safetensors file but not a trace: its metadata has no \"clearhead_trace\"", path);

@@ -23,7 +23,7 @@
 #include "tasks/data/text_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr double kSolved = 0.95;
@@ -255,4 +255,4 @@ const TaskDefinition& babi_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

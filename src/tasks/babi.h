@@ -17,7 +17,7 @@
 #include "tasks/data/input_data.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct StoryQuestion {
   LabelledInput asked{};
@@ -29,4 +29,4 @@ std::vector<std::string> expanded(const std::string& files, const std::string& w
 /// Throws kNotFound with the file and its origin, kFormat with file, line and column.
 std::vector<StoryQuestion> read_stories(const std::string& files, const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

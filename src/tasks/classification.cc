@@ -22,12 +22,9 @@
 #include "ops/ops.h"
 #include "tasks/data/input_data.h"
 #include "tasks/data/labelled_data.h"
-#include "tasks/data/picture_data.h"
-#include "tasks/data/scene_data.h"
-#include "tasks/data/sound_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 struct ClassifyRecipe {
@@ -110,8 +107,8 @@ class Texts : public ItemTask {
     return out;
   }
   static const char* counted_as(const Recipe& recipe) {
-    const LabelledDataRecipe& data = recipe.task->data;
-    return data.scenes ? "questions" : data.pictures ? "pictures" : data.sounds ? "sounds" : "texts";
+    const ChosenExamples& examples = recipe.task->data.examples;
+    return examples ? examples.kind->counted : "texts";
   }
   // Permutes labels among the texts, so that the model can only memorise them (Adebayo et al. 2018, section 4: "data
   // randomization"). The number of texts with each label does not change.
@@ -167,8 +164,9 @@ class OneLabel final : public Texts {
   }
 
   std::vector<std::pair<std::string, double>> attention_metrics(const Model& model) const override {
-    if (!recipe_.task->data.scenes) return {};
-    return {{"asked_holds_most", share_of_asked(model, recipe_)}};
+    const ChosenExamples& examples = recipe_.task->data.examples;
+    if (!examples) return {};
+    return examples->attention_metrics(model, recipe_);
   }
 
  private:
@@ -293,22 +291,9 @@ std::string problem_name(ProblemType problem) {
   return std::find_if(problems().begin(), problems().end(), [&](const auto& known) { return known.second == problem; })->first;
 }
 
-// The index in `commands` of the one that takes this recipe's inputs.
-size_t command_for(const Recipe& recipe) {
-  const LabelledDataRecipe& data = recipe.task->data;
-  if (data.sounds) return 3;
-  if (data.scenes) return 2;
-  return data.pictures ? 1 : 0;
-}
-
 void configure(const Recipe& recipe, Json& model) {
   if (!is_network(model)) model["problem_type"] = problem_name(recipe.task->data.problem);
-  if (recipe.task->data.pictures) write_resize(pictures_of(recipe), model);
-  if (recipe.task->data.sounds) {
-    const SoundFacts facts = sounds_of(recipe);
-    model["sound"]["pad"] = facts.pads;
-    model["sound"]["cut"] = facts.cuts;
-  }
+  if (const ChosenExamples& examples = recipe.task->data.examples) examples->configure(recipe, model);
 }
 
 std::vector<std::string> labels_of(const Recipe& recipe) {
@@ -319,17 +304,10 @@ std::vector<std::string> labels_of(const Recipe& recipe) {
 
 const Schema<LabelledDataRecipe>& data_schema() {
   using Data = LabelledDataRecipe;
-  const auto has_texts = [](const Data& to) { return !to.pictures && !to.sounds && !to.passages; };
-  const auto has_labels = [](const Data& to) {
-    return !to.passages && (!to.pictures || to.pictures->form->has_columns) && (!to.sounds || !to.sounds->column.empty());
-  };
+  const auto has_texts = [](const Data& to) { return !to.examples || to.examples.kind->has_text_columns; };
+  const auto has_labels = [](const Data& to) { return !to.examples || to.examples->has_label_column(); };
   static const Schema<Data> schema = {
       schema::object("folds", &Data::folds, fold_schema(), "instead of \"train\", \"valid\" and \"test\": files that are split into folds"),
-      schema::object("passages", &Data::passages, passage_schema(), "instead of these: passages of books, labelled with their book"),
-      schema::object("pictures", &Data::pictures, picture_schema(), "for a model that reads pictures"),
-      schema::object("sounds", &Data::sounds, sounds_schema(), "for a model that reads spectrograms"),
-      schema::object("scenes", &Data::scenes, scene_schema(), "questions about scenes that are composed of these pictures")
-          .when([](const Data& to) { return to.pictures.has_value(); }),
       schema::column("text", &Data::text, true,
                      "the column of texts, in a table (*.csv with commas, others with tabs) or in JSON lines (*.jsonl)")
           .when(has_texts),
@@ -369,14 +347,14 @@ const Schema<ClassifyRecipe>& settings_schema() {
 void read(Fields& fields, Recipe& to) {
   LabelledDataRecipe& data = to.task->data;
   ClassifyRecipe settings;
+  data.examples = read_examples(fields);
   data_schema().read(fields, data);
   settings_schema().read(fields, settings);
-  if (data.folds && data.passages) fields.wrong("folds", "none: \"passages\" has parts of its own", Json("folds"));
-  if (data.passages && (data.pictures || data.sounds))
-    fields.wrong("passages", "none beside \"pictures\" or \"sounds\": they are texts", Json("passages"));
-  if (data.pictures && data.sounds) fields.wrong("sounds", "none beside \"pictures\"", Json("sounds"));
-  if (data.folds && (data.pictures || data.sounds))
-    fields.wrong("folds", "none beside \"pictures\" or \"sounds\"; \"held_out\" makes a validation split of them", Json("folds"));
+  if (data.folds && data.examples) {
+    const char* const instead =
+        data.examples->files().empty() ? "\"held_out\" makes a validation split of them" : "they have parts of their own";
+    fields.wrong("folds", format("none beside \"{}\"; {}", data.examples.kind->name, instead), Json("folds"));
+  }
   if (const Json* weights = fields.take("class_weights"); weights && data.problem != ProblemType::kSingleLabel)
     fields.wrong("class_weights", format("none: \"problem_type\" is {}", problem_name(data.problem)), *weights);
   to.task->settings = settings;
@@ -391,11 +369,15 @@ const TaskDefinition& classification_task() {
       .reads = {"text", "document", "picture", "scene", "spectrogram"},
       .class_suffix = "ForSequenceClassification",
       .has_sequence_targets = true,
-      .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.pictures && !recipe.task->data.sounds; },
-      .fields = [] { return described_by(data_schema(), settings_schema()); },
+      .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.examples; },
+      .fields =
+          [] {
+            std::vector<FieldDescription> rows = described_by(data_schema(), settings_schema());
+            for (FieldDescription& row : example_fields()) rows.push_back(std::move(row));
+            return rows;
+          },
       .read = read,
-      .commands = {{"classify"}, {"classify", "FILE.png"}, {"classify", "FILE.png --question \"…\""}, {"classify", "FILE.wav"}},
-      .choose_command = command_for,
+      .commands = {{"classify"}},
       .labels = labels_of,
       .configure = configure,
       .vocabulary_texts = training_texts,
@@ -404,4 +386,4 @@ const TaskDefinition& classification_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

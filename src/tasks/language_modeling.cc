@@ -6,7 +6,7 @@
 #include "tasks/data/text_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr int64_t kValidationWindows = 64;
@@ -76,4 +76,4 @@ const TaskDefinition& language_modeling_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

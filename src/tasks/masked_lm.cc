@@ -15,7 +15,7 @@
 #include "tasks/data/labelled_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr double kChosen = 0.15;
@@ -161,4 +161,4 @@ const TaskDefinition& masked_lm_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -24,7 +24,7 @@
 #include "tasks/data/labelled_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 struct AnswerRecipe {
@@ -350,4 +350,4 @@ const TaskDefinition& question_answering_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -25,7 +25,7 @@
 #include "tasks/recipe/task_definition.h"
 #include "text/turns.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 struct MatchSettings {
@@ -275,4 +275,4 @@ const TaskDefinition& sentence_similarity_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -9,7 +9,7 @@
 #include "tasks/data/labelled_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr uint64_t kSequenceSeed = 0x736F7274;
@@ -107,4 +107,4 @@ const TaskDefinition& sorting_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -16,7 +16,7 @@
 #include "tasks/data/text_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr uint64_t kStringsSeed = 0x537472696E6773;  // seed of the sequences that are drawn once
@@ -282,4 +282,4 @@ const TaskDefinition& speech_recognition_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

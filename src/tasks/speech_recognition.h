@@ -10,7 +10,7 @@
 #include "clearhead/data.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// A table of sounds and their transcripts; its first line names the columns.
 struct SoundTable {
@@ -32,4 +32,4 @@ struct TestTranscripts {
 /// Throws whatever reading the table and its sounds throws.
 TestTranscripts test_transcripts(const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -20,7 +20,7 @@
 #include "tasks/data/text_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 struct Summarised {
@@ -148,4 +148,4 @@ const TaskDefinition& summarisation_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -13,7 +13,7 @@
 #include "tasks/data/table_header.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 struct Sentence {
@@ -135,4 +135,4 @@ const TaskDefinition& token_classification_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

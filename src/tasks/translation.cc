@@ -6,7 +6,7 @@
 #include "tasks/data/pair_data.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 class Pairs : public Task {
@@ -80,4 +80,4 @@ const TaskDefinition& translation_task() {
   return definition;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

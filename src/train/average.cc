@@ -5,7 +5,7 @@
 
 #include "base/parallel.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr int64_t kGrain = int64_t{1} << 15;  // weights per unit of parallel work
@@ -35,4 +35,4 @@ void WeightAverage::exchange() {
   }
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

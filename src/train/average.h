@@ -8,7 +8,7 @@
 
 #include "clearhead/tensor.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 class WeightAverage {
  public:
@@ -44,4 +44,4 @@ class WeightAverage {
   std::vector<Part> parts_{};
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "clearhead/error.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 double of(int64_t number) { return static_cast<double>(number); }
@@ -25,7 +25,7 @@ double sums_of(const OptimiserOptions& optimiser) {
 
 }  // namespace
 
-Footprint least_footprint(const Architecture& facts, const Recipe& recipe) {
+Footprint least_footprint(const Architecture& facts, const tasks::Recipe& recipe) {
   double parameters = of(facts.vocabulary) * of(facts.width) + parameters_of(facts), layers = of(facts.layers);
   if (facts.encoder) {
     parameters += parameters_of(*facts.encoder);
@@ -37,7 +37,7 @@ Footprint least_footprint(const Architecture& facts, const Recipe& recipe) {
           .part = recipe.pairs ? 0 : of(recipe.batch) * of(recipe.length) * (layers * of(facts.width) + of(facts.vocabulary)) * element};
 }
 
-void check_fits(const Architecture& facts, const Recipe& recipe) {
+void check_fits(const Architecture& facts, const tasks::Recipe& recipe) {
   const Footprint least = least_footprint(facts, recipe);
   const auto memory = static_cast<double>(physical_memory());
   if (least.held + least.part <= memory) return;
@@ -48,4 +48,4 @@ void check_fits(const Architecture& facts, const Recipe& recipe) {
        recipe.where, size(least.held), size(least.part), with_commas(recipe.batch), with_commas(recipe.length), size(memory));
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -12,15 +12,15 @@
 #include "models/architecture.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 struct Footprint {
   double held = 0, part = 0;  ///< bytes
 };
-Footprint least_footprint(const Architecture& facts, const Recipe& recipe);
+Footprint least_footprint(const Architecture& facts, const tasks::Recipe& recipe);
 
 /// Throws kBudget if the sum is more than physical_memory(). The message names both sizes and the recipe
 /// fields they depend on.
-void check_fits(const Architecture& facts, const Recipe& recipe);
+void check_fits(const Architecture& facts, const tasks::Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::train

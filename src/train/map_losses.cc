@@ -9,7 +9,7 @@
 #include "clearhead/error.h"
 #include "ops/ops.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 // factor·x, recorded.
@@ -39,7 +39,7 @@ Tensor real_rows(const Batch& of) {
 
 }  // namespace
 
-MapLosses::MapLosses(const Recipe& recipe) : recipe_(recipe) {
+MapLosses::MapLosses(const tasks::Recipe& recipe) : recipe_(recipe) {
   if (any() && recipe.gradient_checkpointing) {
     fail(ErrorCode::kUnsupported,
          "{}: \"{}\" reads queries and keys of the forward pass, which \"gradient_checkpointing\" does not keep; leave out one of them",
@@ -54,7 +54,7 @@ std::vector<std::string> MapLosses::names() const {
   return out;
 }
 
-MapLosses::Captured::Captured(const Recipe& recipe) {
+MapLosses::Captured::Captured(const tasks::Recipe& recipe) {
   capture_.wants = [this, &recipe](const Site& site) {
     if (!site.reported) return false;
     sites_.emplace(site.family, site.layer);
@@ -100,11 +100,11 @@ Tensor MapLosses::of_field(const char* field, F&& compute) const {
 }
 
 // The sequences over whose attention the entropy is averaged.
-const Batch& MapLosses::entropy_rows(const Example& example) const {
+const Batch& MapLosses::entropy_rows(const tasks::Example& example) const {
   return example.source && recipe_.entropy->family == "enc" ? *example.source : example.input;
 }
 
-std::vector<double> MapLosses::rows_of(const Example& example) const {
+std::vector<double> MapLosses::rows_of(const tasks::Example& example) const {
   std::vector<double> out;
   if (recipe_.alignment) out.push_back(static_cast<double>(example.alignment->rows));
   if (recipe_.entropy) {
@@ -116,7 +116,7 @@ std::vector<double> MapLosses::rows_of(const Example& example) const {
   return out;
 }
 
-Tensor MapLosses::alignment(Run& run, const Captured& captured, const Example& example, double rows) const {
+Tensor MapLosses::alignment(Run& run, const Captured& captured, const tasks::Example& example, double rows) const {
   const auto found = calls(captured, "alignment", recipe_.alignment->family, {recipe_.alignment->layer});
   const CapturedAttention& call = *found.front();
   const Shape expected = {example.input.batch, example.input.length, example.source ? example.source->length : 0};
@@ -126,14 +126,14 @@ Tensor MapLosses::alignment(Run& run, const Captured& captured, const Example& e
          "and "
          "whose keys are the source's, {}",
          call.site.family, found.size(), to_string(is), to_string(expected));
-  const GoldAlignment& gold = *example.alignment;
+  const tasks::GoldAlignment& gold = *example.alignment;
   std::vector<float> factors;
   for (const float share : gold.shares) factors.push_back(share / static_cast<float>(std::max(1.0, rows)));
   const Tensor logs = ops::attention_log_weights(run, call.q, call.k, call.spec, call.log_sum_exp, gold.pairs);
   return ops::mean_head_cross_entropy(run, logs, factors);
 }
 
-Tensor MapLosses::entropy(Run& run, const Captured& captured, const Example& example, double rows) const {
+Tensor MapLosses::entropy(Run& run, const Captured& captured, const tasks::Example& example, double rows) const {
   const auto found = calls(captured, "entropy", recipe_.entropy->family, recipe_.entropy->layers);
   const Batch& read = entropy_rows(example);
   const Tensor real = real_rows(read);
@@ -155,8 +155,8 @@ Tensor MapLosses::entropy(Run& run, const Captured& captured, const Example& exa
   return sum;
 }
 
-Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Captured& captured, const Example& example, std::span<const double> rows,
-                         std::vector<double>& values) const {
+Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Captured& captured, const tasks::Example& example,
+                         std::span<const double> rows, std::vector<double>& values) const {
   if (!any()) return loss;
   Tensor total = run.result({1});
   ops::copy(run, loss, total);
@@ -170,4 +170,4 @@ Tensor MapLosses::add_to(Run& run, const Tensor& loss, const Captured& captured,
   return total;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -20,22 +20,22 @@
 #include "tasks/recipe/recipe.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 class MapLosses {
  public:
   /// The recipe must outlive this object. Throws kUnsupported if the recipe has both such losses and gradient checkpointing.
-  explicit MapLosses(const Recipe& recipe);
+  explicit MapLosses(const tasks::Recipe& recipe);
   /// The names of the losses that the recipe has: "alignment", "entropy".
   std::vector<std::string> names() const;
   bool any() const { return recipe_.alignment || recipe_.entropy; }
   /// Number of rows of a batch that each loss is a mean over, in the order of names().
-  std::vector<double> rows_of(const Example& example) const;
+  std::vector<double> rows_of(const tasks::Example& example) const;
 
   /// Captures the attention calls of one forward pass that the losses read.
   class Captured {
    public:
-    explicit Captured(const Recipe& recipe);
+    explicit Captured(const tasks::Recipe& recipe);
     AttentionCapture* capture() { return &capture_; }
 
    private:
@@ -48,18 +48,18 @@ class MapLosses {
   /// loss: [1]   rows: rows_of() summed over all batches of the step
   /// Throws kInvalidArgument for a family or layer that the model does not have, and kUnsupported for attention to which the
   /// formulas do not apply, naming the field.
-  Tensor add_to(Run& run, const Tensor& loss, const Captured& captured, const Example& example, std::span<const double> rows,
+  Tensor add_to(Run& run, const Tensor& loss, const Captured& captured, const tasks::Example& example, std::span<const double> rows,
                 std::vector<double>& values) const;
 
  private:
-  Tensor alignment(Run& run, const Captured& captured, const Example& example, double rows) const;
-  Tensor entropy(Run& run, const Captured& captured, const Example& example, double rows) const;
-  const Batch& entropy_rows(const Example& example) const;
+  Tensor alignment(Run& run, const Captured& captured, const tasks::Example& example, double rows) const;
+  Tensor entropy(Run& run, const Captured& captured, const tasks::Example& example, double rows) const;
+  const Batch& entropy_rows(const tasks::Example& example) const;
   std::vector<const CapturedAttention*> calls(const Captured& captured, const char* field, const std::string& family,
                                               const std::vector<int64_t>& layers) const;
   template <class F>
   Tensor of_field(const char* field, F&& compute) const;
-  const Recipe& recipe_;
+  const tasks::Recipe& recipe_;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -12,7 +12,7 @@
 #include "io/events.h"
 #include "io/safetensors.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 struct TrainingReport;
 
@@ -20,13 +20,13 @@ class RunEvents {
  public:
   RunEvents(const std::string& directory, int64_t first_step) : writer_(directory, first_step) {}
   void add(const TrainingReport& report);
-  void add_gradients(const NamedTensors& parameters, Tape& tape);
-  void add_weights(const NamedTensors& parameters);
+  void add_gradients(const io::NamedTensors& parameters, Tape& tape);
+  void add_weights(const io::NamedTensors& parameters);
   void add_maps(const Trace& trace);
   void write(int64_t step) { writer_.write(step); }
 
  private:
-  EventWriter writer_;
+  io::EventWriter writer_;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

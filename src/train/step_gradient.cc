@@ -7,7 +7,7 @@
 
 #include "ops/ops.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr size_t kMessageBytes = size_t{1} << 20;  // smaller sums are collected until a message has this size
@@ -56,4 +56,4 @@ void StepGradient::finish() {
   comm_.wait();
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

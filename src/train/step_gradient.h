@@ -12,7 +12,7 @@
 #include "autograd/tape.h"
 #include "comm/comm.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 class StepGradient {
  public:
@@ -40,4 +40,4 @@ class StepGradient {
   size_t ready_bytes_ = 0;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -22,16 +22,16 @@
 #include "train/footprint.h"
 #include "train/watch.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
-Architecture facts_that_fit(const Recipe& recipe) {
+Architecture facts_that_fit(const tasks::Recipe& recipe) {
   Architecture facts = read_architecture(recipe.model, recipe.where);
   check_fits(facts, recipe);
   return facts;
 }
 
-TaskFacts facts_of(const Architecture& of) {
+tasks::TaskFacts facts_of(const Architecture& of) {
   return {.model_type = of.model_type,
           .reads = of.encoder ? "pair" : "text",
           .vocabulary = of.vocabulary,
@@ -39,7 +39,7 @@ TaskFacts facts_of(const Architecture& of) {
           .first_token = of.first_token};
 }
 
-TaskFacts facts_of(const Network& network, const Recipe& recipe) {
+tasks::TaskFacts facts_of(const Network& network, const tasks::Recipe& recipe) {
   const NetworkFacts& of = network.facts();
   return {.model_type = recipe.model.find("model_type")->string(),
           .reads = of.reads,
@@ -51,11 +51,11 @@ TaskFacts facts_of(const Network& network, const Recipe& recipe) {
 
 class TrainableTransformer final : public TrainableModel {
  public:
-  TrainableTransformer(const Recipe& recipe, const Tokenizer& tokenizer)
+  TrainableTransformer(const tasks::Recipe& recipe, const Tokenizer& tokenizer)
       : recipe_(recipe),
         architecture_(facts_that_fit(recipe)),
         parameters_(recipe.seed),
-        transformer_(architecture_, parameters_, heads_of(recipe, architecture_)),
+        transformer_(architecture_, parameters_, tasks::heads_of(recipe, architecture_)),
         watch_(recipe, architecture_, tokenizer) {
     for (const ModelParameters::Leaf& leaf : parameters_.leaves())
       leaves_.push_back({leaf.values, leaf.decays, names_in(parameters_.named(), leaf.values)});
@@ -66,17 +66,17 @@ class TrainableTransformer final : public TrainableModel {
            recipe.where, facts_.model_type);
   }
 
-  RunResult forward(Run& run, const Example& example) const override {
-    ForwardInput source, input = input_of(example.input);
+  RunResult forward(Run& run, const tasks::Example& example) const override {
+    ForwardInput source, input = tasks::input_of(example.input);
     if (example.source) {
-      source = input_of(*example.source);
+      source = tasks::input_of(*example.source);
       input.source = &source;
     }
     return transformer_.forward(run, input, {.masked_rows = example.masked_rows});
   }
 
   void begin_at(const std::string& model) override {
-    const SafeTensors file = SafeTensors::open_model(model_directory(model));
+    const io::SafeTensors file = io::SafeTensors::open_model(model_directory(model));
     check_all_read(file);
     if (!recipe_.task) return parameters_.read(file);
     parameters_.read(file, [&](const std::string& name, const Shape& shape) {
@@ -101,7 +101,7 @@ class TrainableTransformer final : public TrainableModel {
     return std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return rest.starts_with(head); });
   }
   // Throws for tensors that the recipe's model would ignore, except the heads of other tasks.
-  void check_all_read(const SafeTensors& file) const {
+  void check_all_read(const io::SafeTensors& file) const {
     std::set<std::string> read;
     for (const std::string& name : file.names()) {
       if (is_of_head(name)) read.insert(name);
@@ -113,7 +113,7 @@ class TrainableTransformer final : public TrainableModel {
     refuse_unread(file, architecture_, read);
   }
 
-  const Recipe& recipe_;
+  const tasks::Recipe& recipe_;
   Architecture architecture_;
   ModelParameters parameters_;
   Transformer transformer_;
@@ -122,7 +122,7 @@ class TrainableTransformer final : public TrainableModel {
 
 class TrainableNetwork final : public TrainableModel {
  public:
-  TrainableNetwork(const Recipe& recipe, const Tokenizer& tokenizer)
+  TrainableNetwork(const tasks::Recipe& recipe, const Tokenizer& tokenizer)
       : recipe_(recipe), parameters_(recipe.seed), network_(network_of(with_dropout(recipe), recipe.where, parameters_)) {
     for (const Parameters::Named& one : parameters_.named()) (one.is_trained ? named_ : buffers_).emplace_back(one.name, one.values);
     for (const Tensor& leaf : parameters_.leaves()) leaves_.push_back({leaf, leaf.rank() > 1, names_in(named_, leaf)});
@@ -130,7 +130,7 @@ class TrainableNetwork final : public TrainableModel {
     if (!recipe.watch.texts.empty()) watch(tokenizer);
   }
 
-  RunResult forward(Run& run, const Example& example) const override {
+  RunResult forward(Run& run, const tasks::Example& example) const override {
     RunCompute compute(run);
     const Batch* source = example.source ? &*example.source : nullptr;
     Tensor logits = network_->logits(compute, example.input, source);
@@ -139,7 +139,7 @@ class TrainableNetwork final : public TrainableModel {
     return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
   }
 
-  std::vector<double> write(Run& run, const Example& example, int64_t most) const override {
+  std::vector<double> write(Run& run, const tasks::Example& example, int64_t most) const override {
     RunCompute compute(run);
     const int64_t batch = example.input.batch;
     ModelCache cache{.batch = batch};
@@ -148,7 +148,7 @@ class TrainableNetwork final : public TrainableModel {
     std::vector<int32_t> ids(static_cast<size_t>(batch), facts_.first_token);
     std::vector<bool> is_done(ids.size());
     for (; cache.length < most && !std::all_of(is_done.begin(), is_done.end(), [](bool done) { return done; }); ++cache.length) {
-      const std::vector<double> best = largest_of_rows(network_->step(compute, ids, cache));
+      const std::vector<double> best = tasks::largest_of_rows(network_->step(compute, ids, cache));
       for (size_t row = 0; row < ids.size(); ++row) {
         ids[row] = static_cast<int32_t>(best[row]);
         is_done[row] = is_done[row] || ids[row] == network_->facts().end_token;
@@ -159,7 +159,7 @@ class TrainableNetwork final : public TrainableModel {
   }
 
   void begin_at(const std::string& model) override {
-    const SafeTensors file = SafeTensors::open_model(model_directory(model));
+    const io::SafeTensors file = io::SafeTensors::open_model(model_directory(model));
     for (const Parameters::Named& one : parameters_.named()) {
       const Tensor from = file.get(one.name);
       if (from.shape() != one.values.shape())
@@ -182,7 +182,7 @@ class TrainableNetwork final : public TrainableModel {
 
  private:
   // Copies the recipe's dropout rate into the config, where the network reads it.
-  static Json with_dropout(const Recipe& recipe) {
+  static Json with_dropout(const tasks::Recipe& recipe) {
     Json config = recipe.model;
     if (recipe.dropout) config["dropout"] = recipe.dropout_rates().residual;
     return config;
@@ -216,19 +216,19 @@ class TrainableNetwork final : public TrainableModel {
     watched_steps_ = watched_steps(recipe_.watch.checkpoints, recipe_.steps);
   }
 
-  const Recipe& recipe_;
+  const tasks::Recipe& recipe_;
   Parameters parameters_;
   std::unique_ptr<Network> network_;
   std::vector<int64_t> watched_steps_{};  // ascending
   RunText watched_text_{};
-  Example watched_{};
+  tasks::Example watched_{};
 };
 
 }  // namespace
 
 namespace {
 
-void copy_values(const SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
+void copy_values(const io::SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
   const Tensor from = file.get(tensor);
   if (from.shape() != to.shape()) {
     fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), tensor,
@@ -256,7 +256,7 @@ void standardise_columns(Tensor& values, double deviation) {
 
 }  // namespace
 
-std::vector<double> TrainableModel::write(Run&, const Example&, int64_t) const {
+std::vector<double> TrainableModel::write(Run&, const tasks::Example&, int64_t) const {
   fail(ErrorCode::kUnsupported, "a model of type \"{}\" does not generate text during training", facts_.model_type);
 }
 
@@ -283,10 +283,10 @@ void check_is_that_bert(const std::string& folder, const Json& encoder, const st
 
 }  // namespace
 
-void TrainableModel::begin_encoder_at(const VectorsRecipe& vectors, const Json& model, const std::string& where) {
+void TrainableModel::begin_encoder_at(const tasks::VectorsRecipe& vectors, const Json& model, const std::string& where) {
   if (const Json* encoder = model.find(vectors.parameter); encoder && encoder->is_object())
     check_is_that_bert(model_directory(vectors.from), *encoder, where);
-  const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
+  const io::SafeTensors file = io::SafeTensors::open_model(model_directory(vectors.from));
   const std::string path = vectors.parameter + ".";
   bool any = false;
   for (const auto& [name, values] : named_) {
@@ -302,7 +302,7 @@ void TrainableModel::begin_encoder_at(const VectorsRecipe& vectors, const Json& 
   }
 }
 
-void TrainableModel::begin_at(const VectorsRecipe& vectors, const Json& model, const std::string& where) {
+void TrainableModel::begin_at(const tasks::VectorsRecipe& vectors, const Json& model, const std::string& where) {
   if (vectors.tensor.empty()) return begin_encoder_at(vectors, model, where);
   const auto found = std::find_if(named_.begin(), named_.end(), [&](const auto& one) { return one.first == vectors.parameter; });
   if (found == named_.end()) {
@@ -310,21 +310,21 @@ void TrainableModel::begin_at(const VectorsRecipe& vectors, const Json& model, c
     for (const auto& [name, values] : named_) known += (known.empty() ? "" : ", ") + name;
     fail(ErrorCode::kNotFound, "{}: \"vectors.parameter\" is \"{}\"; the model's parameters are {}", where, vectors.parameter, known);
   }
-  const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
+  const io::SafeTensors file = io::SafeTensors::open_model(model_directory(vectors.from));
   Tensor to = found->second;
   copy_values(file, vectors.tensor, vectors.parameter, to);
   if (vectors.deviation > 0) standardise_columns(to, vectors.deviation);
 }
 
-std::unique_ptr<TrainableModel> make_trainable_model(const Recipe& recipe, const Tokenizer& tokenizer) {
+std::unique_ptr<TrainableModel> make_trainable_model(const tasks::Recipe& recipe, const Tokenizer& tokenizer) {
   if (is_network(recipe.model)) return std::make_unique<TrainableNetwork>(recipe, tokenizer);
   return std::make_unique<TrainableTransformer>(recipe, tokenizer);
 }
 
-TaskFacts task_facts(const Recipe& recipe) {
+tasks::TaskFacts task_facts(const tasks::Recipe& recipe) {
   Parameters parameters;
   if (const auto network = network_of(recipe.model, recipe.where, parameters)) return facts_of(*network, recipe);
   return facts_of(read_architecture(recipe.model, recipe.where));
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -13,7 +13,7 @@
 #include "tasks/recipe/recipe.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 class TrainableModel {
  public:
@@ -26,38 +26,38 @@ class TrainableModel {
   virtual ~TrainableModel() = default;
   const std::vector<Leaf>& leaves() const { return leaves_; }
   /// Trained parameters under their names in the model's file. They are views of the leaves.
-  const NamedTensors& named() const { return named_; }
+  const io::NamedTensors& named() const { return named_; }
   /// Values that training changes without gradients (running statistics).
-  const NamedTensors& buffers() const { return buffers_; }
+  const io::NamedTensors& buffers() const { return buffers_; }
   int64_t count() const;
-  const TaskFacts& facts() const { return facts_; }
+  const tasks::TaskFacts& facts() const { return facts_; }
 
-  virtual RunResult forward(Run& run, const Example& example) const = 0;
+  virtual RunResult forward(Run& run, const tasks::Example& example) const = 0;
   /// Generates greedily from each source of an example. Returns ids [batch, most], −1 after the end of a text. Throws kUnsupported
   /// for models that cannot generate during training.
-  virtual std::vector<double> write(Run& run, const Example& example, int64_t most) const;
+  virtual std::vector<double> write(Run& run, const tasks::Example& example, int64_t most) const;
   /// Copies the weights of the model that the recipe starts from. Weights of the task's head that its file lacks keep their new
   /// values.
   virtual void begin_at(const std::string& model) = 0;
   /// Copies a tensor of another model's file into a parameter, or the weights of a BERT into an encoder of the model's config.
   /// Throws kNotFound with the known names, kShape, and kUnsupported for a BERT with other settings than the encoder's.
-  void begin_at(const VectorsRecipe& vectors, const Json& model, const std::string& where);
+  void begin_at(const tasks::VectorsRecipe& vectors, const Json& model, const std::string& where);
   virtual bool is_watched(int64_t step) const = 0;
   /// A trace of the recipe's watched texts with the current weights.
   virtual Trace look(Arena& arena, int64_t step) const = 0;
 
  protected:
   std::vector<Leaf> leaves_{};
-  NamedTensors named_{}, buffers_{};
-  TaskFacts facts_{};
+  io::NamedTensors named_{}, buffers_{};
+  tasks::TaskFacts facts_{};
 
  private:
-  void begin_encoder_at(const VectorsRecipe& vectors, const Json& model, const std::string& where);
+  void begin_encoder_at(const tasks::VectorsRecipe& vectors, const Json& model, const std::string& where);
 };
 
 /// Throws errors of the recipe's model config, and kBudget for a run that does not fit this machine's memory.
-std::unique_ptr<TrainableModel> make_trainable_model(const Recipe& recipe, const Tokenizer& tokenizer);
+std::unique_ptr<TrainableModel> make_trainable_model(const tasks::Recipe& recipe, const Tokenizer& tokenizer);
 /// The same as make_trainable_model(…)->facts(), without allocating memory for a step.
-TaskFacts task_facts(const Recipe& recipe);
+tasks::TaskFacts task_facts(const tasks::Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -21,23 +21,23 @@
 #include "text/tokenizer_json.h"
 #include "train/watch.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr uint64_t kDropoutSeed = 0x64726F70;
 
 std::string checkpoint_of(const std::string& directory) { return directory + "/checkpoint.safetensors"; }
 
-std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory) {
+std::string tokenizer_of_new(const tasks::Recipe& recipe, const std::string& directory) {
   std::error_code ignored;
   if (std::filesystem::exists(checkpoint_of(directory), ignored)) {
     fail(ErrorCode::kInvalidArgument, "{} already contains a run; continue it with --resume, or give another folder", directory);
   }
-  return tokenizer_json_of(recipe);
+  return tasks::tokenizer_json_of(recipe);
 }
 
 // The number of a step's micro-batches that one process computes.
-int64_t micro_batches_of_one(const Recipe& recipe, const Comm& comm) {
+int64_t micro_batches_of_one(const tasks::Recipe& recipe, const Comm& comm) {
   const int64_t micro_batches = recipe.accumulate / comm.size();
   if (micro_batches * comm.size() == recipe.accumulate && (comm.size() == 1 || (micro_batches & (micro_batches - 1)) == 0))
     return micro_batches;
@@ -48,14 +48,14 @@ int64_t micro_batches_of_one(const Recipe& recipe, const Comm& comm) {
        recipe.where, recipe.accumulate, comm.size(), comm.size());
 }
 
-std::unique_ptr<TrainableModel> model_at_start(const Recipe& recipe, const Tokenizer& tokenizer, bool is_new) {
+std::unique_ptr<TrainableModel> model_at_start(const tasks::Recipe& recipe, const Tokenizer& tokenizer, bool is_new) {
   std::unique_ptr<TrainableModel> model = make_trainable_model(recipe, tokenizer);
   if (is_new && !recipe.initial.empty()) model->begin_at(recipe.initial);
   if (is_new && recipe.vectors) model->begin_at(*recipe.vectors, recipe.model, recipe.where);
   return model;
 }
 
-std::string metadata_of(const SafeTensors& file, const std::string& name) {
+std::string metadata_of(const io::SafeTensors& file, const std::string& name) {
   const auto found = file.metadata().find(name);
   if (found == file.metadata().end())
     fail(ErrorCode::kFormat, "{}: no \"{}\" in its metadata; expected a checkpoint of a training run", file.where(), name);
@@ -63,17 +63,17 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
 }
 
 // The data folder as written in the recipe.
-std::string fields_folder(const Recipe& recipe) {
+std::string fields_folder(const tasks::Recipe& recipe) {
   const Json* data = recipe.text.find("data");
   return data && data->is_string() ? data->string() : ".";
 }
 
 // The checkpoint's recipe, with the data folder `data` if given. A relative data folder is resolved through its path relative to the
 // run's folder, so the run can be resumed from any working directory.
-Recipe recipe_of_checkpoint(const SafeTensors& file, const std::string& directory, const std::string& data) {
+tasks::Recipe recipe_of_checkpoint(const io::SafeTensors& file, const std::string& directory, const std::string& data) {
   Json json = Json::parse(metadata_of(file, "recipe"), file.where());
   if (!data.empty()) json["data"] = data;
-  Recipe recipe = Recipe::from(json, file.where());
+  tasks::Recipe recipe = tasks::Recipe::from(json, file.where());
   // Checkpoints of earlier versions have neither "data_from_run" nor "given_files".
   if (const auto from_run = file.metadata().find("data_from_run");
       data.empty() && from_run != file.metadata().end() && !from_run->second.empty())
@@ -101,7 +101,7 @@ std::vector<double> numbers_in(const std::string& text, size_t count, const std:
   return out;
 }
 
-size_t bytes_of(const Example& example) {
+size_t bytes_of(const tasks::Example& example) {
   size_t out = sizeof example + (example.targets.size() + example.values.size()) * sizeof(int32_t);
   for (const Batch* rows : {&example.input, example.source ? &*example.source : nullptr}) {
     if (rows) out += rows->ids.size() * sizeof(int32_t) + (rows->features.defined() ? rows->features.bytes() : 0);
@@ -111,17 +111,18 @@ size_t bytes_of(const Example& example) {
 
 }  // namespace
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
-    : Trainer(fitted_to_task(recipe), directory, tokenizer_of_new(recipe, directory), /*is_new=*/true, std::move(comm)) {}
+Trainer::Trainer(const tasks::Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
+    : Trainer(tasks::fitted_to_task(recipe), directory, tokenizer_of_new(recipe, directory), /*is_new=*/true, std::move(comm)) {}
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, bool is_new, std::shared_ptr<Comm> comm)
+Trainer::Trainer(const tasks::Recipe& recipe, const std::string& directory, std::string tokenizer_json, bool is_new,
+                 std::shared_ptr<Comm> comm)
     : recipe_(recipe),
       directory_(directory),
       dropout_(recipe.dropout_rates()),
       tokenizer_json_(std::move(tokenizer_json)),
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
       model_(model_at_start(recipe_, *tokenizer_, is_new)),
-      task_(task_of(recipe_, *tokenizer_, model_->facts())),
+      task_(tasks::task_of(recipe_, *tokenizer_, model_->facts())),
       map_losses_(recipe_),
       data_digest_(task_->digest()),
       held_(task_->validation_batches()),
@@ -144,8 +145,8 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
 }
 
 std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm, const ResumeOptions& options) {
-  const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
-  const Recipe recipe = fitted_to_task(recipe_of_checkpoint(file, directory, options.data));
+  const io::SafeTensors file = io::SafeTensors::open(checkpoint_of(directory));
+  const tasks::Recipe recipe = tasks::fitted_to_task(recipe_of_checkpoint(file, directory, options.data));
   std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), /*is_new=*/false, std::move(comm)));
   trainer->read_checkpoint(file, options.data_changed);
   return trainer;
@@ -157,14 +158,15 @@ void Trainer::check_cancel() const {
 }
 
 // The denominators of a batch's losses: number of targets, then number of rows for each loss on maps.
-std::vector<double> Trainer::counts_of(const Example& example) const {
+std::vector<double> Trainer::counts_of(const tasks::Example& example) const {
   std::vector<double> out = {static_cast<double>(example.counted)};
   const std::vector<double> rows = map_losses_.rows_of(example);
   out.insert(out.end(), rows.begin(), rows.end());
   return out;
 }
 
-std::vector<double> Trainer::micro_batch_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks) {
+std::vector<double> Trainer::micro_batch_losses(int64_t number, const tasks::Example& example, const std::vector<double>& counts,
+                                                bool checks) {
   tape_.check_finite(checks);
   RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
@@ -203,14 +205,14 @@ std::vector<double> Trainer::take_step() {
   constexpr size_t kMostKept =
       size_t{64} << 20;  // bytes of batches that are kept between counting and training; batches beyond this are made twice
   size_t kept = 0;
-  std::vector<Example> examples;
+  std::vector<tasks::Example> examples;
   std::vector<double> counts(1 + map_losses_.names().size(), 0);
   const auto add_to = [](std::vector<double>& sums, const std::vector<double>& values) {
     for (size_t at = 0; at < values.size(); ++at) sums[at % sums.size()] += values[at];
   };
   for (int64_t micro_batch = 0; micro_batch < micro_batches; ++micro_batch) {
     check_cancel();
-    Example example = task_->batch(first + micro_batch);
+    tasks::Example example = task_->batch(first + micro_batch);
     add_to(counts, counts_of(example));
     kept += bytes_of(example);
     if (kept <= kMostKept) examples.push_back(std::move(example));
@@ -223,7 +225,7 @@ std::vector<double> Trainer::take_step() {
     check_cancel();
     gradient_.begin(micro_batch);
     const bool is_kept = static_cast<size_t>(micro_batch) < examples.size();
-    const Example example = is_kept ? std::move(examples[static_cast<size_t>(micro_batch)]) : task_->batch(first + micro_batch);
+    const tasks::Example example = is_kept ? std::move(examples[static_cast<size_t>(micro_batch)]) : task_->batch(first + micro_batch);
     count_tokens(example);
     const std::vector<double> its_losses = micro_batch_losses(first + micro_batch, example, counts, false);
     losses.insert(losses.end(), its_losses.begin(), its_losses.end());
@@ -264,7 +266,7 @@ std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
 }
 
 // Counts the tokens that encoder and decoder read, for tokens_per_second.
-void Trainer::count_tokens(const Example& example) {
+void Trainer::count_tokens(const tasks::Example& example) {
   const std::vector<int32_t>& lengths = example.input.lengths;
   tokens_read_ = recipe_.task ? std::accumulate(lengths.begin(), lengths.end(), tokens_read_) : tokens_read_ + example.counted;
   if (example.source) tokens_read_ = std::accumulate(example.source->lengths.begin(), example.source->lengths.end(), tokens_read_);
@@ -331,7 +333,7 @@ std::string Trainer::warning_of_metric(const std::string& name, double value) {
 void Trainer::require_validation() const {
   const bool needs = recipe_.pairs || (recipe_.task && recipe_.task->data.needs_validation());
   if (!needs || !held_.empty()) return;
-  const DataSummary held = task_->summary().back();
+  const tasks::DataSummary held = task_->summary().back();
   std::string why;
   for (const std::string& note : held.notes) why += "; " + note;
   fail(ErrorCode::kInvalidArgument,
@@ -491,7 +493,7 @@ void Trainer::watch() {
 }
 
 void Trainer::save_checkpoint() const {
-  NamedTensors tensors;
+  io::NamedTensors tensors;
   const auto name = [](const char* what, size_t at) { return format("{}.{}", what, at); };
   for (size_t at = 0; at < model_->leaves().size(); ++at) {
     tensors.emplace_back(name("values", at), model_->leaves()[at].values);
@@ -500,23 +502,23 @@ void Trainer::save_checkpoint() const {
   }
   for (size_t at = 0; at < model_->buffers().size(); ++at) tensors.emplace_back(name("buffer", at), model_->buffers()[at].second);
   const std::vector<std::string>& given = recipe_.source.given_files;
-  write_safetensors(without_link(checkpoint_of(directory_)), tensors,
-                    {{"clearhead_checkpoint", "1"},
-                     {"recipe", recipe_.text.dump()},
-                     {"data_from_run", data_from_run_},
-                     {"given_files", Json(Json::Array(given.begin(), given.end())).dump()},
-                     {"tokenizer", tokenizer_json_},
-                     {"step", std::to_string(step_)},
-                     {"best", format("{:.17g}", best_)},
-                     {"waited", std::to_string(waited_)},
-                     {"loss_sum", format("{:.17g}", loss_sum_)},
-                     {"map_sums", joined(map_sums_)},
-                     {"summed", std::to_string(summed_)},
-                     {"data", data_digest_},
-                     {"log", log_}});
+  io::write_safetensors(without_link(checkpoint_of(directory_)), tensors,
+                        {{"clearhead_checkpoint", "1"},
+                         {"recipe", recipe_.text.dump()},
+                         {"data_from_run", data_from_run_},
+                         {"given_files", Json(Json::Array(given.begin(), given.end())).dump()},
+                         {"tokenizer", tokenizer_json_},
+                         {"step", std::to_string(step_)},
+                         {"best", format("{:.17g}", best_)},
+                         {"waited", std::to_string(waited_)},
+                         {"loss_sum", format("{:.17g}", loss_sum_)},
+                         {"map_sums", joined(map_sums_)},
+                         {"summed", std::to_string(summed_)},
+                         {"data", data_digest_},
+                         {"log", log_}});
 }
 
-void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
+void Trainer::read_checkpoint(const io::SafeTensors& file, bool data_changed) {
   const auto data = file.metadata().find("data");  // checkpoints of earlier versions have none
   data_has_changed_ = data != file.metadata().end() && data->second != data_digest_;
   if (data_has_changed_ && !data_changed) {
@@ -556,7 +558,7 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
 
 void Trainer::save_model(const std::string& to) const {
   make_folder(without_link(to));
-  NamedTensors saved = model_->named();
+  io::NamedTensors saved = model_->named();
   saved.insert(saved.end(), model_->buffers().begin(), model_->buffers().end());
   Json config = recipe_.model;
   task_->describe(config);
@@ -564,7 +566,7 @@ void Trainer::save_model(const std::string& to) const {
     for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);
     config["torch_dtype"] = "bfloat16";
   }
-  write_safetensors(without_link(to + "/model.safetensors"), saved, {{"format", "pt"}});
+  io::write_safetensors(without_link(to + "/model.safetensors"), saved, {{"format", "pt"}});
   write_file(without_link(to + "/config.json"), config.dump(2) + "\n");
   if (Json generation = recipe_.generation; !generation.is_null()) {
     // If generation_config.json exists, the end token of config.json is not read.
@@ -575,4 +577,4 @@ void Trainer::save_model(const std::string& to) const {
     write_file(without_link(to + "/tokenizer.json"), tokenizer_json_);  // a model that does not read tokens needs no tokenizer
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

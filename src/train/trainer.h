@@ -36,7 +36,7 @@
 #include "train/step_gradient.h"
 #include "train/trainable_model.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 /// Metrics of the steps since the last report.
 struct TrainingReport {
@@ -56,7 +56,7 @@ class Trainer {
   /// Starts a new run. Throws kInvalidArgument if `directory` already has a checkpoint, if a file or folder that the run writes there
   /// is a symbolic link, or if the processes cannot share the micro-batches of a step evenly, and any errors of the recipe, data or
   /// model.
-  Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm = alone());
+  Trainer(const tasks::Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm = alone());
   struct ResumeOptions {
     std::string data{};         // the data's folder, if it was moved
     bool data_changed = false;  // continue although the data differs; results are then not bit-equal any more
@@ -78,14 +78,14 @@ class Trainer {
   int64_t steps() const { return recipe_.steps; }
   int64_t parameter_count() const { return model_->count(); }
   int64_t training_tokens() const { return task_->tokens(); }
-  const Recipe& recipe() const { return recipe_; }
+  const tasks::Recipe& recipe() const { return recipe_; }
   /// Returns true if the data differs from the checkpoint's; false if the checkpoint does not record it.
   bool data_has_changed() const { return data_has_changed_; }
   /// Summaries of the training data and the validation data.
-  std::vector<DataSummary> data() const { return task_->summary(); }
+  std::vector<tasks::DataSummary> data() const { return task_->summary(); }
 
  private:
-  Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, bool is_new, std::shared_ptr<Comm> comm);
+  Trainer(const tasks::Recipe& recipe, const std::string& directory, std::string tokenizer_json, bool is_new, std::shared_ptr<Comm> comm);
   bool writes() const { return comm_->rank() == 0; }
   bool any(bool here);
   bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }
@@ -104,13 +104,13 @@ class Trainer {
   bool has_ended() const;
   /// Adds the gradients of batch number `number` to the tape's. Returns the batch's share of the step's task loss, then its shares of
   /// the losses on maps. counts: the sums of counts_of() over the whole step.
-  std::vector<double> micro_batch_losses(int64_t number, const Example& example, const std::vector<double>& counts, bool checks);
-  std::vector<double> counts_of(const Example& example) const;
-  void count_tokens(const Example& example);
+  std::vector<double> micro_batch_losses(int64_t number, const tasks::Example& example, const std::vector<double>& counts, bool checks);
+  std::vector<double> counts_of(const tasks::Example& example) const;
+  void count_tokens(const tasks::Example& example);
   void optimise(const std::vector<double>& counts);
   std::string source_of_gradient(const std::vector<double>& counts);
   void save_checkpoint() const;
-  void read_checkpoint(const SafeTensors& file, bool data_changed);
+  void read_checkpoint(const io::SafeTensors& file, bool data_changed);
   void check_cancel() const;
   bool take_step_or_drop();
   void require_best_of_ended() const;
@@ -118,17 +118,17 @@ class Trainer {
   void log(const TrainingReport& report);
   void watch();
 
-  Recipe recipe_;
+  tasks::Recipe recipe_;
   std::string directory_;
-  DropoutRates dropout_;
+  tasks::DropoutRates dropout_;
   std::string tokenizer_json_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<TrainableModel> model_;
-  std::unique_ptr<Task> task_;
+  std::unique_ptr<tasks::Task> task_;
   MapLosses map_losses_;
   std::string data_digest_;      // stored in every checkpoint
   std::string data_from_run_{};  // the data's folder, relative to the run's; empty if the recipe has an absolute path
-  std::vector<Example> held_;
+  std::vector<tasks::Example> held_;
   Optimiser optimiser_;
   WeightAverage average_;
   Tape tape_;
@@ -152,4 +152,4 @@ class Trainer {
   bool data_has_changed_ = false;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

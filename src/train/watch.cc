@@ -9,7 +9,7 @@
 #include "models/run_text.h"
 #include "ops/run.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr int64_t kMostTokens = 512;
@@ -27,7 +27,7 @@ std::vector<int64_t> watched_steps(int64_t checkpoints, int64_t last) {
   return steps;
 }
 
-Watch::Watch(const Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer) {
+Watch::Watch(const tasks::Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer) {
   std::vector<std::string> texts = recipe.watch.texts, sources;
   if (texts.empty()) return;
   steps_ = watched_steps(recipe.watch.checkpoints, recipe.steps);
@@ -141,4 +141,4 @@ Trace Watch::look(const Transformer& transformer, Arena& arena, int64_t step) co
   return trace;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -18,7 +18,7 @@
 #include "models/transformer.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::train {
 
 /// The steps at which traces are taken, ascending.   last: the run's last step
 std::vector<int64_t> watched_steps(int64_t checkpoints, int64_t last);
@@ -27,7 +27,7 @@ class Watch {
  public:
   /// Throws kInvalidArgument for a text that is empty or longer than the model's positions, for a text that is not a
   /// pair if pairs are needed, and for more than 512 tokens in all.
-  Watch(const Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer);
+  Watch(const tasks::Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer);
 
   bool is_due(int64_t step) const;
   Trace look(const Transformer& transformer, Arena& arena, int64_t step) const;
@@ -52,4 +52,4 @@ class Watch {
   Side side_{};
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -20,7 +20,7 @@
 #include "viewer/questions/what_if.h"
 #include "viewer/questions/why.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr const char* kFrame = "application/vnd.clearhead.frame";
@@ -327,4 +327,4 @@ ApiAnswer answer_refusal(int status, const std::string& code, const std::string&
   return {.status = status, .body = Json::object({{"error", error}}).dump()};
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -12,7 +12,7 @@
 #include "viewer/loaded_trace.h"
 #include "viewer/parameters.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct ApiRequest {
   std::string path{};  ///< what follows /api/, for example "row"
@@ -69,4 +69,4 @@ ApiAnswer answer_error(const std::exception& error);
 /// {"error": {"code", "message"}}, for a refusal that does not come from an Error.
 ApiAnswer answer_refusal(int status, const std::string& code, const std::string& message);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

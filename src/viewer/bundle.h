@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct ViewerBundle {
   std::string_view index{};    ///< dist/index.html
@@ -13,4 +13,4 @@ struct ViewerBundle {
 };
 const ViewerBundle& viewer_bundle();
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

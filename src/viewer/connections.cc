@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -264,4 +264,4 @@ bool GatedServer::answer(socket_t socket, const std::string& head) {
   return answered && !closed && stream.goes_on();
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -19,7 +19,7 @@
 #include <string>
 #include <string_view>
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 class GatedServer : public httplib::Server {
  public:
@@ -50,4 +50,4 @@ class GatedServer : public httplib::Server {
   Gate* gate_ = nullptr;  // owned by httplib while it listens
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -1,5 +1,5 @@
 # cmake -DDIST=folder -DOUT=bundle.cc -P embed.cmake: the page's four files as arrays of bytes, for viewer/bundle.h.
-set(text "// Made by embed.cmake from web/dist.\n#include \"viewer/bundle.h\"\n\nnamespace clearhead {\nnamespace {\n\n")
+set(text "// Made by embed.cmake from web/dist.\n#include \"viewer/bundle.h\"\n\nnamespace clearhead::viewer {\nnamespace {\n\n")
 foreach(name index offline script style)
   if(name STREQUAL index)
     set(file index.html)
@@ -16,5 +16,5 @@ foreach(name index offline script style)
   string(APPEND text "constexpr unsigned char k_${name}[] = {\n${bytes}\n0};\n\n")
 endforeach()
 string(APPEND text "template <size_t Size>\nstd::string_view view(const unsigned char (&bytes)[Size]) {\n  return {reinterpret_cast<const char*>(bytes), Size - 1};\n}\n\n}  // namespace\n\n")
-string(APPEND text "const ViewerBundle& viewer_bundle() {\n  static const ViewerBundle bundle{view(k_index), view(k_offline), view(k_script), view(k_style)};\n  return bundle;\n}\n\n}  // namespace clearhead\n")
+string(APPEND text "const ViewerBundle& viewer_bundle() {\n  static const ViewerBundle bundle{view(k_index), view(k_offline), view(k_script), view(k_style)};\n  return bundle;\n}\n\n}  // namespace clearhead::viewer\n")
 file(WRITE ${OUT} "${text}")

@@ -6,7 +6,7 @@
 
 #include "base/format.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 Engine::Engine(size_t most_waiting) : most_waiting_(most_waiting), thread_([this] { loop(); }) {}
 
@@ -91,4 +91,4 @@ void Engine::loop() {
   }
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

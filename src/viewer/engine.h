@@ -21,7 +21,7 @@
 #include <string>
 #include <thread>
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 class Job {
  public:
@@ -74,4 +74,4 @@ class Engine {
   std::thread thread_;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -19,7 +19,7 @@
 #include "viewer/questions/tiles.h"
 #include "viewer/view_state.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int64_t kMostCells = 2048;  // maximum cells per side of an exported rectangle; larger ones are pooled
@@ -202,8 +202,8 @@ std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOp
       format("{} · {} L{}.H{} · queries {} to {} down, keys {} to {} across · {} weights, {} scale, sinks: {} · cell = max of {}² weights",
              model_name(loaded.trace().plan()), map.at.family, map.at.layer, map.at.head, map.cells.queries.begin, map.cells.queries.end,
              map.cells.keys.begin, map.cells.keys.end, state.weight, state.scale, state.sink, int64_t{1} << map.cells.z);
-  return png_bytes({.width = picture.width, .height = picture.height, .channels = 3, .pixels = picture.rgb},
-                   {{"Title", caption}, {"Software", "clearhead " + loaded.options().version}, {"Comment", loaded.options().command}});
+  return io::png_bytes({.width = picture.width, .height = picture.height, .channels = 3, .pixels = picture.rgb},
+                       {{"Title", caption}, {"Software", "clearhead " + loaded.options().version}, {"Comment", loaded.options().command}});
 }
 
 void check_is_of_the_server(const ViewState& state) {
@@ -251,7 +251,7 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
   if (kind == "npy") {
     // The command is appended after the array: numpy.load reads one array and ignores what follows.
     return {file_name(loaded, shown, "npy"), "application/octet-stream",
-            npy_bytes(numbers_of(loaded, shown, options)) + "\n# " + loaded.options().command + "\n"};
+            io::npy_bytes(numbers_of(loaded, shown, options)) + "\n# " + loaded.options().command + "\n"};
   }
   if (kind == "png") return {file_name(loaded, shown, "png"), "image/png", png_export(loaded, shown, options)};
   if (const figure::FileFormat* drawn = figure::file_format(kind)) return figure_file(loaded, shown, *drawn, state, options);
@@ -264,4 +264,4 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
   fail(ErrorCode::kInvalidArgument, "kind: expected one of html, json, npy, pdf, png, svg, tikz, found \"{}\".", kind);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

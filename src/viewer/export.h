@@ -17,7 +17,7 @@
 #include "clearhead/trace.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct ExportOptions {
   std::string command{};  ///< the command that recreates the page
@@ -54,4 +54,4 @@ ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std
 /// "20MB", "1.5 GiB", "4096" → bytes. Throws kInvalidArgument.
 uint64_t parse_budget(const std::string& text);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -28,7 +28,7 @@
 #include "viewer/questions/tiles.h"
 #include "viewer/view_state.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int64_t kOverviewSide = 256;
@@ -743,4 +743,4 @@ ExportedPage export_html(std::span<LoadedTrace> traces, const std::string& path,
   return page;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

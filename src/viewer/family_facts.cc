@@ -10,7 +10,7 @@
 #include "observe/picture.h"
 #include "viewer/summary.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 // Limit in multiply-adds for finding the sinks from all rows: about a fifth of a second. Beyond it they are found from sampled rows.
@@ -150,4 +150,4 @@ FamilyFacts find_facts(const Trace& trace, const std::string& name) {
   fail(ErrorCode::kNotFound, "f={}: no such family of maps; there is {}", name, known);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -10,7 +10,7 @@
 
 #include "clearhead/trace.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// The facts about one family of maps of a trace.
 struct FamilyFacts {
@@ -45,4 +45,4 @@ struct FamilyFacts {
 /// Returns the facts of the family with this name. Throws kNotFound, with the names that exist.
 FamilyFacts find_facts(const Trace& trace, const std::string& name);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

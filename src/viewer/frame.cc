@@ -7,7 +7,7 @@
 
 #include "viewer/json_text.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "frames are little-endian");
@@ -94,4 +94,4 @@ std::string ViewFrame::json() const {
 
 std::string with_length(const std::string& frame) { return u32_bytes(frame.size()) + frame; }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

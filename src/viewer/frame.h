@@ -17,7 +17,7 @@
 
 #include "base/json.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct FrameArray {
   std::string name{};
@@ -48,4 +48,4 @@ using TakeFrame = std::function<void(ViewFrame)>;
 /// A frame of a stream: its length as u32, followed by the frame.
 std::string with_length(const std::string& frame);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -7,7 +7,7 @@
 
 #include "observe/offset_columns.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int64_t kLong = 4;  // a text is long compared to a band if it is longer than this many times the band
@@ -133,4 +133,4 @@ std::vector<HeadStatistics> sampled_statistics(const Trace& trace, const FamilyF
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -11,7 +11,7 @@
 #include "clearhead/trace.h"
 #include "viewer/family_facts.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct HeadStatistics {
   HeadScores scores{};
@@ -40,4 +40,4 @@ std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFac
 std::vector<HeadStatistics> sampled_statistics(const Trace& trace, const FamilyFacts& known, int layer, int64_t rows,
                                                const LookOptions& options);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

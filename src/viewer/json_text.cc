@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 void append(std::string& out, float value) {
@@ -69,4 +69,4 @@ ObjectText& ObjectText::add(std::string_view name, std::string_view json) {
 
 std::string ObjectText::text() && { return std::move(text_) + "}"; }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -12,7 +12,7 @@
 
 #include "base/json.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// "[0.25,1,null]": f32 in the fewest digits that read back as the same f32. NaN and infinities, which JSON does not have, become null.
 std::string numbers_text(std::span<const float> values);
@@ -34,4 +34,4 @@ class ObjectText {
   std::string text_;  // without the closing brace
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

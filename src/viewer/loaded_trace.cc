@@ -9,7 +9,7 @@
 #include "models/input_kind.h"
 #include "viewer/words.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 LoadedTrace::LoadedTrace(std::shared_ptr<const Trace> trace, Options options)
     : trace_(std::move(trace)), options_(std::move(options)), id_(trace_->id()), words_(words_of(trace_->plan().text)) {}
@@ -120,4 +120,4 @@ void LoadedTrace::run(const std::string& text, const std::optional<std::string>&
   has_gradients_ = has_gradients;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -24,7 +24,7 @@
 #include "viewer/family_facts.h"
 #include "viewer/head_statistics.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// Thrown if the trace does not contain what a question needs. The code is kUnsupported, and command() is the command that keeps it.
 class NotKept : public Error {
@@ -107,4 +107,4 @@ class LoadedTrace {
 /// The display name of a plan's model: a hub name keeps its owner, a path is reduced to its folder name.
 std::string model_name(const RunPlan& plan);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

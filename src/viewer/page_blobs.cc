@@ -9,7 +9,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int kDeflateLevel = 4;   // codes of weights get as small as at level 6, in two thirds of the time
@@ -53,4 +53,4 @@ void PageBlobs::back_to(Mark mark) {
   names_ = std::move(mark.names);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "viewer/frame.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// The blobs of a trace by name. They are numbered across the whole page, starting at `first`.
 class PageBlobs {
@@ -38,4 +38,4 @@ class PageBlobs {
   size_t count_;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -5,7 +5,7 @@
 
 #include "base/format.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 std::optional<int64_t> integer_of(std::string_view text) {
@@ -185,4 +185,4 @@ VerifyLook verify_look_of(const Json& body) {
   return look;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

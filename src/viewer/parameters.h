@@ -15,7 +15,7 @@
 #include "viewer/questions/mass.h"
 #include "viewer/questions/verify.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 using QueryString = std::multimap<std::string, std::string>;
 
@@ -52,4 +52,4 @@ SinkRule sink_rule_of(std::string_view text);
 MassLook mass_look_of(const Json& body);
 VerifyLook verify_look_of(const Json& body);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -18,7 +18,7 @@
 #include "viewer/engine.h"
 #include "viewer/questions/info.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr size_t kMostBody = size_t{16} << 20;
@@ -520,4 +520,4 @@ std::string ViewServer::url() const { return format("http://127.0.0.1:{}/?token=
 void ViewServer::serve() { parts_->http.listen_after_bind(); }
 void ViewServer::stop() { parts_->http.stop(); }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -12,7 +12,7 @@
 
 #include "viewer/api.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct ServerOptions {
   int port = 0;         ///< 0: any free port
@@ -45,4 +45,4 @@ class ViewServer {
   std::unique_ptr<Parts> parts_;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -7,7 +7,7 @@
 
 #include "base/format.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 // The step of "step-000120.trace", or −1.
@@ -101,4 +101,4 @@ std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, con
   return loaded;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

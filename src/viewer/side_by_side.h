@@ -8,7 +8,7 @@
 
 #include "viewer/loaded_trace.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// Returns true if the folder contains step-NNNNNN.trace files.
 bool is_watch_folder(const std::string& path);
@@ -26,4 +26,4 @@ struct ShownTrace {
 /// Returns one loaded trace per trace, in the same order.
 std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, const LoadedTrace::Options& options);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

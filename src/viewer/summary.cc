@@ -7,7 +7,7 @@
 #include "base/format.h"
 #include "spec/names.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 std::string number(double value) { return format("{:.4g}", value); }
@@ -66,4 +66,4 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k, bool of_tokens) {
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -7,7 +7,7 @@
 #include "base/format.h"
 #include "viewer/parameters.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 ViewState parse_state(const std::string& state) {
   ViewState out;
@@ -76,4 +76,4 @@ int level_of(const ShownPart& part, int64_t side) {
   return z;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -9,7 +9,7 @@
 #include "viewer/loaded_trace.h"
 #include "viewer/questions/head.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct ViewState {
   std::string view = "read", family{}, weight = "raw", sink = "mark", direction = "out", scale = "sqrt";
@@ -34,4 +34,4 @@ ShownPart part_of(LoadedTrace& loaded, const ViewState& state, const std::string
 /// The level at which a part is at most `side` cells wide and high.
 int level_of(const ShownPart& part, int64_t side);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

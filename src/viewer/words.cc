@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 enum class Letter : uint8_t { kSpace, kWord, kAlone, kApostrophe };
@@ -103,4 +103,4 @@ bool is_without_text(const RunText& text, size_t id) {
   return begin == end && !text.special[id] && static_cast<int64_t>(id) < text.tokens();
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

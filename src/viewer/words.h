@@ -6,7 +6,7 @@
 
 #include "clearhead/observer.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// The index of the word that each token belongs to, −1 for special tokens. Words are runs of letters and digits (an apostrophe
 /// between letters joins them), single ideographs and single punctuation marks.
@@ -15,4 +15,4 @@ std::vector<int32_t> words_of(const RunText& text);
 /// Returns true if a token that is not special covers no bytes of the text, such as an inserted "▁".
 bool is_without_text(const RunText& text, size_t id);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -18,8 +18,8 @@ namespace {
 
 using Tensors = std::vector<Tensor>;
 
-const SafeTensors& goldens() {
-  static const SafeTensors file = SafeTensors::open(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/ops/ops.safetensors");
+const io::SafeTensors& goldens() {
+  static const io::SafeTensors file = io::SafeTensors::open(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/ops/ops.safetensors");
   return file;
 }
 

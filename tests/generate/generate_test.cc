@@ -249,7 +249,7 @@ TEST(Generate, Over16BitPagesStaysNearF32AndIsTracedAsItWas) {
   const auto path = std::filesystem::temp_directory_path() / "clearhead-generate-bf16.trace";
   trace.save(path.string());
   const Trace loaded = Trace::load(path.string());
-  EXPECT_EQ(SafeTensors::open(path.string()).get("dec.0.k").dtype(), DType::kBF16);
+  EXPECT_EQ(io::SafeTensors::open(path.string()).get("dec.0.k").dtype(), DType::kBF16);
   for (const int64_t row : {0, 4, 8}) EXPECT_EQ(loaded.map(0).row(1, row).weights(), trace.map(0).row(1, row).weights());
 }
 

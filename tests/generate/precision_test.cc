@@ -57,7 +57,7 @@ TEST(LookPrecision, OfBf16ReadsAPromptAndGoesOnInPagesThatLoseNothing) {
   EXPECT_EQ(made.text + ">", known.answer_text);
   const auto path = std::filesystem::temp_directory_path() / "clearhead-precision.trace";
   trace.save(path.string());
-  const SafeTensors file = SafeTensors::open(path.string());
+  const io::SafeTensors file = io::SafeTensors::open(path.string());
   EXPECT_EQ(file.get("dec.1.k").dtype(), DType::kBF16);
   EXPECT_EQ(file.get("dec.1.frame0.q").dtype(), DType::kBF16);
 

@@ -18,7 +18,7 @@
 #include "refused.h"
 #include "values.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 // --- sound ---
@@ -221,4 +221,4 @@ TEST(ReadImage, RefusesWhatIsNone) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

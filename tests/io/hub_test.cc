@@ -8,7 +8,7 @@
 
 #include "io/scratch.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 const std::vector<const char*> kVariables = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"};
@@ -93,4 +93,4 @@ TEST_F(Hub, NeverLeavesTheCacheWhateverTheIdOrTheRefSays) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

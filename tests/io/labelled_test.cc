@@ -12,7 +12,7 @@
 #include "io/write_samples.h"
 #include "refused.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 using Batches = std::vector<std::vector<int64_t>>;
@@ -302,4 +302,4 @@ TEST(ShuffledBatches, RefuseBoundsThatNoBatchMeets) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

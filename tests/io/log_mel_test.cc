@@ -9,7 +9,7 @@
 #include "io/safetensors.h"
 #include "refused.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 constexpr float kLogMel = 1e-4F;  // the documented error of the front end, in log10 of energies
@@ -62,4 +62,4 @@ TEST(LogMel, RefusesOtherRatesAndEmptySounds) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

@@ -7,7 +7,7 @@
 #include "io/scratch.h"
 #include "refused.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 const std::string kGoldens = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/safetensors/";
@@ -130,4 +130,4 @@ TEST(Npy, AMisalignedArrayIsCopied) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

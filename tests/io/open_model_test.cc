@@ -5,7 +5,7 @@
 #include "io/scratch.h"
 #include "refused.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 std::string refusal(const std::string& directory) {
@@ -99,4 +99,4 @@ TEST(OpenModel, SaysWhatIsMissing) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

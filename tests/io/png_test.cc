@@ -10,7 +10,7 @@
 #include "io/scratch.h"
 #include "refused.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 Image picture(int channels) {
@@ -92,4 +92,4 @@ TEST(Png, RefusesNotesThatReadersWouldNot) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

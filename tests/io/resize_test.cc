@@ -6,7 +6,7 @@
 #include "refused.h"
 #include "tolerance.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 void expect_equal(const Tensor& found, const Tensor& expected, const std::string& what) {
@@ -47,4 +47,4 @@ TEST(ResizeImage, RefusesEmptyPicturesAndSizes) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

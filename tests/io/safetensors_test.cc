@@ -11,7 +11,7 @@
 #include "io/scratch.h"
 #include "refused.h"
 
-namespace clearhead {
+namespace clearhead::io {
 namespace {
 
 const std::string kGoldens = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/safetensors/";
@@ -342,4 +342,4 @@ TEST(WriteSafeTensors, AFileThatCannotBeWrittenLeavesNothingBehind) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::io

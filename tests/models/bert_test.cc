@@ -24,7 +24,7 @@ INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classi
 // nn::Encoder, with which a network reads words (hierarchical_attention's "encoder"), against what load() makes of the same file.
 TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
   const Golden golden("bert", "mlm");
-  const SafeTensors file = SafeTensors::open_model(golden.directory);
+  const io::SafeTensors file = io::SafeTensors::open_model(golden.directory);
   Parameters parameters;
   const nn::Encoder encoder({parameters, "words"}, {.vocabulary = golden.facts.vocabulary,
                                                     .longest = golden.facts.longest,

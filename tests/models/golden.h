@@ -71,7 +71,7 @@ class Golden {
   Golden(const std::string& family, const std::string& variant)
       : directory(golden_directory(family, variant)),
         facts(read_architecture(golden_config(family, variant), directory + "/config.json")),
-        tensors_(SafeTensors::open(directory + "/golden.safetensors")) {
+        tensors_(io::SafeTensors::open(directory + "/golden.safetensors")) {
     EXPECT_GT(sequences() * facts.layers, 0) << directory << ": nothing to compare";
   }
 
@@ -121,7 +121,7 @@ class Golden {
   const Architecture facts;
 
  private:
-  SafeTensors tensors_;
+  io::SafeTensors tensors_;
 };
 
 /// The largest difference between two tensors of the same shape, divided by max(1, largest magnitude of `expected`).

@@ -101,7 +101,7 @@ TEST(KnownModels, AreReadByTheirFamily) {
   EXPECT_TRUE(facts.attention_of(1).causal);
   const auto& phases = std::get<PhasePositions>(facts.positions);
   EXPECT_EQ(phases.frequencies, known_frequencies());
-  const SafeTensors tensors = SafeTensors::open_model(directory);
+  const io::SafeTensors tensors = io::SafeTensors::open_model(directory);
   EXPECT_EQ(tensors.get(phases.weight).shape(), (clearhead::Shape{32, facts.width}));
 }
 

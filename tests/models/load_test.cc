@@ -24,14 +24,14 @@ class LoadErrors : public testing::Test {
 
   // Rewrites the weights after `change` has edited each tensor; a tensor that it leaves undefined is omitted.
   void rewrite(const std::function<void(const std::string& name, Tensor& tensor)>& change) const {
-    const SafeTensors file = SafeTensors::open(golden_directory("bert", "mlm") + "/model.safetensors");
-    NamedTensors tensors;
+    const io::SafeTensors file = io::SafeTensors::open(golden_directory("bert", "mlm") + "/model.safetensors");
+    io::NamedTensors tensors;
     for (const std::string& name : file.names()) {
       Tensor tensor = file.get(name).clone();
       change(name, tensor);
       if (tensor.defined()) tensors.emplace_back(name, tensor);
     }
-    write_safetensors(folder + "/model.safetensors", tensors);
+    io::write_safetensors(folder + "/model.safetensors", tensors);
   }
   std::string weights() const { return folder + "/model.safetensors"; }
   std::string message() const {
@@ -108,8 +108,8 @@ TEST_F(LoadErrors, ANameThatIsNowhereListsThePlacesAndTheCommand) {
 }
 
 TEST_F(LoadErrors, TensorFlowsNamesOfGainsAreUnderstood) {
-  const SafeTensors file = SafeTensors::open(golden_directory("bert", "mlm") + "/model.safetensors");
-  NamedTensors tensors;
+  const io::SafeTensors file = io::SafeTensors::open(golden_directory("bert", "mlm") + "/model.safetensors");
+  io::NamedTensors tensors;
   for (std::string name : file.names()) {
     const Tensor tensor = file.get(name);
     const auto replace = [&](const std::string& end, const std::string& by) {
@@ -120,7 +120,7 @@ TEST_F(LoadErrors, TensorFlowsNamesOfGainsAreUnderstood) {
     if (name.starts_with("bert.")) name = name.substr(5);
     tensors.emplace_back(name, tensor);
   }
-  write_safetensors(folder + "/model.safetensors", tensors);
+  io::write_safetensors(folder + "/model.safetensors", tensors);
   const Golden golden("bert", "mlm");
   const auto model = load(folder, {.tokenizer = false});
   const Batch tokens = golden.sequence(0);

@@ -23,7 +23,7 @@ class MiniLm : public testing::Test {
   std::string sentence(int index) const { return goldens.metadata().at("sentence." + std::to_string(index)); }
   Tensor golden(const std::string& name, int index) const { return goldens.get(name + "." + std::to_string(index)); }
 
-  const SafeTensors goldens = SafeTensors::open(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/minilm/golden.safetensors");
+  const io::SafeTensors goldens = io::SafeTensors::open(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/minilm/golden.safetensors");
   std::shared_ptr<const Model> model;
 };
 

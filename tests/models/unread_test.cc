@@ -14,7 +14,8 @@ class Unread : public testing::Test {
   ~Unread() override { std::filesystem::remove_all(folder_); }
 
   // The error of loading a golden's model with additional tensors; empty if it loads.
-  std::string error_of(const std::string& family, const std::string& variant, const NamedTensors& more, const std::string& changes = "{}") {
+  std::string error_of(const std::string& family, const std::string& variant, const io::NamedTensors& more,
+                       const std::string& changes = "{}") {
     const std::string from = golden_directory(family, variant);
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
@@ -22,10 +23,10 @@ class Unread : public testing::Test {
     const Json changed = Json::parse(changes, "changes");
     for (const auto& [name, value] : changed.fields()) config[name] = value;
     write_file(folder_ + "/config.json", config.dump());
-    const SafeTensors file = SafeTensors::open(from + "/model.safetensors");
-    NamedTensors tensors = more;
+    const io::SafeTensors file = io::SafeTensors::open(from + "/model.safetensors");
+    io::NamedTensors tensors = more;
     for (const std::string& name : file.names()) tensors.emplace_back(name, file.get(name));
-    write_safetensors(folder_ + "/model.safetensors", tensors);
+    io::write_safetensors(folder_ + "/model.safetensors", tensors);
     try {
       load(folder_, {.tokenizer = false});
     } catch (const Error& error) {
@@ -66,7 +67,7 @@ TEST_F(Unread, BuffersAndHeadsOfOtherTasksPass) {
 }
 
 TEST_F(Unread, ASecondCopyOfATiedWeightMustHaveItsValues) {
-  const Tensor shared = SafeTensors::open(golden_directory("marian", "shared") + "/model.safetensors").get("model.shared.weight");
+  const Tensor shared = io::SafeTensors::open(golden_directory("marian", "shared") + "/model.safetensors").get("model.shared.weight");
   EXPECT_EQ(error_of("marian", "shared", {{"model.encoder.embed_tokens.weight", shared}, {"model.decoder.embed_tokens.weight", shared}}),
             "");
   EXPECT_NE(error_of("marian", "shared", {{"model.decoder.embed_tokens.weight", Tensor::zeros(shared.shape())}}), "");

@@ -133,8 +133,8 @@ TEST(Nn, BatchNormTrainsByTheBatchAndRunsByItsBuffers) {
 
 // ---- PyTorch ----
 
-const SafeTensors& goldens() {
-  static const SafeTensors file = SafeTensors::open(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/ops/ops.safetensors");
+const io::SafeTensors& goldens() {
+  static const io::SafeTensors file = io::SafeTensors::open(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/ops/ops.safetensors");
   return file;
 }
 
@@ -147,9 +147,9 @@ void expect_close(const Tensor& found, const Tensor& golden) {
 // The parameters from a golden's tensors under other names, read from a model file.
 Parameters golden_parameters(const std::string& golden, const std::vector<std::pair<std::string, std::string>>& names) {
   const Temporary file("golden.safetensors");
-  NamedTensors tensors;
+  io::NamedTensors tensors;
   for (const auto& [from, to] : names) tensors.emplace_back(to, goldens().get(golden + "/" + from));
-  write_safetensors(file.path, tensors);
+  io::write_safetensors(file.path, tensors);
   return Parameters::read(file.path);
 }
 

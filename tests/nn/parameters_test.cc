@@ -93,17 +93,17 @@ TEST(Parameters, ComeBackFromTheirFileBitForBit) {
 TEST(Parameters, In16BitsAreWidened) {
   const Temporary file("narrow.safetensors");
   const Tensor values = random_tensor({3, 2}, 1);
-  write_safetensors(file.path, {{"weight", to_dtype(values, DType::kBF16)}});
+  io::write_safetensors(file.path, {{"weight", to_dtype(values, DType::kBF16)}});
   Parameters read = Parameters::read(file.path);
   EXPECT_EQ(values_of(read.parameter("weight", {3, 2}, Init::zeros())), values_of(to_f32(to_dtype(values, DType::kBF16))));
 }
 
 TEST(Parameters, AFileThatDoesNotFitIsRefusedByTensorAndShape) {
   const Temporary file("other.safetensors");
-  write_safetensors(file.path, {{"a.weight", Tensor::zeros({4, 3})},
-                                {"a.bias", Tensor::zeros({4})},
-                                {"b.ids", Tensor::zeros({2}, DType::kI32)},
-                                {"b.weight", Tensor::zeros({1})}});
+  io::write_safetensors(file.path, {{"a.weight", Tensor::zeros({4, 3})},
+                                    {"a.bias", Tensor::zeros({4})},
+                                    {"b.ids", Tensor::zeros({2}, DType::kI32)},
+                                    {"b.weight", Tensor::zeros({1})}});
   Parameters read = Parameters::read(file.path);
   expect_refused(ErrorCode::kNotFound, "no tensor \"a.weigth\" among 4; nearest: \"a.weight\"", [&] {
     read.parameter("a.weigth", {4, 3}, Init::zeros());

@@ -150,8 +150,8 @@ TEST(TraceItems, WhatDoesNotFitIsRefusedByName) {
 TEST(TraceItems, OfAFileAreCheckedAsThoseOfARun) {
   const std::string path = temporary();
   item_traces::scene().save(path);
-  const SafeTensors file = SafeTensors::open(path);
-  NamedTensors tensors;
+  const io::SafeTensors file = io::SafeTensors::open(path);
+  io::NamedTensors tensors;
   for (const std::string& name : file.names()) tensors.emplace_back(name, file.get(name).clone());
   const auto says = [&](const std::string& from, const std::string& to) {
     std::map<std::string, std::string> metadata = file.metadata();
@@ -159,7 +159,7 @@ TEST(TraceItems, OfAFileAreCheckedAsThoseOfARun) {
     const size_t at = plan.find(from);
     EXPECT_NE(at, std::string::npos) << plan;
     plan.replace(at, from.size(), to);
-    write_safetensors(path, tensors, metadata);
+    io::write_safetensors(path, tensors, metadata);
     return error_of([&] { Trace::load(path); });
   };
   EXPECT_EQ(says("\"rows\":9", "\"rows\":8"),

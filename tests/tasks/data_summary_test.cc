@@ -14,7 +14,7 @@
 #include "train/trainable_model.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 using namespace std::string_literals;  // NOLINT(google-build-using-namespace): texts with NUL bytes
@@ -49,13 +49,13 @@ class Data : public RunFolder {
     write_file(folder_ + "/train.tsv", bytes);
     const Recipe read = fitted_to_task(recipe(settings));
     const auto tokenizer = Tokenizer::from_json(byte_tokenizer_json());
-    return task_of(read, *tokenizer, task_facts(read))->summary().front();
+    return task_of(read, *tokenizer, train::task_facts(read))->summary().front();
   }
   std::string refusal(const std::string& bytes, const std::vector<std::string>& settings = {}) const {
     return error_of([&] { training(bytes, settings); });
   }
   std::string trained(const std::vector<std::string>& settings = {}) const {
-    return error_of([&] { Trainer(recipe(settings), folder_ + "/run"); });
+    return error_of([&] { train::Trainer(recipe(settings), folder_ + "/run"); });
   }
 };
 
@@ -154,4 +154,4 @@ TEST_F(Data, OfPairsSaysWhatWasLeftOutAndCut) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

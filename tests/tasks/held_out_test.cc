@@ -13,7 +13,7 @@
 #include "train/run_folder.h"
 #include "train/trainable_model.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 const std::string kModel = R"("tokenizer": "bytes", "length": 10, "batch": 4, "steps": 2,
@@ -49,7 +49,7 @@ class HeldOutTask : public RunFolder {
     write_file(folder_ + "/recipe.json", R"({"task": )" + task + ", " + kModel);
     write_file(folder_ + "/all.jsonl", data);
     const Recipe read = fitted_to_task(recipe({}));
-    return task_of(read, *tokenizer, task_facts(read))->summary();
+    return task_of(read, *tokenizer, train::task_facts(read))->summary();
   }
   std::string refusal(const std::string& task) const {
     return error_of([&] { summaries(task, R"({"text": "a", "label": "x"})"); });
@@ -111,4 +111,4 @@ TEST_F(HeldOutTask, NeedsOneOfTwoFields) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

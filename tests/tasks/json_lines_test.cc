@@ -10,7 +10,7 @@
 #include "tasks/data/text_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -92,4 +92,4 @@ TEST(JsonLines, ARecipeNamesTheFieldsOfTheFilesThatHaveThem) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -16,7 +16,7 @@
 #include "tasks/recipe/recipe.h"
 #include "text/train_vocabulary.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 struct Made {
@@ -328,4 +328,4 @@ TEST(PairData, ADialogueIsHeldOutAsAWhole) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

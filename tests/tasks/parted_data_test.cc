@@ -1,5 +1,5 @@
 // Lines that are assigned to folds by their text, and passages of books without names and headings.
-#include "tasks/data/parted_data.h"
+#include "tasks/data/folds.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include "refused.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr const char* kModel = R"("model": {"model_type": "hierarchical_attention"}, "tokenizer": "bytes")";
@@ -32,8 +32,8 @@ class Parted : public testing::Test {
     write("a.txt", book);
     write("splits.tsv", format("file\tfrom\tto\tfrom\tto\tfrom\tto\na.txt\t0\t{0}\t{0}\t{0}\t{0}\t{0}\n", book.size()));
     std::vector<std::string> out;
-    for (const LabelledInput& one : read_passages(
-             "train", recipe(R"({"kind": "classification", "passages": {"files": ["a.txt"], "splits": "splits.tsv", )" + more + "}}"))) {
+    const Recipe made = recipe(R"({"kind": "classification", "passages": {"files": ["a.txt"], "splits": "splits.tsv", )" + more + "}}");
+    for (const LabelledInput& one : read_inputs("train", made, "document")) {
       EXPECT_EQ(one.label, "a");
       std::string& text = out.emplace_back();
       for (const std::string& sentence : one.input.texts) text += (text.empty() ? "" : "\n") + sentence;
@@ -98,4 +98,4 @@ TEST_F(Parted, WhatCannotBePartedIsRefused) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

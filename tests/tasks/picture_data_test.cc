@@ -13,10 +13,10 @@
 #include "io/png.h"
 #include "random_tensor.h"
 #include "refused.h"
-#include "tasks/data/scene_data.h"
+#include "tasks/data/input_data.h"
 #include "values.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 // Pictures of 4 x 4 pixels; each test has its own folder.
@@ -27,11 +27,15 @@ class Pictures : public testing::Test {
     std::filesystem::create_directories(folder);
   }
   Recipe recipe(const std::string& pictures, const std::string& model, const std::string& more = R"(, "label": 1)") const {
-    return Recipe::from(Json::parse(R"({"data": ")" + folder +
-                                        R"(", "task": {"kind": "classification", "train": "a", "valid": "b", "test": "c", "pictures": )" +
-                                        pictures + more + R"(}, "model": )" + model + "}",
-                                    "recipe"),
-                        "recipe");
+    return recipe_of(R"(, "pictures": )" + pictures + more, model);
+  }
+  // examples: fields of "task" after the names of the files
+  Recipe recipe_of(const std::string& examples, const std::string& model) const {
+    return Recipe::from(
+        Json::parse(R"({"data": ")" + folder + R"(", "task": {"kind": "classification", "train": "a", "valid": "b", "test": "c")" +
+                        examples + R"(}, "model": )" + model + "}",
+                    "recipe"),
+        "recipe");
   }
   void write(const std::string& name, const std::string& text) const { write_file(folder + "/" + name, text); }
 
@@ -68,9 +72,9 @@ TEST_F(Pictures, OfRecordsAreChannelByChannel) {
 }
 
 TEST_F(Pictures, OfFilesStandBesideTheirTable) {
-  Image image{.width = 4, .height = 2, .channels = 4, .pixels = std::vector<uint8_t>(32, 255)};
+  io::Image image{.width = 4, .height = 2, .channels = 4, .pixels = std::vector<uint8_t>(32, 255)};
   for (size_t pixel = 0; pixel < 8; ++pixel) image.pixels[pixel * 4 + 1] = static_cast<uint8_t>(pixel);
-  write_png(folder + "/one.png", image);
+  io::write_png(folder + "/one.png", image);
   write("a", "cat\tone.png\n");
   const std::vector<LabelledInput> read = read_inputs("a", recipe(R"({"form": "files", "column": 2})", kColour), "picture");
   ASSERT_EQ(read.size(), 1u);
@@ -83,9 +87,9 @@ TEST_F(Pictures, OfFilesStandBesideTheirTable) {
 }
 
 TEST_F(Pictures, OfAnotherSizeAreResizedAsTheRecipeSays) {
-  Image image{.width = 4, .height = 2, .channels = 4, .pixels = {}};
+  io::Image image{.width = 4, .height = 2, .channels = 4, .pixels = {}};
   for (int value = 0; value < 32; ++value) image.pixels.push_back(static_cast<uint8_t>(value * 7));
-  write_png(folder + "/one.png", image);
+  io::write_png(folder + "/one.png", image);
   write("a", "cat\tone.png\n");
   const Tensor whole = read_image(folder + "/one.png");
   const auto read = [&](const std::string& how) {
@@ -115,7 +119,7 @@ TEST_F(Pictures, ThatAreWrongAreNamedByLineOrRecord) {
   expect_refused(ErrorCode::kFormat, "\"task.pictures.form\": expected bits, cifar10, files or folder",
                  [&] { recipe(R"({"form": "gif"})", kGrey); });
   expect_refused(ErrorCode::kFormat, "\"model.patch_size\"",
-                 [&] { pictures_of(recipe(kBits, R"({"num_channels": 1, "image_size": 4, "patch_size": 3})")); });
+                 [&] { pictures_of(recipe(kBits, R"({"num_channels": 1, "image_size": 4, "patch_size": 3})"), {}); });
 }
 
 TEST_F(Pictures, MoveByTheirSeedAndNumberOnly) {
@@ -202,7 +206,8 @@ TEST_F(Pictures, MakeScenesWhoseAnswersAreInThePicture) {
   write("a", "1\t1000\n2\t2000\n3\t3000\n4\t4000\n5\t5000\n");
   write("c", "6\t6000\n7\t7000\n");
   const auto of = [&](const std::string& scenes) {
-    return recipe(kBits, R"({"num_channels": 1, "image_size": 12, "patch_size": 2})", R"(, "label": 1, "scenes": )" + scenes);
+    return recipe_of(R"(, "label": 1, "scenes": {"pictures": )" + std::string(kBits) + ", " + scenes.substr(1),
+                     R"({"num_channels": 1, "image_size": 12, "patch_size": 2})");
   };
   const Recipe made = of(R"({"side": 3, "train": 60, "valid": 1, "test": 4, "questions": 5})");
   const std::vector<LabelledInput> questions = read_inputs("a", made, "scene");
@@ -225,12 +230,13 @@ TEST_F(Pictures, MakeScenesWhoseAnswersAreInThePicture) {
   expect_refused(ErrorCode::kFormat, R"("task.scenes.fewest": expected at most 9, the cells of a scene)",
                  [&] { of(R"({"side": 3, "train": 1, "valid": 1, "test": 1, "questions": 1, "fewest": 10})"); });
   expect_refused(ErrorCode::kInvalidArgument, "expected cells of whole patches (2 pixels)", [&] {
-    read_inputs("a",
-                recipe(kBits, R"({"num_channels": 1, "image_size": 10, "patch_size": 2})",
-                       R"(, "label": 1, "scenes": {"train": 1, "valid": 1, "test": 1, "questions": 1})"),
-                "scene");
+    read_inputs(
+        "a",
+        recipe_of(R"(, "label": 1, "scenes": {"train": 1, "valid": 1, "test": 1, "questions": 1, "pictures": )" + std::string(kBits) + "}",
+                  R"({"num_channels": 1, "image_size": 10, "patch_size": 2})"),
+        "scene");
   });
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

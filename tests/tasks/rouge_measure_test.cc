@@ -11,7 +11,7 @@
 #include "train/trainable_model.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr const char* kRecipe = R"({
@@ -34,7 +34,7 @@ TEST_F(RougeMeasure, OfChineseTextsIsOneWhereTheReferenceWasWritten) {
   write_file(folder_ + "/train.tsv", "夜色降临，猫坐在垫子上。\t猫坐在垫子上\n");
   const Recipe read = recipe({});
   const auto tokenizer = Tokenizer::from_json(byte_tokenizer_json());
-  const auto task = task_of(read, *tokenizer, task_facts(read));
+  const auto task = task_of(read, *tokenizer, train::task_facts(read));
   const std::vector<Example> examples = task->validation_batches();
   ASSERT_EQ(examples.size(), 1U);
   std::vector<double> written(examples[0].targets.begin(), examples[0].targets.end());
@@ -46,7 +46,7 @@ TEST_F(RougeMeasure, OfChineseTextsIsOneWhereTheReferenceWasWritten) {
 TEST_F(RougeMeasure, ThatNeverMovesIsSaidOnceAndAtTheEnd) {
   write_file(folder_ + "/train.tsv", "夜色。\t……\n");  // a reference without a word
   std::vector<std::string> warnings;
-  Trainer(recipe({}), folder_ + "/run").run([&](const TrainingReport& report) { warnings.push_back(report.warning); });
+  train::Trainer(recipe({}), folder_ + "/run").run([&](const train::TrainingReport& report) { warnings.push_back(report.warning); });
   ASSERT_EQ(warnings.size(), 5U);
   EXPECT_EQ(warnings[1], "");
   EXPECT_EQ(
@@ -58,4 +58,4 @@ TEST_F(RougeMeasure, ThatNeverMovesIsSaidOnceAndAtTheEnd) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

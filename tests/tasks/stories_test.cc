@@ -9,7 +9,7 @@
 #include "refused.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 class StoryFiles : public testing::Test {
@@ -67,4 +67,4 @@ TEST_F(StoryFiles, ARangeOfNumbersNamesFiles) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -12,7 +12,7 @@
 #include "tolerance.h"
 #include "train/average.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 std::string scratch(const std::string& name) {
@@ -142,7 +142,7 @@ TEST(TextData, APassageThatFillsGoesOnToTheEnd) {
 
 TEST(WeightAverage, FollowsItsFormulaAndChangesPlacesWithTheWeights) {
   Tensor w = Tensor::from<float>({1, -2}, {2});
-  WeightAverage average(0.9);
+  train::WeightAverage average(0.9);
   average.add(w);
   double mean = 1;
   for (int64_t step = 0; step < 40; ++step) {
@@ -152,7 +152,7 @@ TEST(WeightAverage, FollowsItsFormulaAndChangesPlacesWithTheWeights) {
     mean = keep * mean + (1 - keep) * static_cast<double>(step);
   }
   {
-    const WeightAverage::Shown shown(average);
+    const train::WeightAverage::Shown shown(average);
     EXPECT_NEAR(static_cast<double>(w.data<float>()[0]), mean, tolerance::kAverage);
     EXPECT_FLOAT_EQ(average.mean(0).data<float>()[0], 39);
   }
@@ -160,4 +160,4 @@ TEST(WeightAverage, FollowsItsFormulaAndChangesPlacesWithTheWeights) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -14,7 +14,7 @@
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr const char* kPairs = R"({
@@ -38,13 +38,13 @@ class Accumulation : public RunFolder {
  protected:
   Accumulation() : RunFolder("accumulation") {}
   struct Step {
-    NamedTensors weights{};
+    io::NamedTensors weights{};
     TrainingReport report{};
   };
   Step step(const std::string& name, const std::vector<std::string>& settings) const {
     Step out;
     Trainer(recipe(settings), folder_ + "/" + name).run([&](const TrainingReport& report) { out.report = report; });
-    const SafeTensors file = SafeTensors::open_model(folder_ + "/" + name + "/best");
+    const io::SafeTensors file = io::SafeTensors::open_model(folder_ + "/" + name + "/best");
     for (const std::string& tensor : file.names()) out.weights.emplace_back(tensor, file.get(tensor));
     return out;
   }
@@ -95,4 +95,4 @@ TEST_F(Accumulation, OfALastBatchThatIsNotFullIsTheGradientOfOneBatch) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -27,7 +27,7 @@
 #include "train/run_folder.h"
 #include "train/trainer.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr const char* kRecipe = R"({
@@ -212,10 +212,11 @@ TEST_F(MapLossRuns, TheirGradientsAreThoseOfPyTorchOverWholeMaps) {
     "schedule": {{"learning_rate": 1}}, "alignment": {{"column": 3, "weight": 0.7}}, "entropy": {{"weight": 0.2}}}})",
              golden);
   std::vector<TrainingReport> reports;
-  Trainer(with_initial_model(Recipe::from(Json::parse(text, "recipe"), "recipe")), folder_ + "/golden")
+  Trainer(tasks::with_initial_model(tasks::Recipe::from(Json::parse(text, "recipe"), "recipe")), folder_ + "/golden")
       .run([&](const TrainingReport& report) { reports.push_back(report); });
-  const SafeTensors expected = SafeTensors::open(golden + "/golden.safetensors"), before = SafeTensors::open(golden + "/model.safetensors"),
-                    after = SafeTensors::open(folder_ + "/golden/best/model.safetensors");
+  const io::SafeTensors expected = io::SafeTensors::open(golden + "/golden.safetensors"),
+                        before = io::SafeTensors::open(golden + "/model.safetensors"),
+                        after = io::SafeTensors::open(folder_ + "/golden/best/model.safetensors");
   const auto number = [&](const char* name) { return static_cast<double>(*expected.get(name).data<float>()); };
   ASSERT_EQ(reports.size(), 1U);
   EXPECT_NEAR(reports[0].loss, number("loss"), tolerance::kLoss);
@@ -259,4 +260,4 @@ TEST_F(MapLossRuns, RefuseByNameWhatTheyCannotDo) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -8,7 +8,7 @@
 #include "models/network.h"
 #include "random_tensor.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 struct Differences {
@@ -120,4 +120,4 @@ TEST(NetworkGradients, OfAQuestionAboutAScene) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -26,9 +26,9 @@ class RunFolder : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  Recipe recipe(std::vector<std::string> settings) const {
+  tasks::Recipe recipe(std::vector<std::string> settings) const {
     settings.push_back("data=" + folder_);
-    return Recipe::read(folder_ + "/recipe.json", settings);
+    return tasks::Recipe::read(folder_ + "/recipe.json", settings);
   }
   /// The files that a run wrote, by name.
   std::map<std::string, std::string> files(const std::string& run) const {

@@ -16,7 +16,7 @@
 #include "tolerance.h"
 #include "train/run_folder.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 constexpr const char* kRecipe = R"({
@@ -108,7 +108,7 @@ TEST_F(Runs, InBf16LearnAsInF32) {
 TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
   const auto sums = [&](const std::string& name, const std::vector<std::string>& settings) {
     train(name, settings);
-    const SafeTensors file = SafeTensors::open(folder_ + "/" + name + "/checkpoint.safetensors");
+    const io::SafeTensors file = io::SafeTensors::open(folder_ + "/" + name + "/checkpoint.safetensors");
     return std::string(file.contains("m.0") ? "m " : "") + (file.contains("v.0") ? "v " : "") +
            (file.contains("momentum.0") ? "momentum" : "");
   };
@@ -122,8 +122,8 @@ TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
 // d loss / d gain₀ = 3e38 · x̂₀ is beyond the range of f32.
 TEST_F(Runs, NameTheParameterAndTheOpOfAGradientThatIsNotFinite) {
   train("from", {"steps=1", "model.tie_word_embeddings=false"});
-  const SafeTensors made = SafeTensors::open_model(folder_ + "/from/best");
-  NamedTensors weights;
+  const io::SafeTensors made = io::SafeTensors::open_model(folder_ + "/from/best");
+  io::NamedTensors weights;
   for (const std::string& name : made.names()) {
     Tensor values = made.get(name).clone();
     float* to = values.mutable_data<float>();
@@ -138,7 +138,7 @@ TEST_F(Runs, NameTheParameterAndTheOpOfAGradientThatIsNotFinite) {
     }
     weights.emplace_back(name, values);
   }
-  write_safetensors(folder_ + "/from/best/model.safetensors", weights);
+  io::write_safetensors(folder_ + "/from/best/model.safetensors", weights);
   write_file(folder_ + "/text.txt", std::string(400, 'a'));
   std::string message;
   try {
@@ -155,10 +155,10 @@ TEST_F(Runs, NameTheParameterAndTheOpOfAGradientThatIsNotFinite) {
 
 TEST_F(Runs, FromAModelWithTensorsThatTheRecipeDoesNotReadAreRefused) {
   train("from", {"steps=1"});
-  const SafeTensors made = SafeTensors::open_model(folder_ + "/from/best");
-  NamedTensors weights = {{"model.layers.0.self_attn.q_norm.weight", Tensor::zeros({16})}, {"lm_head.bias", Tensor::zeros({256})}};
+  const io::SafeTensors made = io::SafeTensors::open_model(folder_ + "/from/best");
+  io::NamedTensors weights = {{"model.layers.0.self_attn.q_norm.weight", Tensor::zeros({16})}, {"lm_head.bias", Tensor::zeros({256})}};
   for (const std::string& name : made.names()) weights.emplace_back(name, made.get(name).clone());
-  write_safetensors(folder_ + "/from/best/model.safetensors", weights);
+  io::write_safetensors(folder_ + "/from/best/model.safetensors", weights);
   std::string message;
   try {
     train("run", {"from=" + folder_ + "/from/best", "steps=1"});
@@ -173,7 +173,8 @@ TEST_F(Runs, FromAModelWithTensorsThatTheRecipeDoesNotReadAreRefused) {
 TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
   train("none", {"steps=1", "schedule.learning_rate=0"});
   train("one", {"steps=1", R"(optimiser.groups=[{"match":"layers.0.self_attn.k_proj","learning_rate_scale":0}])"});
-  const SafeTensors before = SafeTensors::open_model(folder_ + "/none/best"), after = SafeTensors::open_model(folder_ + "/one/best");
+  const io::SafeTensors before = io::SafeTensors::open_model(folder_ + "/none/best"),
+                        after = io::SafeTensors::open_model(folder_ + "/one/best");
   const auto changed = [&](const char* part) {
     const std::string name = format("model.layers.0.self_attn.{}_proj.weight", part);
     const Tensor a = before.get(name), b = after.get(name);
@@ -185,4 +186,4 @@ TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -12,7 +12,7 @@
 #include "tolerance.h"
 #include "values.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 TEST(TrainingOps, DoWhatTheirNamesSay) {
@@ -190,4 +190,4 @@ TEST(TrainingOps, LinearAttentionLearnsThroughItsFeatures) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -16,7 +16,7 @@
 #include "refused.h"
 #include "tolerance.h"
 
-namespace clearhead {
+namespace clearhead::train {
 namespace {
 
 TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
@@ -117,8 +117,8 @@ struct Live {
   Live(const std::string& family, const std::string& variant)
       : directory(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/" + family + "/" + variant),
         facts(read_architecture(Json::parse(read_file(directory + "/config.json"), "config.json"), directory + "/config.json")),
-        transformer(facts, parameters, heads_in_file(facts, SafeTensors::open_model(directory))) {
-    parameters.read(SafeTensors::open_model(directory));
+        transformer(facts, parameters, heads_in_file(facts, io::SafeTensors::open_model(directory))) {
+    parameters.read(io::SafeTensors::open_model(directory));
   }
   std::string directory;
   Architecture facts;
@@ -262,4 +262,4 @@ TEST_P(TrainedFamily, TheLossFallsAlongTheGradientAsFastAsItsNormSays) { expect_
 TEST_P(TrainedFamily, SoItDoesWhereResidualsAndAttentionAreDropped) { expect_the_loss_falls(GetParam(), 0.2F); }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::train

@@ -12,7 +12,7 @@
 #include "looked_at.h"
 #include "refused.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using looked_at::array_of;
@@ -271,4 +271,4 @@ TEST(Compare, RefusesHeadsAndPlacesThatAreNotThere) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -20,7 +20,7 @@
 #include "viewer/questions/mass.h"
 #include "viewer/side_by_side.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using looked_at::array_of;
@@ -460,7 +460,7 @@ TEST(ExportedNumbers, AsNpyHaveTheShapeOfTheirView) {
     const ExportedFile file = export_file(loaded, "npy", state, "");
     EXPECT_NE(file.bytes.find("\n# clearhead view made-up"), std::string::npos);
     const size_t end = file.bytes.rfind("\n# ");
-    return parse_npy(std::string_view(file.bytes).substr(0, end), nullptr, "export").shape();
+    return io::parse_npy(std::string_view(file.bytes).substr(0, end), nullptr, "export").shape();
   };
   EXPECT_EQ(shape_of("v=read&h=1.3,0.0&q=7"), (Shape{2, 20}));
   EXPECT_EQ(shape_of("v=map&h=1.3&x=2,3,10,20"), (Shape{2, 17, 8}));
@@ -486,4 +486,4 @@ TEST(ExportedNumbers, APictureHoldsItsCommand) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

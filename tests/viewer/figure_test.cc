@@ -16,7 +16,7 @@
 #include "viewer/figure/pdf.h"
 #include "viewer/figure/posted.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using namespace figure;
@@ -347,4 +347,4 @@ TEST_F(Pdf, HoldsAPictureOfTheMostPixels) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

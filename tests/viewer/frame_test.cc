@@ -11,7 +11,7 @@
 #include "clearhead/tensor.h"
 #include "viewer/json_text.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 uint32_t u32_at(const std::string& bytes, size_t at) {
@@ -99,4 +99,4 @@ TEST(HalfFloats, KeepEveryHalfAndRoundToTheNearest) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -9,7 +9,7 @@
 #include "viewer/questions/head_pictures.h"
 #include "viewer/questions/lines.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using looked_at::array_of;
@@ -115,4 +115,4 @@ TEST(HeadPictures, ComeAsFramesOfTheAtlas) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -19,7 +19,7 @@
 #include "viewer/questions/text.h"
 #include "viewer/questions/tiles.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int64_t kHeads = 2, kKeyHeads = 1, kWidth = 4, kTokens = 12;
@@ -162,8 +162,8 @@ TEST(HostileTraces, WhatLoadsWithANumberAtAnEdgeCanBeLookedAt) {
   for (const Trace& valid : valid_traces()) {
     valid.save(path);
     EXPECT_TRUE(look(path));
-    const SafeTensors file = SafeTensors::open(path);
-    NamedTensors tensors;
+    const io::SafeTensors file = io::SafeTensors::open(path);
+    io::NamedTensors tensors;
     for (const std::string& name : file.names()) tensors.emplace_back(name, file.get(name).clone());
     const std::map<std::string, std::string> metadata = file.metadata();
     for (const char* which : {"plan", "layers"}) {
@@ -172,7 +172,7 @@ TEST(HostileTraces, WhatLoadsWithANumberAtAnEdgeCanBeLookedAt) {
         std::map<std::string, std::string> changed = metadata;
         changed[which] = edged;
         SCOPED_TRACE(edged);
-        write_safetensors(path, tensors, changed);
+        io::write_safetensors(path, tensors, changed);
         looked_at += look(path);
         ++tried;
       }
@@ -187,14 +187,14 @@ std::string refusal(const Trace& trace, const std::string& from, const std::stri
   const std::string path =
       (std::filesystem::temp_directory_path() / ("clearhead_refused_" + std::to_string(::getpid()) + ".trace")).string();
   trace.save(path);
-  const SafeTensors file = SafeTensors::open(path);
-  NamedTensors tensors;
+  const io::SafeTensors file = io::SafeTensors::open(path);
+  io::NamedTensors tensors;
   for (const std::string& name : file.names()) tensors.emplace_back(name, file.get(name).clone());
   std::map<std::string, std::string> metadata = file.metadata();
   for (auto& [key, json] : metadata) {
     if (const size_t at = json.find(from); at != std::string::npos) json.replace(at, from.size(), to);
   }
-  write_safetensors(path, tensors, metadata);
+  io::write_safetensors(path, tensors, metadata);
   std::string what = "loads";
   try {
     Trace::load(path);
@@ -214,4 +214,4 @@ TEST(HostileTraces, SumsThatOverflowAndPlansSmallerThanTheirFramesAreRefused) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -12,7 +12,7 @@
 #include "viewer/questions/info.h"
 #include "viewer/questions/text.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 LoadedTrace loaded(Trace trace) { return LoadedTrace(std::make_shared<const Trace>(std::move(trace)), {}); }
@@ -114,4 +114,4 @@ TEST(Items, AnOfflinePageHoldsTheirPictures) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -14,7 +14,7 @@
 #include "viewer/frame.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead::looked_at {
+namespace clearhead::viewer::looked_at {
 
 constexpr int64_t kHeads = 4, kKeyHeads = 2, kWidth = 8;
 
@@ -119,4 +119,4 @@ std::vector<T> array_of(const ViewFrame& frame, const std::string& name) {
   return {};
 }
 
-}  // namespace clearhead::looked_at
+}  // namespace clearhead::viewer::looked_at

@@ -10,7 +10,7 @@
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/tiles.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using looked_at::array_of;
@@ -107,4 +107,4 @@ TEST(NearMap, IsTheThumbnailOfALayerWhoseBandIsShort) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -6,7 +6,7 @@
 #include "viewer/export.h"
 #include "viewer/view_state.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 std::string refusal(const std::function<void()>& ask) {
@@ -73,4 +73,4 @@ TEST(Budget, IsASizeWithAUnit) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

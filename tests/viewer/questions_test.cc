@@ -19,7 +19,7 @@
 #include "viewer/summary.h"
 #include "viewer/words.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using looked_at::array_of;
@@ -519,4 +519,4 @@ TEST(Summary, SaysADescriptionInWords) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

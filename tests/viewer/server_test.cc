@@ -21,7 +21,7 @@
 #include "viewer/questions/lines.h"
 #include "viewer/questions/mass.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 using namespace std::chrono_literals;
@@ -687,4 +687,4 @@ TEST(Engine, RefusesMoreThanItCanHold) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

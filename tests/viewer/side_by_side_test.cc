@@ -9,7 +9,7 @@
 #include "refused.h"
 #include "viewer/questions/info.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 void put(const ScratchFolder& folder, const char* name, float scale, int64_t tokens = 40) {
@@ -116,4 +116,4 @@ TEST(SideBySide, ATranslationBeginsWithWhatWasReadAndWhatWasWritten) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

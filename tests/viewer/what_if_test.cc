@@ -9,7 +9,7 @@
 #include "refused.h"
 #include "viewer/questions/why.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 TEST(WhatIfLook, NamesTheFieldThatIsWrong) {
@@ -54,4 +54,4 @@ TEST(Explaining, AnAnswerOfSeveralTokensIsTheOneThatIsAskedElsewhere) {
 }
 
 }  // namespace
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -55,7 +55,7 @@ ChangedText changed_text(const std::string& text, Change change, const RobustOpt
 Encoding encoded(const Model& model, Answering kind, const std::string& text) {
   Encoding out = model.tokenizer().encode(text, {.add_special_tokens = kind != Answering::kLanguageModel});
   const int64_t longest = model.info().longest;
-  return longest > 0 && static_cast<int64_t>(out.size()) > longest ? within(std::move(out), longest) : out;
+  return longest > 0 && static_cast<int64_t>(out.size()) > longest ? tasks::within(std::move(out), longest) : out;
 }
 
 }  // namespace

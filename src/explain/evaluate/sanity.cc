@@ -63,8 +63,8 @@ class Folder {
       if (!name.starts_with("model") || name.find("safetensors") == std::string::npos)
         fs::create_symlink(fs::absolute(entry.path()), path_ / name);
     }
-    const SafeTensors file = SafeTensors::open_model(model);
-    NamedTensors tensors;
+    const io::SafeTensors file = io::SafeTensors::open_model(model);
+    io::NamedTensors tensors;
     const std::vector<std::string> names = file.names();
     for (size_t at = 0; at < names.size(); ++at) {
       const Tensor values = file.get(names[at]);
@@ -73,7 +73,7 @@ class Folder {
       const bool is_random = is_matrix && order.stage_of[at] <= last;
       tensors.emplace_back(names[at], is_random ? random_like(values, random_bits(seed, at)) : values);
     }
-    write_safetensors((path_ / "model.safetensors").string(), tensors);
+    io::write_safetensors((path_ / "model.safetensors").string(), tensors);
   }
   ~Folder() {
     std::error_code ignored;
@@ -152,7 +152,7 @@ RandomOrder random_order(const std::vector<std::string>& names) {
 
 std::vector<SanityStep> sanity(const std::string& model, const std::vector<AskModel>& questions, const SanityOptions& options) {
   const std::string directory = model_directory(model);
-  const RandomOrder order = random_order(SafeTensors::open_model(directory).names());
+  const RandomOrder order = random_order(io::SafeTensors::open_model(directory).names());
   const LoadOptions load_options{.tokenizer = options.tokenizer, .gradients = true};
   const Scores trained = scores_of(directory, load(directory, load_options), questions, options);
   std::vector<SanityStep> out;

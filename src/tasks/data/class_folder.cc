@@ -11,7 +11,7 @@
 #include "tasks/data/text_data.h"
 #include "text/unicode.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 namespace fs = std::filesystem;
@@ -82,11 +82,11 @@ const PictureForm& picture_folder() {
   static const PictureForm form = {
       .name = "folder",
       .meaning = "\"train\", \"valid\" and \"test\" are folders; each of their folders is a class with its PNG and JPEG files",
-      .read = [](const std::string& folder, const Recipe& recipe, const PictureFacts& size) {
+      .read = [](const std::string& folder, const Recipe& recipe, const PictureRecipe&, const PictureFacts& size) {
         return read_class_folder(folder, recipe, "picture",
                                  [&](const std::string& path) { return ModelInput{.picture = read_picture(size, path)}; });
       }};
   return form;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -12,7 +12,7 @@
 #include "tasks/data/input_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// Reads all files of a folder in the recipe's data folder, sorted by class and by path. `read` makes the input of a file.
 /// what: "picture" or "sound", for messages. Throws kNotFound; kFormat, naming the path, for a folder without class folders, an empty
@@ -20,4 +20,4 @@ namespace clearhead {
 std::vector<LabelledInput> read_class_folder(const std::string& folder, const Recipe& recipe, const char* what,
                                              const std::function<ModelInput(const std::string& path)>& read);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

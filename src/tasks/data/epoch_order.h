@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct EpochOrder {
   std::vector<int64_t> items{}, batches{};
@@ -31,4 +31,4 @@ struct EpochOrder {
   }
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

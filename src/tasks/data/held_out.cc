@@ -6,7 +6,7 @@
 
 #include "base/random.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 std::vector<bool> held_out(const std::vector<uint64_t>& groups, double share) {
   constexpr uint64_t kSeed = 0x68656C646F7574;
@@ -22,4 +22,4 @@ std::vector<bool> held_out(const std::vector<uint64_t>& groups, double share) {
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

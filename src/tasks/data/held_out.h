@@ -13,7 +13,7 @@
 #include "clearhead/error.h"
 #include "tasks/recipe/schema.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// Returns for each example whether it is used for validation. groups: a hash of each example's content; examples with the same hash are on
 /// the same side. At least one group is used for validation.   share: above 0, below 1
@@ -40,4 +40,4 @@ std::vector<schema::Field<T>> validation_fields(double T::*share, schema::Field<
            }}};
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

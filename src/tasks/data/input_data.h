@@ -1,27 +1,16 @@
-// Reads labelled inputs of networks that do not read one text: documents, stories, pictures, sounds. The kind of input that the model reads
-// determines the file format:
-//
-//   "document"     JSON lines: the field "text" is a list of sentences, or one text that is split into sentences; or a table
-//   "picture"      class folders, a table or a file of records (picture_data.h)
-//   "scene"        scenes composed of such pictures, with questions (scene_data.h)
-//   "spectrogram"  sounds in class folders or in a table (sound_data.h)
-//   "story"        bAbI's format (tasks/babi.h)
+// Reads labelled inputs: lines of text, or examples of another kind (tasks/recipe/example_kind.h), which the recipe's field or else the
+// recipe's model determines.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "clearhead/model.h"
 #include "tasks/data/labelled_data.h"
+#include "tasks/recipe/example_kind.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
-struct LabelledInput {
-  ModelInput input{};
-  std::string label{};
-  std::string where{};  // "train.jsonl, line 3"
-};
 /// The inputs in a file of the recipe's task, except those whose label the recipe skips. reads: as ModelInfo::reads. Throws
 /// kNotFound with the file and its origin, kFormat with file, line and column, kUnsupported for a kind of input without a reader.
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads,
@@ -35,4 +24,4 @@ std::vector<std::string> class_names(const Recipe& recipe, size_t least);
 /// The texts of the training file, to train a vocabulary.
 std::vector<std::string> training_texts(const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

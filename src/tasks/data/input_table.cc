@@ -10,7 +10,7 @@
 #include "tasks/data/table_header.h"
 #include "tasks/data/text_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 std::vector<LabelledInput> read_input_table(const std::string& file, const Recipe& recipe, const std::string& column, const char* field,
                                             const ReadCell& read) {
@@ -34,4 +34,4 @@ std::vector<LabelledInput> read_input_table(const std::string& file, const Recip
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -9,7 +9,7 @@
 #include "tasks/data/input_data.h"
 #include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// Reads the input in a cell.   folder: that of the table; where: the line, for messages
 using ReadCell = std::function<ModelInput(std::string_view cell, const std::string& folder, const std::string& where)>;
@@ -19,4 +19,4 @@ using ReadCell = std::function<ModelInput(std::string_view cell, const std::stri
 std::vector<LabelledInput> read_input_table(const std::string& file, const Recipe& recipe, const std::string& column, const char* field,
                                             const ReadCell& read);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

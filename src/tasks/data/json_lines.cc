@@ -6,7 +6,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 std::string names_of(const Json& object) {
@@ -85,4 +85,4 @@ void for_each_json_list(std::string_view bytes, const std::string& path, const s
   });
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -12,7 +12,7 @@
 
 #include "base/json.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// True if the name ends in ".jsonl".
 bool is_json_lines(std::string_view name);
@@ -36,4 +36,4 @@ void for_each_json_line(std::string_view bytes, const std::string& path, const s
 void for_each_json_list(std::string_view bytes, const std::string& path, const std::string& field,
                         const std::function<void(std::vector<std::string>)>& take);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -15,16 +15,15 @@
 #include "ops/ops.h"
 #include "tasks/data/held_out.h"
 #include "tasks/data/json_lines.h"
-#include "tasks/data/picture_data.h"
 #include "tasks/data/table_header.h"
 #include "tasks/recipe/task_definition.h"
 #include "text/strings.h"
 #include "text/unicode.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
-constexpr uint64_t kDistortionSeed = 0x6D6F7665;
+constexpr uint64_t kAugmentationSeed = 0x6D6F7665;
 constexpr int64_t kStretch = 32;  // number of batches within which items are sorted by length
 
 }  // namespace
@@ -409,8 +408,8 @@ void ItemTask::load_split() const {
 
 Example ItemTask::batch(int64_t number) const {
   Example out = batches(training_, files_.train).shuffled(seed_, number, renewal(number));
-  if (files_.data.pictures && !files_.data.scenes)
-    distort(out.input.features, files_.data.pictures->distortion, random_bits(seed_, kDistortionSeed), static_cast<uint64_t>(number));
+  if (const ChosenExamples& examples = files_.data.examples)
+    examples->augment(out.input.features, random_bits(seed_, kAugmentationSeed), static_cast<uint64_t>(number));
   return out;
 }
 
@@ -427,11 +426,10 @@ DataSummary ItemTask::summary_of(const char* part, const std::string& file, cons
   DataSummary out = of.summary;
   out.part = part;
   const bool is_generated = find_task(files_.kind)->data == DataFields::kGenerated;
-  out.files = is_generated           ? ""
-              : files_.data.folds    ? joined_names(files_.data.folds->files)
-              : files_.data.passages ? joined_names(files_.data.passages->files)
-              : file.empty()         ? files_.train  // split by "held_out"
-                                     : file;
+  out.files = is_generated                   ? ""
+              : !files_.data.files().empty() ? joined_names(files_.data.files())
+              : file.empty()                 ? files_.train  // split by "held_out"
+                                             : file;
   const std::vector<int64_t> sizes = of.batches.sizes();
   if (std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size != 1; })) out.add_lengths("tokens", sizes);
   if (files_.data.problem != ProblemType::kRegression) out.note_suspicious_classes();
@@ -458,4 +456,4 @@ std::vector<double> TokenTask::predictions(const RunResult& result, const Exampl
   return largest_of_rows(by_token(result.class_logits));
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -17,7 +17,7 @@
 #include "tasks/recipe/recipe.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// One line of a file: its texts and labels, and its location for messages.
 struct LabelledLine {
@@ -154,4 +154,4 @@ class TokenTask : public ItemTask {
       : ItemTask(recipe, tokenizer, /*per_token=*/true, std::move(read)) {}
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -11,7 +11,7 @@
 #include "clearhead/error.h"
 #include "tasks/data/pair_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 using namespace std::chrono;
@@ -76,4 +76,4 @@ std::optional<std::vector<TextPair>> made_dates(const std::string& name) {
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

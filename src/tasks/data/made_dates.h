@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct TextPair;
 
@@ -14,4 +14,4 @@ struct TextPair;
 /// also "valid" and "test". Returns std::nullopt for other names. The three sets share no date. Throws kFormat for an invalid name.
 std::optional<std::vector<TextPair>> made_dates(const std::string& name);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -22,7 +22,7 @@
 #include "tasks/recipe/recipe.h"
 #include "text/turns.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 namespace {
 
@@ -382,4 +382,4 @@ Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, i
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

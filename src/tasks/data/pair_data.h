@@ -20,7 +20,7 @@
 #include "tasks/data/text_data.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct Recipe;
 /// An alignment link: a word of the source and one of the target, counted from 0. Words are separated by whitespace.
@@ -94,4 +94,4 @@ class PairData {
   mutable EpochOrder order_{};
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

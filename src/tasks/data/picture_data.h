@@ -8,10 +8,32 @@
 #include <vector>
 
 #include "models/network.h"
-#include "tasks/data/input_data.h"
-#include "tasks/recipe/recipe.h"
+#include "tasks/recipe/example_kind.h"
+#include "tasks/recipe/schema.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
+
+/// Random changes of training pictures.
+struct Distortion {
+  double shift = 0;   // pixels, in each direction
+  double rotate = 0;  // degrees, either way
+  double zoom = 0;    // largest relative change of the size
+  bool flip = false;  // mirrors left and right in every other picture, and independently above and below
+  bool any() const { return shift > 0 || rotate > 0 || zoom > 0 || flip; }
+};
+
+struct PictureForm;
+
+/// "task.pictures"
+struct PictureRecipe {
+  const PictureForm* form = nullptr;
+  std::string column{};                         // tables: the column with the pictures
+  std::string names{};                          // cifar10: a table of numbers and labels
+  PictureResize resize = PictureResize::kNone;  // saved in the model's config, so that it applies wherever the model is used
+  Resampling resample = Resampling::kBilinear;
+  Distortion distortion{};
+};
+const Schema<PictureRecipe>& picture_schema();
 
 /// A form of labelled pictures: "task.pictures.form".
 struct PictureForm {
@@ -19,22 +41,23 @@ struct PictureForm {
   bool has_columns = false;  // a table; the recipe gives the columns of pictures and labels
   bool has_names = false;    // labels are numbers; the recipe gives the file with their names
   /// The pictures of a file, or of a folder, in the given size. Throws kNotFound; kFormat and kShape with the location of a picture.
-  std::vector<LabelledInput> (*read)(const std::string& file, const Recipe& recipe, const PictureFacts& size) = nullptr;
+  std::vector<LabelledInput> (*read)(const std::string& file, const Recipe& recipe, const PictureRecipe& pictures,
+                                     const PictureFacts& size) = nullptr;
 };
 const PictureForm& picture_bits();
 const PictureForm& picture_files();
 const PictureForm& picture_records();
 const PictureForm& picture_folder();
-const std::vector<const PictureForm*>& picture_forms();
 
-/// The size of the pictures that the recipe's model reads, and how the recipe resizes others. Throws kFormat for a config that does not
-/// state the size.
-PictureFacts pictures_of(const Recipe& recipe);
-/// Reads pictures in the recipe's form. Throws as PictureForm::read.
-std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureFacts& size);
+/// The size of the pictures that the recipe's model reads, and how others are resized. Throws kFormat for a config that does not state the
+/// size.
+PictureFacts pictures_of(const Recipe& recipe, const PictureRecipe& pictures);
+/// Reads pictures in the given form. Throws as PictureForm::read.
+std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureRecipe& pictures,
+                                         const PictureFacts& size);
 
 /// Randomly shifts, rotates, zooms and flips each picture of [batch, channels, height, width], depending only on seed and number.
 /// Values between pixels are interpolated; beyond the edge, the edge pixel is repeated.
 void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t number);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -6,13 +6,14 @@
 #include "clearhead/error.h"
 #include "tasks/data/picture_data.h"
 #include "tasks/data/text_data.h"
+#include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 // Reads the label of each number from lines like "0<TAB>RBC".
-std::vector<std::string> read_names(const Recipe& recipe) {
-  const SourceText opened = open_text(recipe.source, recipe.task->data.pictures->names);
+std::vector<std::string> read_names(const Recipe& recipe, const PictureRecipe& pictures) {
+  const SourceText opened = open_text(recipe.source, pictures.names);
   std::vector<std::string> out;
   for_each_line(opened.text, [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
@@ -24,8 +25,9 @@ std::vector<std::string> read_names(const Recipe& recipe) {
   return out;
 }
 
-std::vector<LabelledInput> read_records(const std::string& file, const Recipe& recipe, const PictureFacts& size) {
-  const std::vector<std::string> names = read_names(recipe);
+std::vector<LabelledInput> read_records(const std::string& file, const Recipe& recipe, const PictureRecipe& pictures,
+                                        const PictureFacts& size) {
+  const std::vector<std::string> names = read_names(recipe, pictures);
   const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
   const std::string_view bytes = opened->bytes();
   const auto values = static_cast<size_t>(size.channels * size.height * size.width), record = values + 1;
@@ -38,8 +40,7 @@ std::vector<LabelledInput> read_records(const std::string& file, const Recipe& r
     LabelledInput one{.where = format("{}, record {}", opened->path(), begin / record + 1)};
     const auto* from = reinterpret_cast<const uint8_t*>(bytes.data()) + begin;
     if (*from >= names.size()) {
-      fail(ErrorCode::kFormat, "{}: label {}; \"{}\" names {}", one.where, static_cast<int>(*from), recipe.task->data.pictures->names,
-           names.size());
+      fail(ErrorCode::kFormat, "{}: label {}; \"{}\" names {}", one.where, static_cast<int>(*from), pictures.names, names.size());
     }
     one.label = names[*from];
     one.input.picture = Tensor::empty({size.channels, size.height, size.width});
@@ -58,4 +59,4 @@ const PictureForm& picture_records() {
   return form;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

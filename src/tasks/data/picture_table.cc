@@ -5,7 +5,7 @@
 #include "tasks/data/input_table.h"
 #include "tasks/data/picture_data.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 Tensor picture_of_bits(std::string_view figures, const std::string&, const PictureFacts& size, const std::string& where) {
@@ -36,8 +36,9 @@ Tensor picture_of_file(std::string_view name, const std::string& folder, const P
 using Decode = Tensor(std::string_view cell, const std::string& folder, const PictureFacts& size, const std::string& where);
 
 // Reads a table; `decode` makes a picture of a cell.
-std::vector<LabelledInput> read_table(const std::string& file, const Recipe& recipe, const PictureFacts& size, Decode* decode) {
-  return read_input_table(file, recipe, recipe.task->data.pictures->column, "task.pictures.column",
+std::vector<LabelledInput> read_table(const std::string& file, const Recipe& recipe, const PictureRecipe& pictures,
+                                      const PictureFacts& size, Decode* decode) {
+  return read_input_table(file, recipe, pictures.column, "task.pictures.column",
                           [&](std::string_view cell, const std::string& folder, const std::string& where) {
                             return ModelInput{.picture = decode(cell, folder, size, where)};
                           });
@@ -50,20 +51,21 @@ const PictureForm& picture_bits() {
       .name = "bits",
       .meaning = "a cell of a table has the pixels in hexadecimal, row by row, the most significant bit leftmost, 1 is ink",
       .has_columns = true,
-      .read = [](const std::string& file, const Recipe& recipe, const PictureFacts& size) {
-        return read_table(file, recipe, size, picture_of_bits);
+      .read = [](const std::string& file, const Recipe& recipe, const PictureRecipe& pictures, const PictureFacts& size) {
+        return read_table(file, recipe, pictures, size, picture_of_bits);
       }};
   return form;
 }
 
 const PictureForm& picture_files() {
-  static const PictureForm form = {.name = "files",
-                                   .meaning = "a cell of a table has the path of a PNG or JPEG file, from the table's folder",
-                                   .has_columns = true,
-                                   .read = [](const std::string& file, const Recipe& recipe, const PictureFacts& size) {
-                                     return read_table(file, recipe, size, picture_of_file);
-                                   }};
+  static const PictureForm form = {
+      .name = "files",
+      .meaning = "a cell of a table has the path of a PNG or JPEG file, from the table's folder",
+      .has_columns = true,
+      .read = [](const std::string& file, const Recipe& recipe, const PictureRecipe& pictures, const PictureFacts& size) {
+        return read_table(file, recipe, pictures, size, picture_of_file);
+      }};
   return form;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

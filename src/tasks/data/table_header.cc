@@ -9,7 +9,7 @@
 #include "clearhead/error.h"
 #include "text/strings.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr std::string_view kTexts[] = {
@@ -67,4 +67,4 @@ size_t column_of(const std::string& column, const std::string& field, const std:
   fail(ErrorCode::kFormat, "{}, line 1: no column \"{}\" (\"{}\"); the first line names {}", path, column, field, names);
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// Returns true if a cell is a usual name for a column of texts ("sentence"), or of labels ("label"); case-insensitive.
 bool names_text_column(std::string_view cell);
@@ -20,4 +20,4 @@ bool is_column_number(std::string_view column);
 size_t column_of(const std::string& column, const std::string& field, const std::string& where,
                  const std::vector<std::string_view>& first_row, const std::string& path);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

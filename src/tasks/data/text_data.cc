@@ -18,7 +18,7 @@
 #include "tasks/data/json_lines.h"
 #include "text/encode_parts.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 namespace {
 
@@ -201,4 +201,4 @@ std::vector<TextData::Batch> TextData::in_order(int64_t length, int64_t most) co
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -19,7 +19,7 @@
 #include "base/hash.h"
 #include "clearhead/tokenizer.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 enum class Part : uint8_t { kTrain, kValid, kTest };
 
@@ -93,4 +93,4 @@ class TextData {
   mutable uint64_t ordered_seed_ = 0;
 };
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

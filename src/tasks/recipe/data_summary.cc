@@ -9,7 +9,7 @@
 #include "text/strings.h"
 #include "text/unicode.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 constexpr size_t kMostClasses = 20;
@@ -70,4 +70,4 @@ std::string joined_names(const std::vector<std::string>& names) {
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct DataSummary {
   std::string part{};   // "training" or "validation"
@@ -36,4 +36,4 @@ struct DataSummary {
 
 std::string joined_names(const std::vector<std::string>& names);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

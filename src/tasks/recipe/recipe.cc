@@ -12,7 +12,7 @@
 #include "tasks/data/json_lines.h"
 #include "tasks/recipe/task_definition.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 using namespace schema;  // functions that build rows
 
@@ -555,4 +555,4 @@ DropoutRates Recipe::dropout_rates() const {
           agreed_rate(*this, "attention_dropout", attention_dropout, {"attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"})};
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

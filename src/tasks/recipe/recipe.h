@@ -22,7 +22,7 @@
 #include "text/noise.h"
 #include "text/train_vocabulary.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct WatchRecipe {
   std::vector<std::string> texts{};  // empty: nothing is watched
@@ -141,4 +141,4 @@ struct Recipe {
 /// They become part of `text`, so that a checkpoint does not need that folder. Throws kNotFound if there is no such model.
 Recipe with_initial_model(Recipe recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

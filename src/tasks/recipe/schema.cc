@@ -1,7 +1,7 @@
 // Reads single values of a recipe, checks their ranges, and describes the ranges in words.
 #include "tasks/recipe/schema.h"
 
-namespace clearhead::schema {
+namespace clearhead::tasks::schema {
 
 std::string describe(IntegerRange range) {
   if (range.most == IntegerRange{}.most) return format("an integer of {} or more", with_commas(range.least));
@@ -55,4 +55,4 @@ std::string alternatives(const std::vector<std::string>& names) {
 
 std::string shown(const std::string& text) { return text.empty() ? "none" : text; }
 
-}  // namespace clearhead::schema
+}  // namespace clearhead::tasks::schema

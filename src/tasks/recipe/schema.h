@@ -23,7 +23,7 @@
 #include "base/format.h"
 #include "base/json.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// One row of the reference: "schedule.learning_rate", "a number from 0 to 100", "0.001", "…".
 struct FieldDescription {
@@ -174,6 +174,15 @@ Field<T> files(const char* name, std::vector<std::string> T::*member, bool is_re
           [=](Fields& fields, T& to) { to.*member = read_files(fields, name, is_required); }};
 }
 
+/// A list of one file or more.
+template <class T>
+Field<T> file_list(const char* name, std::vector<std::string> T::*member, const char* meaning) {
+  return {{name, "a list of files", "required", meaning}, [=](Fields& fields, T& to) {
+            to.*member = fields.strings(name);
+            if ((to.*member).empty()) fields.wrong(name, "at least one file", Json::array());
+          }};
+}
+
 /// One of several names, described in the given order. The default is the name of the member's default value.
 template <class T, class Value>
 Field<T> choice(const char* name, Value T::*member, std::vector<std::pair<std::string, Value>> values, const char* meaning) {
@@ -205,4 +214,4 @@ Field<T> object(const char* name, Member T::*member, const auto& nested, const c
 }
 
 }  // namespace schema
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -12,7 +12,7 @@
 #include "text/tokenizer_json.h"
 #include "text/train_vocabulary.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 // The recipe field that selects a task, for messages: "\"files\"" or "\"task.kind\" \"classification\"".
@@ -149,4 +149,4 @@ std::string tokenizer_json_of(const Recipe& recipe) {
   return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_config(recipe.tokenizer + "/tokenizer.json");
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

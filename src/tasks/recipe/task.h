@@ -21,7 +21,7 @@
 #include "ops/run.h"
 #include "tasks/recipe/data_summary.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 struct Recipe;
 
@@ -130,4 +130,4 @@ std::vector<std::string> vocabulary_texts(const Recipe& recipe);
 /// The content of the recipe's tokenizer.json, which is read from a file or trained now. Throws whatever reading or training throws.
 std::string tokenizer_json_of(const Recipe& recipe);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

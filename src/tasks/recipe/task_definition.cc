@@ -8,18 +8,16 @@
 #include "clearhead/error.h"
 #include "tasks/data/held_out.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
 using namespace schema;
 
 bool has_task_field(const TaskDefinition& task) { return task.data != DataFields::kFiles && task.data != DataFields::kPairs; }
 
-// True if the task has fields for its own files. Folds and passages are split by this code, and a task on pairs has its files in
-// "pairs".
-bool has_own_files(const TaskRecipe& task) {
-  return find_task(task.kind)->data == DataFields::kTask && !task.data.folds && !task.data.passages;
-}
+// True if the recipe names files for training, validation and testing. Folds and some kinds of examples are split by this code, and a task
+// on pairs has its files in "pairs".
+bool has_own_files(const TaskRecipe& task) { return find_task(task.kind)->data == DataFields::kTask && task.data.files().empty(); }
 
 using Rows = std::vector<Field<TaskRecipe>>;
 
@@ -80,9 +78,11 @@ const TaskDefinition& definition_of(const Recipe& recipe) {
   return **std::find_if(all.begin(), all.end(), [&](const TaskDefinition* task) { return task->data == data; });
 }
 
-const CommandExample& command_of(const Recipe& recipe) {
+CommandExample command_of(const Recipe& recipe) {
   const TaskDefinition& task = definition_of(recipe);
-  return task.commands.at(task.choose_command ? task.choose_command(recipe) : 0);
+  CommandExample out = task.commands.at(task.choose_command ? task.choose_command(recipe) : 0);
+  if (recipe.task && recipe.task->data.examples) out.arguments = recipe.task->data.examples.kind->arguments;
+  return out;
 }
 
 void read_task(const Json& json, Recipe& to) {
@@ -103,7 +103,7 @@ void read_task(const Json& json, Recipe& to) {
   to.length = 128;
   if (task->read) task->read(fields, to);
   common_schema().read(fields, *to.task);
-  if (to.task->data.folds || to.task->data.passages || task->data == DataFields::kGenerated) {
+  if (!to.task->data.files().empty() || task->data == DataFields::kGenerated) {
     const auto& parts = TaskRecipe::kParts;
     std::tie(to.task->train, to.task->valid, to.task->test) = std::tuple(parts[0], parts[1], parts[2]);
   }
@@ -128,4 +128,4 @@ std::vector<FieldDescription> task_fields(std::string_view name) {
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -13,7 +13,7 @@
 #include "tasks/recipe/schema.h"
 #include "tasks/recipe/task.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 
 /// The fields of a recipe that name a task's data.
 enum class DataFields : uint8_t {
@@ -99,8 +99,8 @@ std::vector<FieldDescription> described_by(const Schemas&... schemas) {
 const std::vector<const TaskDefinition*>& task_definitions();
 /// The task of a recipe: named by "task.kind", or the task for its "pairs" or "files".
 const TaskDefinition& definition_of(const Recipe& recipe);
-/// The command for the model that a recipe trains.
-const CommandExample& command_of(const Recipe& recipe);
+/// The command for the model that a recipe trains, with the arguments for its kind of examples.
+CommandExample command_of(const Recipe& recipe);
 /// Finds a task with a "task" field by name; null if there is none.
 const TaskDefinition* find_task(std::string_view name);
 /// Names of the tasks with a "task" field, in alphabetical order.
@@ -112,4 +112,4 @@ void read_task(const Json& json, Recipe& to);
 std::vector<FieldDescription> recipe_fields();
 std::vector<FieldDescription> task_fields(std::string_view name);
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -12,7 +12,7 @@
 #include "io/png.h"
 #include "text/unicode.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 // Widths of the printable ASCII characters in thousandths of the font size, from Adobe's metrics of Helvetica (Core 14 AFM files).
@@ -96,7 +96,7 @@ struct SvgWriter {
     out += format(" fill=\"{}\">{}</text>\n", hex(t.colour), escaped(t.text));
   }
   void operator()(const Pixels& p) const {
-    const std::string png = png_bytes({.width = p.width, .height = p.height, .channels = 3, .pixels = p.rgb});
+    const std::string png = io::png_bytes({.width = p.width, .height = p.height, .channels = 3, .pixels = p.rgb});
     out += "<image " + place(p.area) +
            format(" preserveAspectRatio=\"none\" image-rendering=\"pixelated\" href=\"data:image/png;base64,{}\"/>\n", base64(png));
   }
@@ -251,4 +251,4 @@ std::string tikz(const Drawing& d) {
   return out + "\\end{tikzpicture}\n";
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

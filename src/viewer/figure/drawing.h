@@ -16,7 +16,7 @@
 
 #include "observe/picture.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 
 struct Area {
   double left = 0, top = 0, width = 0, height = 0;
@@ -92,4 +92,4 @@ std::string svg_layer(const Drawing& drawing, size_t begin, size_t end);
 /// A tikzpicture. Throws kUnsupported if the drawing contains raster images, which TikZ does not have.
 std::string tikz(const Drawing& drawing);
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

@@ -13,7 +13,7 @@
 #include "viewer/questions/mass.h"
 #include "viewer/questions/tiles.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 constexpr int64_t kMostCells = 512;   // per side
@@ -259,4 +259,4 @@ std::string figure_bytes(const Figure& figure, const FileFormat& drawn, double m
   return drawn.bytes(draw(figure, millimetres));
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

@@ -9,7 +9,7 @@
 #include "viewer/figure/parts.h"
 #include "viewer/view_state.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 
 struct FigureOptions {
   std::string command{};       ///< the command that recreates the figure; empty: the command of the loaded trace, with the state
@@ -35,4 +35,4 @@ const FileFormat* file_format(std::string_view name);
 /// The bytes of a file with the figure, drawn this many millimetres wide.
 std::string figure_bytes(const Figure& figure, const FileFormat& drawn, double millimetres);
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

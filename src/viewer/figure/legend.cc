@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 constexpr double kSize = 8, kGap = 6, kLeading = 9.5;
@@ -39,4 +39,4 @@ double place(Drawing& d, const Legend& l, const Area& at, double indent, const S
   return kTall + 13 + (is_below ? kLeading : 0);
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

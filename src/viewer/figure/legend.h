@@ -6,7 +6,7 @@
 
 #include "viewer/figure/drawing.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 
 struct Legend {
   std::string low{}, middle{}, high{};  ///< "0", "10 %", "41 %"; an empty `high`: no bar is drawn
@@ -21,4 +21,4 @@ Mark shaded_swatch(const Area& area, double t);
 /// Draws a bar at the top of an area, `indent` from its left edge if there is room. Returns its height.
 double place(Drawing& drawing, const Legend& legend, const Area& at, double indent = 0, const Swatch& swatch = shaded_swatch);
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

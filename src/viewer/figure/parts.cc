@@ -5,7 +5,7 @@
 
 #include "base/format.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 constexpr double kSize = 8;           // font size of every label
@@ -262,4 +262,4 @@ double place(Drawing& d, const Lines& lines, Area at) {
   return bottom + place_bars(d, lines, {at.left, bottom, at.width, 0}) - at.top;
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

@@ -13,7 +13,7 @@
 #include "viewer/figure/drawing.h"
 #include "viewer/figure/legend.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 
 /// The rows or columns of a matrix. Labels are drawn if they fit; otherwise ticks at regular intervals show the number of the item.
 struct Axis {
@@ -111,4 +111,4 @@ double place(Drawing& drawing, const Words& words, Area at);
 double place(Drawing& drawing, const Grid& grid, Area at);
 double place(Drawing& drawing, const Table& table, Area at);
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

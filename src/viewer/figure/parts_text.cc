@@ -4,7 +4,7 @@
 #include "base/format.h"
 #include "viewer/figure/parts.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 constexpr double kSize = 8, kWord = 9;
@@ -239,4 +239,4 @@ Drawing draw(const Figure& figure, double millimetres) {
   return d;
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

@@ -12,7 +12,7 @@
 
 #include "base/format.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 struct Rectangle {
@@ -146,4 +146,4 @@ std::string pdf(const Drawing& drawing, const std::function<void(size_t drawn)>&
   return out;
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

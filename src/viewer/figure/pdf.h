@@ -7,11 +7,11 @@
 
 #include "viewer/figure/drawing.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 
 /// One page of the drawing's size; text stays text, with its fonts. The drawing's description becomes the PDF's subject.
 /// Marks are drawn in small groups. `before_group` is called before each group with the number of marks drawn so far; an exception
 /// that it throws stops the drawing. Throws kUnsupported if librsvg is not installed.
 std::string pdf(const Drawing& drawing, const std::function<void(size_t drawn)>& before_group = {});
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

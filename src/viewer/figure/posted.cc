@@ -7,7 +7,7 @@
 #include "base/base64.h"
 #include "base/format.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 constexpr double kFarthest = 100'000;  // points; marks may lie outside the page
@@ -160,4 +160,4 @@ const std::array<Reader::Kind, 5> Reader::kKinds = {{{"box", &Reader::box},
 
 Drawing drawing_from_json(const Json& json, const PostedLimits& limits) { return Reader(limits).drawing(json); }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

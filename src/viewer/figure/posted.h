@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "viewer/figure/drawing.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 
 /// Upper limits for a posted drawing. The time to make the PDF grows with each of them.
 struct PostedLimits {
@@ -20,4 +20,4 @@ struct PostedLimits {
 /// for numbers out of range and for more than the limits allow.
 Drawing drawing_from_json(const Json& json, const PostedLimits& limits = {});
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

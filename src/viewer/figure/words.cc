@@ -8,7 +8,7 @@
 #include "viewer/questions/lines.h"
 #include "viewer/questions/tiles.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 namespace {
 
 constexpr int64_t kMostTokens = 300;  // maximum number of tokens per column of lines; a longer text is cut to a stretch
@@ -436,4 +436,4 @@ Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpti
   return out;
 }
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

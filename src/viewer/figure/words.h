@@ -6,7 +6,7 @@
 
 #include "viewer/figure/figures.h"
 
-namespace clearhead::figure {
+namespace clearhead::viewer::figure {
 
 /// The readable form of a token: its characters without surrounding whitespace, which is shown if there is nothing else; or the name of
 /// an item.
@@ -30,4 +30,4 @@ std::string caption_of(LoadedTrace& loaded, const ViewState& state, const std::s
 Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options);
 Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options);
 
-}  // namespace clearhead::figure
+}  // namespace clearhead::viewer::figure

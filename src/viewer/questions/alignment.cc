@@ -6,7 +6,7 @@
 #include <string>
 #include <unordered_map>
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 constexpr int64_t kMostDifferences = 4000;
@@ -210,4 +210,4 @@ Places places_of(const std::vector<Aligned>& pieces, int64_t before, int64_t aft
   return out;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

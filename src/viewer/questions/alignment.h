@@ -13,7 +13,7 @@
 
 #include "clearhead/observer.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// A run of corresponding ids: `count` ids from `before` in the first text and from `after` in the second.
 struct Aligned {
@@ -42,4 +42,4 @@ struct Places {
 };
 Places places_of(const std::vector<Aligned>& pieces, int64_t before, int64_t after);
 
-}  // namespace clearhead
+}  // namespace clearhead::viewer

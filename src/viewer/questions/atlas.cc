@@ -9,7 +9,7 @@
 #include "viewer/questions/ranges.h"
 #include "viewer/questions/tiles.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 constexpr int64_t kSampledRows = 1024;
@@ -183,4 +183,4 @@ void atlas(LoadedTrace& loaded, const std::string& family, const TakeFrame& take
   exact_atlas(loaded, known, to_do, take, options);
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

@@ -9,7 +9,7 @@
 #include "viewer/frame.h"
 #include "viewer/questions/head.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 
 /// Scores of one head, and its entropy, received attention and distance in at most `bins` bins. Throws kInvalidArgument unless `bins`
 /// is 1 to 65,536, and NotKept.
@@ -25,4 +25,4 @@ ViewFrame heads_frame(const std::string& family, int layer, const std::vector<He
 /// The names of the head's strongest scores, the strongest first; their values are among its scores.
 Json strongest_json(const HeadScores& head);
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

@@ -13,7 +13,7 @@
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 constexpr int64_t kSide = 256;        // maximum cells per side of a picture
@@ -434,4 +434,4 @@ HeadDivergences head_divergences(LoadedTrace& before, LoadedTrace& after, const 
   return ranked(before, after, Ranking(before, after, family, family, pieces), nullptr, most_rows, options);
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

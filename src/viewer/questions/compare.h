@@ -19,7 +19,7 @@
 #include "viewer/loaded_trace.h"
 #include "viewer/questions/alignment.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct ComparedHead {
   std::string family{};
@@ -59,4 +59,4 @@ HeadDivergences head_divergences(LoadedTrace& before, LoadedTrace& after, const 
                                  int64_t most_rows, const LookOptions& options);
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -6,7 +6,7 @@
 
 #include "base/format.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 const char* to_string(WeightKind kind) {
   switch (kind) {
@@ -172,4 +172,4 @@ double left_by_sinks(const float* weights, const FamilyFacts& known) {
 }
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -13,7 +13,7 @@
 #include "observe/picture.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// The quantity that is shown for a weight P. The last eight need a trace with the gradients of an answer y.
 enum class WeightKind : uint8_t {
@@ -83,4 +83,4 @@ double left_by_sinks(double at_sinks);
 double left_by_sinks(const float* weights, const FamilyFacts& known);
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -10,7 +10,7 @@
 #include "viewer/questions/ranges.h"
 #include "viewer/questions/tiles.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 constexpr int64_t kBlock = 96;
@@ -164,4 +164,4 @@ void atlas_under(LoadedTrace& loaded, const HeadLook& at, const TakeFrame& take,
   head_pictures(loaded, at, emit, options);
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

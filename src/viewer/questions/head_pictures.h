@@ -8,7 +8,7 @@
 #include "viewer/frame.h"
 #include "viewer/questions/head.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct HeadPicture {
   int layer = 0;
@@ -30,4 +30,4 @@ void head_pictures(LoadedTrace& loaded, const HeadLook& at, const std::function<
 void atlas_under(LoadedTrace& loaded, const HeadLook& at, const TakeFrame& take, const LookOptions& options = {});
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

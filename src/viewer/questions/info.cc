@@ -14,7 +14,7 @@
 #include "viewer/questions/target.h"
 #include "viewer/words.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 const char* kind_of(const MapFamily& family) {
@@ -216,4 +216,4 @@ Json info(LoadedTrace& loaded) {
                        {"versions", Json::object({{"isa", versions.isa}, {"dtype", versions.dtype}})}});
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 inline constexpr int kViewerProtocol = 1;
 
@@ -18,4 +18,4 @@ Json info(LoadedTrace& loaded);
 Json missing_json(const char* feature, const char* code, Json command, std::string detail);
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

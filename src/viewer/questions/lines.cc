@@ -10,7 +10,7 @@
 #include "spec/base2.h"
 #include "viewer/questions/ranges.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 constexpr int64_t kBlockWeights = int64_t{1} << 22;  // computed at once: 16 MB
@@ -284,4 +284,4 @@ ViewFrame column(LoadedTrace& loaded, const LineLook& look, const LookOptions& o
   return line_frame(loaded, look, column_line(loaded, look, options), false);
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

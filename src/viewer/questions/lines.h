@@ -8,7 +8,7 @@
 #include "viewer/frame.h"
 #include "viewer/questions/head.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// A row (or several, added up) or a column.
 struct LineLook {
@@ -43,4 +43,4 @@ Line row_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& opti
 Line column_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options);
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

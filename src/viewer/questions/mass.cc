@@ -6,7 +6,7 @@
 
 #include "viewer/questions/ranges.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 constexpr int64_t kBlockWeights = int64_t{1} << 22;  // computed at once: 16 MB
@@ -118,4 +118,4 @@ ViewFrame mass(LoadedTrace& loaded, const MassLook& look, const LookOptions& opt
   return frame;
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

@@ -7,7 +7,7 @@
 #include "viewer/frame.h"
 #include "viewer/questions/head.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct MassLook {
   std::string family{};
@@ -22,4 +22,4 @@ namespace questions {
 ViewFrame mass(LoadedTrace& loaded, const MassLook& look, const LookOptions& options = {});
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

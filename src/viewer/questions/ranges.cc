@@ -6,7 +6,7 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 
 void check_ranges(const std::vector<Range>& ranges, int64_t length, const char* what) {
   if (ranges.empty()) fail(ErrorCode::kInvalidArgument, "{}: no range given; expected [[begin, end], …].", what);
@@ -44,4 +44,4 @@ Json ranges_json(const std::vector<Range>& ranges) {
   return out;
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

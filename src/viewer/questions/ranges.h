@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "clearhead/look.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 
 /// Throws kInvalidArgument, with `what` in the message, if there are no ranges or one is not within [0, length).
 void check_ranges(const std::vector<Range>& ranges, int64_t length, const char* what);
@@ -18,4 +18,4 @@ int64_t count_of(const std::vector<Range>& ranges);
 Json range_json(Range range);                        ///< [begin, end]
 Json ranges_json(const std::vector<Range>& ranges);  ///< [[begin, end], …]
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

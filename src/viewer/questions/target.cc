@@ -6,7 +6,7 @@
 #include "base/format.h"
 #include "explain/answer_kind.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 const TextSegment* segment_of(const RunPlan& plan, const char* name) {
@@ -93,4 +93,4 @@ std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, cons
   return subject;
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

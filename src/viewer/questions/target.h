@@ -10,7 +10,7 @@
 #include "explain/attribution_target.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 
 /// The source of an encoder-decoder, and the target that it generated, including its first token.
 struct SourceAndTarget {
@@ -27,4 +27,4 @@ Encoding target_of(const RunPlan& plan);
 std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, const explain::TargetSpec& asked, std::optional<int64_t> token,
                                                        bool gradients);
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

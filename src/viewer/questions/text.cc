@@ -9,7 +9,7 @@
 #include "base/format.h"
 #include "viewer/words.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 // The items that follow the tokens, with their names.
@@ -106,4 +106,4 @@ Json segments(const LoadedTrace& loaded, int side) {
   return Json::object({{"segments", list}});
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

@@ -8,7 +8,7 @@
 #include "viewer/frame.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 
 /// `tokens` absent: all tokens.
 ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> tokens = std::nullopt);
@@ -16,4 +16,4 @@ ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> tokens 
 ViewFrame picture(const LoadedTrace& loaded, int64_t range);
 Json segments(const LoadedTrace& loaded, int side);
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

@@ -7,7 +7,7 @@
 #include "observe/offset_columns.h"
 #include "viewer/questions/ranges.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 constexpr int64_t kTileSide = 256;
@@ -252,4 +252,4 @@ void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<Offse
   picture(cells(loaded, whole, options));
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

@@ -12,7 +12,7 @@
 #include "viewer/frame.h"
 #include "viewer/questions/head.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 /// The arrays that a picture contains.
 struct Planes {
@@ -87,4 +87,4 @@ ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& ce
 Json codes_json(const Codes& codes);
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -12,7 +12,7 @@
 #include "base/format.h"
 #include "viewer/questions/ranges.h"
 
-namespace clearhead::questions {
+namespace clearhead::viewer::questions {
 namespace {
 
 constexpr int64_t kMostVerifiedRows = 64;
@@ -145,4 +145,4 @@ Json verify(LoadedTrace& loaded, const VerifyLook& look, const LookOptions& opti
                        {"seconds", seconds}});
 }
 
-}  // namespace clearhead::questions
+}  // namespace clearhead::viewer::questions

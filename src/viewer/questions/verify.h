@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "viewer/questions/head.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct VerifyLook {
   std::string family{};
@@ -23,4 +23,4 @@ namespace questions {
 Json verify(LoadedTrace& loaded, const VerifyLook& look, const LookOptions& options = {});
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -12,7 +12,7 @@
 #include "viewer/questions/compare.h"
 #include "viewer/questions/target.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 namespace {
 
 Range range_of(const Json& json, const char* what) {
@@ -193,4 +193,4 @@ Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const Tell& progress, 
 }
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -12,7 +12,7 @@
 #include "clearhead/observer.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct WhatIfLook {
   /// A range of ids of the text that the model reads in the new run.
@@ -36,4 +36,4 @@ Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const std::function<vo
              const std::atomic<bool>* cancel);
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

@@ -20,7 +20,7 @@
 #include "viewer/questions/ranges.h"
 #include "viewer/questions/target.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 WhyLook why_look_of(const Json& body) {
   Fields fields(body, "api/why");
@@ -283,4 +283,4 @@ class Why {
 Json why(LoadedTrace& loaded, const WhyLook& look, const WhyEvents& events) { return Why(loaded, look, events).answer(); }
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

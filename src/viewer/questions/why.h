@@ -11,7 +11,7 @@
 #include "explain/attribution_target.h"
 #include "viewer/loaded_trace.h"
 
-namespace clearhead {
+namespace clearhead::viewer {
 
 struct WhyLook {
   explain::TargetSpec asked{};
@@ -37,4 +37,4 @@ namespace questions {
 Json why(LoadedTrace& loaded, const WhyLook& look, const WhyEvents& events);
 
 }  // namespace questions
-}  // namespace clearhead
+}  // namespace clearhead::viewer

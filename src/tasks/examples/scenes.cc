@@ -1,6 +1,14 @@
-// Composes scenes of several pictures, and generates questions and answers about them.
-#include "tasks/data/scene_data.h"
-
+// Generates questions about scenes from a file of labelled pictures. Each scene is a grid of side × side pictures drawn from the file.
+//
+//   "what is in the middle?"   "what is in the second row and third column?"   about one cell
+//   "where is the three?"                                                      the cell of the only 3, as "first row and third column"
+//   "what is left of the three?"                                               the cell next to the only 3: two cells matter
+//   "how many threes are there?"                                               all cells
+//
+// In questions, labels that are digits are written as words ("three"), other labels as they are. Answers are labels, counts as words,
+// places, or "nothing". Scenes and questions depend only on the recipe's seed for scenes and on the split. In training scenes, each
+// picture is distorted independently. With "fewest", half of the training scenes have empty cells: in a scene with a single picture,
+// the object of a question is easy to find, and the model learns this first.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -10,10 +18,50 @@
 #include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "clearhead/trace.h"
+#include "models/input_picture.h"
 #include "tasks/data/picture_data.h"
+#include "tasks/recipe/example_kind.h"
+#include "tasks/recipe/recipe.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
+
+/// Scenes of side × side pictures, and questions about them.
+struct SceneRecipe {
+  PictureRecipe pictures{};
+  int64_t side = 3;
+  int64_t shrink = 1;                      // a scene's pixel is the mean of shrink × shrink pixels of a picture
+  int64_t train = 1, valid = 1, test = 1;  // number of scenes
+  int64_t questions = 1;                   // number of questions about each scene
+  int64_t fewest = 0;                      // smallest number of pictures in a training scene; 0: every cell has one
+  uint64_t seed = 1;
+};
+
+const Schema<SceneRecipe>& scene_schema() {
+  using namespace schema;
+  static const Schema<SceneRecipe> schema = {
+      {{"pictures", "an object", "required", "the pictures of which scenes are composed, with the fields of \"pictures\""},
+       [](Fields& fields, SceneRecipe& to) {
+         to.pictures = picture_schema().read(fields.require("pictures"), fields.where(), fields.path_of("pictures"));
+       }},
+      integer("side", &SceneRecipe::side, {2, 5}, "number of pictures along each side of a scene"),
+      integer("shrink", &SceneRecipe::shrink, {1}, "a pixel of a scene is the mean of shrink × shrink pixels of a picture"),
+      integer("train", &SceneRecipe::train, {1}, "number of training scenes"),
+      integer("valid", &SceneRecipe::valid, {1}, "number of validation scenes"),
+      integer("test", &SceneRecipe::test, {1}, "number of test scenes"),
+      integer("questions", &SceneRecipe::questions, {1}, "number of questions about each scene"),
+      {{"fewest", "an integer of 1 or more", "every cell",
+        "half of the training scenes have empty cells: the number of pictures is log-uniform from this one to all"},
+       [](Fields& fields, SceneRecipe& to) {
+         const int64_t cells = to.side * to.side;
+         to.fewest = read_integer(fields, "fewest", cells, {1});
+         if (to.fewest > cells) fields.wrong("fewest", format("at most {}, the cells of a scene", cells), Json(to.fewest));
+       }},
+      {{"seed", "an integer of 0 or more", "1", "seed of the scenes and their questions"},
+       [](Fields& fields, SceneRecipe& to) { to.seed = static_cast<uint64_t>(read_integer(fields, "seed", 1, {0})); }},
+  };
+  return schema;
+}
 
 const char* const kNumbers[] = {"zero",       "one",        "two",          "three",       "four",       "five",     "six",
                                 "seven",      "eight",      "nine",         "ten",         "eleven",     "twelve",   "thirteen",
@@ -42,9 +90,10 @@ struct Scene {
   std::vector<std::string> words{};  // [cell]
 };
 
-class Scenes {
+class SceneMaker {
  public:
-  Scenes(const std::string& file, const Recipe& recipe) : recipe_(*recipe.task->data.scenes), size_(pictures_of(recipe)) {
+  SceneMaker(const std::string& file, const Recipe& recipe, const SceneRecipe& scenes)
+      : recipe_(scenes), size_(pictures_of(recipe, scenes.pictures)) {
     const TaskRecipe& task = *recipe.task;
     const int64_t side = recipe_.side;
     if (size_.height % side != 0 || size_.width % side != 0 || (size_.height / side) % size_.patch != 0 ||
@@ -59,13 +108,13 @@ class Scenes {
     PictureFacts drawn = cell_;
     drawn.height *= recipe_.shrink;
     drawn.width *= recipe_.shrink;
-    pictures_ = read_pictures(file, recipe, drawn);
+    pictures_ = read_pictures(file, recipe, recipe_.pictures, drawn);
     if (pictures_.empty()) fail(ErrorCode::kInvalidArgument, "{}/{}: has no pictures to make scenes of", recipe.source.folder, file);
     const bool is_training = file == task.train;
     count_ = is_training ? recipe_.train : file == task.valid ? recipe_.valid : recipe_.test;
     seed_ = random_bits(recipe_.seed, is_training ? 0 : file == task.valid ? 1 : 2);
     fewest_ = is_training ? recipe_.fewest : recipe_.side * recipe_.side;
-    if (is_training) distortion_ = task.data.pictures->distortion;
+    if (is_training) distortion_ = recipe_.pictures.distortion;
   }
 
   int64_t count() const { return count_; }
@@ -207,46 +256,75 @@ std::vector<std::vector<double>> weights_of_patches(const Model& model, const Mo
   return out;
 }
 
-}  // namespace
+class Scenes final : public Examples {
+ public:
+  explicit Scenes(SceneRecipe recipe) : settings_(std::move(recipe)) {}
 
-std::vector<LabelledInput> read_scenes(const std::string& file, const Recipe& recipe) {
-  const Scenes scenes(file, recipe);
-  std::vector<LabelledInput> out;
-  for (int64_t number = 0; number < scenes.count(); ++number) {
-    const Scene scene = scenes.scene(number);
-    for (Question& question : scenes.questions(scene, number))
-      out.push_back({{.question = std::move(question.text), .picture = scene.picture},
-                     question.answer,
-                     format("{}/{}, scene {}", recipe.source.folder, file, number + 1)});
+  std::vector<LabelledInput> read(const std::string& file, const Recipe& recipe, LeftOut*) const override {
+    const SceneMaker scenes(file, recipe, settings_);
+    std::vector<LabelledInput> out;
+    for (int64_t number = 0; number < scenes.count(); ++number) {
+      const Scene scene = scenes.scene(number);
+      for (Question& question : scenes.questions(scene, number))
+        out.push_back({{.question = std::move(question.text), .picture = scene.picture},
+                       question.answer,
+                       format("{}/{}, scene {}", recipe.source.folder, file, number + 1)});
+    }
+    return out;
   }
-  return out;
-}
+  bool has_label_column() const override { return settings_.pictures.form->has_columns; }
+  void configure(const Recipe& recipe, Json& model) const override { write_resize(pictures_of(recipe, settings_.pictures), model); }
+  std::vector<std::pair<std::string, double>> attention_metrics(const Model& model, const Recipe& recipe) const override {
+    return {{"asked_holds_most", share_of_asked(model, recipe)}};
+  }
 
-double share_of_asked(const Model& model, const Recipe& recipe) {
-  const Scenes scenes(recipe.task->test, recipe);
-  const PictureFacts size = pictures_of(recipe);
-  const int64_t side = recipe.task->data.scenes->side, height = size.rows() / side, width = size.columns() / side;
-  int64_t asked = 0;
-  std::vector<int64_t> held;  // [layer] number of questions whose cell has the largest weight
-  for (int64_t number = 0; number < scenes.count(); ++number) {
-    const Scene scene = scenes.scene(number);
-    for (const Question& question : scenes.questions(scene, number)) {
-      if (question.cells.empty()) continue;
-      const auto of_layers = weights_of_patches(model, {.question = question.text, .picture = scene.picture});
-      ++asked;
-      held.resize(of_layers.size());
-      for (size_t layer = 0; layer < of_layers.size(); ++layer) {
-        std::vector<double> of_cells(scene.words.size());
-        for (int64_t patch = 0; patch < size.patches(); ++patch)
-          of_cells[static_cast<size_t>(patch / size.columns() / height * side + patch % size.columns() / width)] +=
-              of_layers[layer][static_cast<size_t>(patch)];
-        const int64_t most = std::max_element(of_cells.begin(), of_cells.end()) - of_cells.begin();
-        held[layer] += std::find(question.cells.begin(), question.cells.end(), most) != question.cells.end();
+ private:
+  // Over the test questions about one cell: the share of questions for which that cell, or the cell that the question refers to, has the
+  // largest weight in a layer of the family "cross" (mean of the layer's heads; words are weighted by their attention in the family
+  // "pool"). Returns the share of the layer where it is highest.
+  double share_of_asked(const Model& model, const Recipe& recipe) const {
+    const SceneMaker scenes(recipe.task->test, recipe, settings_);
+    const PictureFacts size = pictures_of(recipe, settings_.pictures);
+    const int64_t side = settings_.side, height = size.rows() / side, width = size.columns() / side;
+    int64_t asked = 0;
+    std::vector<int64_t> held;  // [layer] number of questions whose cell has the largest weight
+    for (int64_t number = 0; number < scenes.count(); ++number) {
+      const Scene scene = scenes.scene(number);
+      for (const Question& question : scenes.questions(scene, number)) {
+        if (question.cells.empty()) continue;
+        const auto of_layers = weights_of_patches(model, {.question = question.text, .picture = scene.picture});
+        ++asked;
+        held.resize(of_layers.size());
+        for (size_t layer = 0; layer < of_layers.size(); ++layer) {
+          std::vector<double> of_cells(scene.words.size());
+          for (int64_t patch = 0; patch < size.patches(); ++patch)
+            of_cells[static_cast<size_t>(patch / size.columns() / height * side + patch % size.columns() / width)] +=
+                of_layers[layer][static_cast<size_t>(patch)];
+          const int64_t most = std::max_element(of_cells.begin(), of_cells.end()) - of_cells.begin();
+          held[layer] += std::find(question.cells.begin(), question.cells.end(), most) != question.cells.end();
+        }
       }
     }
+    if (held.empty()) return 0;
+    return static_cast<double>(*std::max_element(held.begin(), held.end())) / static_cast<double>(asked);
   }
-  if (held.empty()) return 0;
-  return static_cast<double>(*std::max_element(held.begin(), held.end())) / static_cast<double>(asked);
+
+  SceneRecipe settings_;
+};
+
+}  // namespace
+
+const ExampleKind& scenes_examples() {
+  static const ExampleKind kind = {
+      .name = "scenes",
+      .reads = "scene",
+      .meaning = "questions about scenes that are composed of labelled pictures",
+      .counted = "questions",
+      .arguments = "FILE.png --question \"…\"",
+      .fields = fields_of<SceneRecipe, scene_schema>,
+      .make = make_examples<Scenes, SceneRecipe, scene_schema>,
+  };
+  return kind;
 }
 
-}  // namespace clearhead
+}  // namespace clearhead::tasks

@@ -1,6 +1,6 @@
-// Assigns lines to folds by a hash, and cuts books into passages after removing clues that identify the book.
-#include "tasks/data/parted_data.h"
-
+// Passages of books, labelled with their book: whole sentences until a minimum number of words is reached. Clues that identify a book
+// without reading it are removed: headings, lines that name the speaker in a play, and the typist's quotation marks and dashes (which are
+// normalised). With "names", every name is replaced: a word, except "I", that its book never writes without a capital letter.
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -9,20 +9,41 @@
 #include <utility>
 
 #include "base/format.h"
-#include "base/hash.h"
 #include "models/input_text.h"
 #include "tasks/data/text_data.h"
+#include "tasks/recipe/example_kind.h"
+#include "tasks/recipe/recipe.h"
 #include "text/strings.h"
 #include "text/unicode.h"
 
-namespace clearhead {
+namespace clearhead::tasks {
 namespace {
 
-using Words = std::unordered_set<std::string>;
+struct PassageRecipe {
+  std::vector<std::string> files{};
+  std::string splits{};  // as TextSource::splits
+  int64_t words = 100;   // minimum number of words; a passage consists of whole sentences
+  std::string names{};   // the word that replaces names of persons and places; empty: names are kept
+};
+
+const Schema<PassageRecipe>& passage_schema() {
+  using namespace schema;
+  static const Schema<PassageRecipe> schema = {
+      file_list("files", &PassageRecipe::files, "books; a passage's label is its book"),
+      required_string("splits", &PassageRecipe::splits,
+                      "a table of the byte positions of the training, validation and test data, as \"splits\" for texts"),
+      integer("words", &PassageRecipe::words, {1}, "smallest number of words in a passage, which consists of whole sentences"),
+      string("names", &PassageRecipe::names,
+             "the word that replaces every name; a name is a word, except \"I\", that its book never writes without a capital letter"),
+  };
+  return schema;
+}
 
 size_t number_of_part(const std::string& part) {
   return static_cast<size_t>(std::find(TaskRecipe::kParts.begin(), TaskRecipe::kParts.end(), part) - TaskRecipe::kParts.begin());
 }
+
+using Words = std::unordered_set<std::string>;
 
 // Replaces typographic quotation marks, dashes and ellipses by ASCII.
 std::string in_plain_marks(std::string text) {
@@ -111,56 +132,51 @@ std::vector<std::vector<std::string>> passages_of(const std::vector<std::string>
   return out;
 }
 
+class Passages final : public Examples {
+ public:
+  explicit Passages(PassageRecipe recipe) : settings_(std::move(recipe)) {}
+
+  std::vector<LabelledInput> read(const std::string& part, const Recipe& recipe, LeftOut*) const override {
+    std::vector<LabelledInput> out;
+    for (const std::string& file : settings_.files) {
+      const TextSource source{.folder = recipe.source.folder,
+                              .files = {file},
+                              .origin = recipe.source.origin,
+                              .given_files = recipe.source.given_files,
+                              .splits = settings_.splits};
+      std::array<std::string, 3> parts;
+      for (size_t at = 0; at < parts.size(); ++at)
+        parts[at] = in_plain_marks(text::replace_invalid(read_part(source, static_cast<Part>(at)).front()));
+      std::string text = parts[number_of_part(part)];
+      if (!settings_.names.empty())
+        text = without_names(text, words_without_capitals(parts[0] + "\n" + parts[1] + "\n" + parts[2]), settings_.names);
+      int64_t number = 0;
+      for (std::vector<std::string>& sentences : passages_of(paragraphs_of(text), settings_.words)) {
+        out.push_back({.input = {.texts = std::move(sentences)},
+                       .label = std::filesystem::path(file).stem().string(),
+                       .where = format("{}/{}, passage {} of part {}", source.folder, file, ++number, part)});
+      }
+    }
+    return out;
+  }
+  bool has_label_column() const override { return false; }
+  std::vector<std::string> files() const override { return settings_.files; }
+
+ private:
+  PassageRecipe settings_;
+};
+
 }  // namespace
 
-uint64_t hash_of(const LabelledLine& line) {
-  std::string all = line.pair.empty() ? line.text : line.text + "\n" + line.pair;
-  if (line.input) {
-    for (const std::string& text : line.input->texts) all += (all.empty() ? "" : "\n") + text;
-  }
-  Digest digest;
-  digest.add(all.data(), all.size());
-  return digest.value();
+const ExampleKind& passages_examples() {
+  static const ExampleKind kind = {
+      .name = "passages",
+      .reads = "document",
+      .meaning = "instead of \"train\", \"valid\" and \"test\": passages of books, labelled with their book",
+      .fields = fields_of<PassageRecipe, passage_schema>,
+      .make = make_examples<Passages, PassageRecipe, passage_schema>,
+  };
+  return kind;
 }
 
-std::vector<LabelledLine> read_fold(const std::string& part, const Recipe& recipe, LeftOut* left_out) {
-  const FoldRecipe& folds = *recipe.task->data.folds;
-  Recipe by_file = recipe;
-  by_file.task->data.folds.reset();
-  std::vector<LabelledLine> out;
-  const auto count = static_cast<uint64_t>(folds.count), held_out = static_cast<uint64_t>(folds.hold_out);
-  for (const std::string& file : folds.files) {
-    for (LabelledLine& line : read_lines(file, by_file, left_out)) {
-      const uint64_t after = (hash_of(line) % count + count - held_out) % count;
-      if (part == (after == 0 ? "test" : after == 1 && folds.validates ? "valid" : "train")) out.push_back(std::move(line));
-    }
-  }
-  return out;
-}
-
-std::vector<LabelledInput> read_passages(const std::string& part, const Recipe& recipe) {
-  const PassageRecipe& passages = *recipe.task->data.passages;
-  std::vector<LabelledInput> out;
-  for (const std::string& file : passages.files) {
-    const TextSource source{.folder = recipe.source.folder,
-                            .files = {file},
-                            .origin = recipe.source.origin,
-                            .given_files = recipe.source.given_files,
-                            .splits = passages.splits};
-    std::array<std::string, 3> parts;
-    for (size_t at = 0; at < parts.size(); ++at)
-      parts[at] = in_plain_marks(text::replace_invalid(read_part(source, static_cast<Part>(at)).front()));
-    std::string text = parts[number_of_part(part)];
-    if (!passages.names.empty())
-      text = without_names(text, words_without_capitals(parts[0] + "\n" + parts[1] + "\n" + parts[2]), passages.names);
-    int64_t number = 0;
-    for (std::vector<std::string>& sentences : passages_of(paragraphs_of(text), passages.words)) {
-      out.push_back({.input = {.texts = std::move(sentences)},
-                     .label = std::filesystem::path(file).stem().string(),
-                     .where = format("{}/{}, passage {} of part {}", source.folder, file, ++number, part)});
-    }
-  }
-  return out;
-}
-
-}  // namespace clearhead
+}  // namespace clearhead::tasks

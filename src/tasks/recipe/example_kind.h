@@ -1,0 +1,85 @@
+// Kinds of training examples that are not lines of text. Each source file of src/tasks/examples defines one: the field of "task" that
+// describes its examples in a recipe, the input that a model gets, and the function that reads a file. CMake lists the files, so no other
+// code names them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "tasks/recipe/schema.h"
+
+namespace clearhead::tasks {
+
+struct LeftOut;
+struct Recipe;
+
+/// An input of a model with its label.
+struct LabelledInput {
+  ModelInput input{};
+  std::string label{};
+  std::string where{};  // "train.jsonl, line 3"
+};
+
+/// The examples that one recipe describes.
+class Examples {
+ public:
+  virtual ~Examples() = default;
+  /// The examples in a file or a folder of the recipe's data. Throws kNotFound with the file and its origin; kFormat and kShape with the
+  /// location of the example.
+  virtual std::vector<LabelledInput> read(const std::string& file, const Recipe& recipe, LeftOut* left_out) const = 0;
+  /// True if "task.label" names the column with the labels.
+  virtual bool has_label_column() const { return true; }
+  /// The files of examples that are split by their kind. Empty: the recipe has "train", "valid" and "test".
+  virtual std::vector<std::string> files() const { return {}; }
+  /// Adds settings to a new model's config that apply wherever the model is used.
+  virtual void configure(const Recipe&, Json&) const {}
+  /// Changes the features of training batch `number` at random, depending only on the seed and the number (data augmentation).
+  virtual void augment(Tensor&, uint64_t, uint64_t) const {}
+  /// As Task::attention_metrics.
+  virtual std::vector<std::pair<std::string, double>> attention_metrics(const Model&, const Recipe&) const { return {}; }
+};
+
+struct ExampleKind {
+  std::string_view name{};               // the field "task.NAME"; for examples that need no settings, a name for the registry only
+  std::string_view reads{};              // ModelInfo::reads of models for these examples
+  std::string_view meaning{};            // of the field, for the reference
+  const char* counted = "texts";         // what the data summary counts
+  std::string_view arguments = "\"…\"";  // of `clearhead run COMMAND MODEL`
+  bool has_text_columns = false;         // "task.text" and "task.pair" name columns
+  /// The rows of the field's object. Null: the recipe has no such field.
+  std::vector<FieldDescription> (*fields)() = nullptr;
+  /// Makes the examples of a recipe from that object, or without one if there is no field. Throws as Schema::read.
+  std::unique_ptr<Examples> (*make)(const Json* object, const std::string& where, const std::string& path) = nullptr;
+};
+
+/// All kinds, in the order of their file names.
+const std::vector<const ExampleKind*>& example_kinds();
+
+/// The examples of a recipe's field "task.NAME".
+struct ChosenExamples {
+  const ExampleKind* kind = nullptr;
+  std::shared_ptr<const Examples> examples{};
+  explicit operator bool() const { return kind != nullptr; }
+  const Examples* operator->() const { return examples.get(); }
+};
+/// The field of "task" that the recipe has, if any. Throws kFormat for two of them.
+ChosenExamples read_examples(Fields& fields);
+/// The rows of the reference for all such fields.
+std::vector<FieldDescription> example_fields();
+
+/// ExampleKind::fields and ExampleKind::make of an Examples whose constructor takes the settings that a schema reads.
+template <class Settings, const Schema<Settings>& (*schema)()>
+std::vector<FieldDescription> fields_of() {
+  return schema().describe();
+}
+template <class Made, class Settings, const Schema<Settings>& (*schema)()>
+std::unique_ptr<Examples> make_examples(const Json* object, const std::string& where, const std::string& path) {
+  return std::make_unique<Made>(schema().read(*object, where, path));
+}
+
+}  // namespace clearhead::tasks
