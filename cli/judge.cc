@@ -161,7 +161,7 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
     for (const JudgeQuestion& question : questions) {
       if (cancel_flag()) break;
       ++done;
-      const std::unique_ptr<AttributionTarget> target = judge_subject_or_none(model, question, options.items);
+      const std::unique_ptr<AttributionTarget> target = judge_target_or_none(model, question, options.items);
       if (!target) {
         ++not_given;
         continue;

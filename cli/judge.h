@@ -32,8 +32,8 @@ struct JudgeQuestion {
 /// Reads one text per line, or JSON lines. Throws kFormat that names file and line.
 std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options);
 /// The target of a question, with its items set; null if the question asks about a word that the model does not generate.
-std::unique_ptr<explain::AttributionTarget> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
-                                                                  const std::string& items);
+std::unique_ptr<explain::AttributionTarget> judge_target_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
+                                                                 const std::string& items);
 /// One flag per item: 1 if it is marked (a human annotation). Empty if the question has no marks.
 std::vector<uint8_t> judge_marks(const Model& model, const explain::AttributionTarget& target, const JudgeQuestion& question);
 

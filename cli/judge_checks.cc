@@ -45,7 +45,7 @@ std::vector<AskModel> asks_of(const JudgeOptions& options, const std::vector<Jud
                               const std::shared_ptr<const Model>& model) {
   std::vector<AskModel> out;
   for (const JudgeQuestion& question : questions) {
-    const std::unique_ptr<AttributionTarget> target = judge_subject_or_none(model, question, options.items);
+    const std::unique_ptr<AttributionTarget> target = judge_target_or_none(model, question, options.items);
     if (target && target->items().size() >= 3) out.push_back(asks_again(*target, question));
   }
   if (out.empty()) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
@@ -125,7 +125,7 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
     Progress progress("moving maps");
     const auto report = progress.callback();
     for (size_t at = 0; at < questions.size() && !cancel_flag(); ++at) {
-      const std::unique_ptr<AttributionTarget> target = judge_subject_or_none(model, questions[at], options.items);
+      const std::unique_ptr<AttributionTarget> target = judge_target_or_none(model, questions[at], options.items);
       try {
         if (target) found.push_back(furthest_map(*target, asked));
       } catch (const Error& error) {

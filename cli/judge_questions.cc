@@ -55,7 +55,7 @@ std::string column_of(const std::string& line, int64_t column, const std::string
   return line.substr(begin, line.find('\t', begin) - begin);
 }
 
-std::unique_ptr<AttributionTarget> subject_of(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
+std::unique_ptr<AttributionTarget> attribution_target(const std::shared_ptr<const Model>& model, const JudgeQuestion& question) {
   return make_target(model, input_of(model->info(), question.text, question.pair), question.asked);
 }
 
@@ -77,10 +77,10 @@ std::vector<JudgeQuestion> judge_questions(const JudgeOptions& options) {
   return out;
 }
 
-std::unique_ptr<AttributionTarget> judge_subject_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
-                                                         const std::string& items) {
+std::unique_ptr<AttributionTarget> judge_target_or_none(const std::shared_ptr<const Model>& model, const JudgeQuestion& question,
+                                                        const std::string& items) {
   try {
-    std::unique_ptr<AttributionTarget> target = subject_of(model, question);
+    std::unique_ptr<AttributionTarget> target = attribution_target(model, question);
     choose_items(*target, items);
     return target;
   } catch (const Error& error) {

@@ -99,7 +99,7 @@ class Reader {
 };
 
 // The name of a test file in results: "qa3" for qa3_test.txt.
-std::string subject_of(const std::string& file) { return file.substr(0, file.find_first_of("_.")); }
+std::string short_name(const std::string& file) { return file.substr(0, file.find_first_of("_.")); }
 
 class Stories final : public ItemTask {
  public:
@@ -156,7 +156,7 @@ class Stories final : public ItemTask {
     std::vector<std::pair<std::string, double>> out;
     const std::vector<std::string> files = expanded(recipe_.task->test, recipe_.where);
     for (const auto& [file, count] : counts_of(examples, predictions))
-      out.emplace_back(subject_of(files[static_cast<size_t>(file)]), count.accuracy());
+      out.emplace_back(short_name(files[static_cast<size_t>(file)]), count.accuracy());
     for (const StoryQuestion& one : read_stories(recipe_.task->test, recipe_)) {
       if (!knows(recipe_, one.asked.label))
         out.emplace_back(format("{}: training has no answer \"{}\"", one.asked.where, one.asked.label), 0);

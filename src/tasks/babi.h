@@ -7,7 +7,7 @@
 //
 // A question refers to the statements above it; earlier questions are not statements. Its answer, a word or a list, is one label.
 // Several files can be learned together: "qa{1..20}_train.txt" stands for qa1_train.txt, …, qa20_train.txt, each of which is a
-// separate subject.
+// separate task.
 #pragma once
 
 #include <memory>

@@ -49,10 +49,10 @@ std::unique_ptr<explain::AttributionTarget> written_token(LoadedTrace& loaded, e
   return explain::make_target(std::move(model), parts.source, asked, before);
 }
 
-// Checks that the subject reads the ids of the open text, up to the answer.
-void check_same(const RunText& looked_at, const explain::AttributionTarget& subject) {
-  const RunText& read = subject.plan().text;
-  const size_t before = read.ids.size() - (subject.answer_ids().size() - 1), count = std::min(looked_at.ids.size(), before);
+// Checks that the target reads the ids of the open text, up to the answer.
+void check_same(const RunText& looked_at, const explain::AttributionTarget& target) {
+  const RunText& read = target.plan().text;
+  const size_t before = read.ids.size() - (target.answer_ids().size() - 1), count = std::min(looked_at.ids.size(), before);
   if (before <= looked_at.ids.size() &&
       std::equal(read.ids.begin(), read.ids.begin() + static_cast<std::ptrdiff_t>(count), looked_at.ids.begin()))
     return;
@@ -76,8 +76,8 @@ Encoding target_of(const RunPlan& plan) {
   return encoding_of(plan.text, {target->begin, target->end});
 }
 
-std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, const explain::TargetSpec& asked, std::optional<int64_t> token,
-                                                       bool gradients) {
+std::unique_ptr<explain::AttributionTarget> attribution_target(LoadedTrace& loaded, const explain::TargetSpec& asked,
+                                                               std::optional<int64_t> token, bool gradients) {
   std::shared_ptr<const Model> model = loaded.model(gradients);
   const explain::AnswerKind* kind = explain::answer_kind(model->info());
   const bool is_written = kind && kind->is_sequence;
@@ -88,9 +88,9 @@ std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, cons
   }
   if (is_written) return written_token(loaded, asked, token, std::move(model));
   if (token && kind && kind->of_each_token) of.target = format("token {}", *token);
-  std::unique_ptr<explain::AttributionTarget> subject = explain::make_target(std::move(model), loaded.given(), of);
-  check_same(loaded.trace().plan().text, *subject);
-  return subject;
+  std::unique_ptr<explain::AttributionTarget> target = explain::make_target(std::move(model), loaded.given(), of);
+  check_same(loaded.trace().plan().text, *target);
+  return target;
 }
 
 }  // namespace clearhead::viewer::questions

@@ -24,7 +24,7 @@ Encoding target_of(const RunPlan& plan);
 /// absent: the answer that `asked` names, or the model's own answer. Ids of the target are the ids of the open text, from its first one on.
 /// Throws NotKept without a model, kUnsupported if the model's answer cannot be explained or the text was read in several windows,
 /// kInvalidArgument for a token that is not an answer, and what make_target() throws.
-std::unique_ptr<explain::AttributionTarget> subject_of(LoadedTrace& loaded, const explain::TargetSpec& asked, std::optional<int64_t> token,
-                                                       bool gradients);
+std::unique_ptr<explain::AttributionTarget> attribution_target(LoadedTrace& loaded, const explain::TargetSpec& asked,
+                                                               std::optional<int64_t> token, bool gradients);
 
 }  // namespace clearhead::viewer::questions

@@ -128,7 +128,7 @@ class Why {
         for (TargetSpec& one : asked) one.refused = one.method.needs_gradients ? error.what() : "";
       }
     }
-    target_ = subject_of(loaded_, look_.asked, look_.token, false);
+    target_ = attribution_target(loaded_, look_.asked, look_.token, false);
   }
 
   Json read_from() const {

@@ -33,7 +33,7 @@ struct WhyEvents {
 namespace questions {
 
 /// Returns the answer described in docs/viewer-api.md. If the cost exceeds `at_most`, "methods" is null. For a method that the model does
-/// not support, the reason takes the place of its result. Throws what subject_of() throws, kCancelled.
+/// not support, the reason takes the place of its result. Throws what attribution_target() throws, kCancelled.
 Json why(LoadedTrace& loaded, const WhyLook& look, const WhyEvents& events);
 
 }  // namespace questions
