@@ -21,6 +21,16 @@ endif()
 # Loops with FMA chains must round the same way everywhere: contraction is explicit, never left to the compiler.
 target_compile_options(clearhead_flags INTERFACE -ffp-contract=off)
 
+# The headers of the standard library that most sources include.
+set(CLEARHEAD_STANDARD_HEADERS <algorithm> <array> <atomic> <cmath> <cstdint> <cstring> <functional> <limits> <map> <memory>
+  <numeric> <optional> <set> <span> <string> <string_view> <tuple> <unordered_map> <utility> <variant> <vector>)
+if(CLEARHEAD_PRECOMPILED)
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/precompiled.cc CONTENT "")  # not file(WRITE), which would make the objects out of date
+  add_library(clearhead_precompiled OBJECT ${PROJECT_BINARY_DIR}/precompiled.cc)
+  target_link_libraries(clearhead_precompiled PRIVATE clearhead_flags)
+  target_precompile_headers(clearhead_precompiled PRIVATE ${CLEARHEAD_STANDARD_HEADERS})
+endif()
+
 function(clearhead_room name)
   cmake_parse_arguments(ROOM "HEADERS_ONLY" "" "USES;LINKS;SOURCES" ${ARGN})
   if(NOT ROOM_HEADERS_ONLY)
@@ -46,4 +56,7 @@ function(clearhead_room name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${folder}> $<INSTALL_INTERFACE:include>)
   target_compile_features(clearhead_${name} PUBLIC cxx_std_20)
   target_link_libraries(clearhead_${name} PUBLIC ${ROOM_USES} PRIVATE $<BUILD_INTERFACE:clearhead_flags> ${ROOM_LINKS})
+  if(TARGET clearhead_precompiled)
+    target_precompile_headers(clearhead_${name} REUSE_FROM clearhead_precompiled)
+  endif()
 endfunction()
