@@ -304,7 +304,7 @@ std::vector<std::string> labels_of(const Recipe& recipe) {
 
 const Schema<LabelledDataRecipe>& data_schema() {
   using Data = LabelledDataRecipe;
-  const auto has_texts = [](const Data& to) { return !to.examples || to.examples.kind->has_text_columns; };
+  const auto has_texts = [](const Data& to) { return !to.examples; };
   const auto has_labels = [](const Data& to) { return !to.examples || to.examples->has_label_column(); };
   static const Schema<Data> schema = {
       schema::object("folds", &Data::folds, fold_schema(), "instead of \"train\", \"valid\" and \"test\": files that are split into folds"),

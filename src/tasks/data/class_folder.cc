@@ -7,8 +7,8 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "models/input_picture.h"
-#include "tasks/data/picture_data.h"
 #include "tasks/data/text_data.h"
+#include "tasks/examples/pictures.h"
 #include "text/unicode.h"
 
 namespace clearhead::tasks {

@@ -19,8 +19,7 @@ std::string fields_for(std::string_view reads) {
   if (input_kind(reads).is_text()) names.emplace_back("\"task.text\"");
   for (const ExampleKind* kind : example_kinds()) {
     if (kind->reads != reads) continue;
-    if (kind->fields) names.push_back(format("\"task.{}\"", kind->name));
-    if (kind->has_text_columns) names.emplace_back("\"task.text\"");
+    names.push_back(format("\"task.{}\"", kind->fields ? kind->name : "text"));
   }
   return names.empty() ? "another model" : schema::alternatives(names);
 }

@@ -4,8 +4,8 @@
 #include "base/format.h"
 #include "base/table.h"
 #include "clearhead/error.h"
-#include "tasks/data/picture_data.h"
 #include "tasks/data/text_data.h"
+#include "tasks/examples/pictures.h"
 #include "tasks/recipe/recipe.h"
 
 namespace clearhead::tasks {

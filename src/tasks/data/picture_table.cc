@@ -3,7 +3,7 @@
 #include "clearhead/error.h"
 #include "models/input_picture.h"
 #include "tasks/data/input_table.h"
-#include "tasks/data/picture_data.h"
+#include "tasks/examples/pictures.h"
 
 namespace clearhead::tasks {
 namespace {

@@ -42,7 +42,6 @@ const ExampleKind& documents_examples() {
   static const ExampleKind kind = {
       .name = "documents",
       .reads = "document",
-      .has_text_columns = true,
       .make = [](const Json*, const std::string&, const std::string&) -> std::unique_ptr<Examples> {
         return std::make_unique<Documents>();
       },

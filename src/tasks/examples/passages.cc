@@ -173,8 +173,8 @@ const ExampleKind& passages_examples() {
       .name = "passages",
       .reads = "document",
       .meaning = "instead of \"train\", \"valid\" and \"test\": passages of books, labelled with their book",
-      .fields = fields_of<PassageRecipe, passage_schema>,
-      .make = make_examples<Passages, PassageRecipe, passage_schema>,
+      .fields = fields_of<passage_schema>,
+      .make = make_examples<Passages, passage_schema>,
   };
   return kind;
 }

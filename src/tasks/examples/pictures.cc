@@ -1,11 +1,12 @@
 // Labelled pictures in several forms, and their distortion for training (data augmentation).
+#include "tasks/examples/pictures.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
 #include "base/random.h"
 #include "models/input_picture.h"
-#include "tasks/data/picture_data.h"
 #include "tasks/recipe/recipe.h"
 
 namespace clearhead::tasks {
@@ -51,7 +52,7 @@ class Pictures final : public Examples {
  public:
   explicit Pictures(PictureRecipe recipe) : settings_(std::move(recipe)) {}
   std::vector<LabelledInput> read(const std::string& file, const Recipe& recipe, LeftOut*) const override {
-    return read_pictures(file, recipe, settings_, pictures_of(recipe, settings_));
+    return settings_.form->read(file, recipe, settings_, pictures_of(recipe, settings_));
   }
   bool has_label_column() const override { return settings_.form->has_columns; }
   void configure(const Recipe& recipe, Json& model) const override { write_resize(pictures_of(recipe, settings_), model); }
@@ -88,8 +89,8 @@ const ExampleKind& pictures_examples() {
       .meaning = "for a model that reads pictures",
       .counted = "pictures",
       .arguments = "FILE.png",
-      .fields = fields_of<PictureRecipe, picture_schema>,
-      .make = make_examples<Pictures, PictureRecipe, picture_schema>,
+      .fields = fields_of<picture_schema>,
+      .make = make_examples<Pictures, picture_schema>,
   };
   return kind;
 }
@@ -102,11 +103,6 @@ PictureFacts pictures_of(const Recipe& recipe, const PictureRecipe& pictures) {
     facts.resample = pictures.resample;
   }
   return facts;
-}
-
-std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureRecipe& pictures,
-                                         const PictureFacts& size) {
-  return pictures.form->read(file, recipe, pictures, size);
 }
 
 void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t number) {

@@ -19,7 +19,7 @@
 #include "clearhead/error.h"
 #include "clearhead/trace.h"
 #include "models/input_picture.h"
-#include "tasks/data/picture_data.h"
+#include "tasks/examples/pictures.h"
 #include "tasks/recipe/example_kind.h"
 #include "tasks/recipe/recipe.h"
 
@@ -108,7 +108,7 @@ class SceneMaker {
     PictureFacts drawn = cell_;
     drawn.height *= recipe_.shrink;
     drawn.width *= recipe_.shrink;
-    pictures_ = read_pictures(file, recipe, recipe_.pictures, drawn);
+    pictures_ = recipe_.pictures.form->read(file, recipe, recipe_.pictures, drawn);
     if (pictures_.empty()) fail(ErrorCode::kInvalidArgument, "{}/{}: has no pictures to make scenes of", recipe.source.folder, file);
     const bool is_training = file == task.train;
     count_ = is_training ? recipe_.train : file == task.valid ? recipe_.valid : recipe_.test;
@@ -321,8 +321,8 @@ const ExampleKind& scenes_examples() {
       .meaning = "questions about scenes that are composed of labelled pictures",
       .counted = "questions",
       .arguments = "FILE.png --question \"…\"",
-      .fields = fields_of<SceneRecipe, scene_schema>,
-      .make = make_examples<Scenes, SceneRecipe, scene_schema>,
+      .fields = fields_of<scene_schema>,
+      .make = make_examples<Scenes, scene_schema>,
   };
   return kind;
 }

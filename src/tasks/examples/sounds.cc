@@ -97,8 +97,8 @@ const ExampleKind& sounds_examples() {
       .meaning = "for a model that reads spectrograms",
       .counted = "sounds",
       .arguments = "FILE.wav",
-      .fields = fields_of<SoundRecipe, sounds_schema>,
-      .make = make_examples<Sounds, SoundRecipe, sounds_schema>,
+      .fields = fields_of<sounds_schema>,
+      .make = make_examples<Sounds, sounds_schema>,
   };
   return kind;
 }

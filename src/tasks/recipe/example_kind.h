@@ -50,8 +50,7 @@ struct ExampleKind {
   std::string_view meaning{};            // of the field, for the reference
   const char* counted = "texts";         // what the data summary counts
   std::string_view arguments = "\"…\"";  // of `clearhead run COMMAND MODEL`
-  bool has_text_columns = false;         // "task.text" and "task.pair" name columns
-  /// The rows of the field's object. Null: the recipe has no such field.
+  /// The rows of the field's object. Null: the recipe has no such field; the columns of a table, or none, describe the examples.
   std::vector<FieldDescription> (*fields)() = nullptr;
   /// Makes the examples of a recipe from that object, or without one if there is no field. Throws as Schema::read.
   std::unique_ptr<Examples> (*make)(const Json* object, const std::string& where, const std::string& path) = nullptr;
@@ -72,12 +71,12 @@ ChosenExamples read_examples(Fields& fields);
 /// The rows of the reference for all such fields.
 std::vector<FieldDescription> example_fields();
 
-/// ExampleKind::fields and ExampleKind::make of an Examples whose constructor takes the settings that a schema reads.
-template <class Settings, const Schema<Settings>& (*schema)()>
+/// ExampleKind::fields and ExampleKind::make of an Examples whose constructor takes the settings that schema() reads.
+template <auto schema>
 std::vector<FieldDescription> fields_of() {
   return schema().describe();
 }
-template <class Made, class Settings, const Schema<Settings>& (*schema)()>
+template <class Made, auto schema>
 std::unique_ptr<Examples> make_examples(const Json* object, const std::string& where, const std::string& path) {
   return std::make_unique<Made>(schema().read(*object, where, path));
 }

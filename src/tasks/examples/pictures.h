@@ -52,10 +52,6 @@ const PictureForm& picture_folder();
 /// The size of the pictures that the recipe's model reads, and how others are resized. Throws kFormat for a config that does not state the
 /// size.
 PictureFacts pictures_of(const Recipe& recipe, const PictureRecipe& pictures);
-/// Reads pictures in the given form. Throws as PictureForm::read.
-std::vector<LabelledInput> read_pictures(const std::string& file, const Recipe& recipe, const PictureRecipe& pictures,
-                                         const PictureFacts& size);
-
 /// Randomly shifts, rotates, zooms and flips each picture of [batch, channels, height, width], depending only on seed and number.
 /// Values between pixels are interpolated; beyond the edge, the edge pixel is repeated.
 void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t number);

@@ -1,5 +1,5 @@
 // Labelled pictures from tables and records, scenes composed of them, and augmentation in training.
-#include "tasks/data/picture_data.h"
+#include "tasks/examples/pictures.h"
 
 #include <gtest/gtest.h>
 
