@@ -18,7 +18,7 @@
 namespace clearhead::cli {
 namespace {
 
-using explain::Answering;
+using explain::MeasureForm;
 using explain::Outcome;
 using explain::Robustness;
 using metrics::Interval;
@@ -38,23 +38,8 @@ struct Report {
   std::string file;
   size_t texts = 0;
   Robustness found;
+  std::vector<MeasureForm> measures;  // those that at least one outcome has
 };
-
-// The printed form of each measure. A negative change is worse, except for bits per byte, where a positive change is worse.
-struct Shown {
-  const char *name, *title;
-  double scale;
-  const char* unit;
-  int digits;
-};
-constexpr Shown kShown[] = {{"stays", "unchanged answers", 100, " %", 1},
-                            {"accuracy", "accuracy", 100, " %", 1},
-                            {"accuracy_change", "change of accuracy", 100, " %", 1},
-                            {"bleu", "BLEU", 1, "", 1},
-                            {"bleu_change", "change of BLEU", 1, "", 1},
-                            {"bits_per_byte", "bits per byte", 1, "", 3},
-                            {"bits_per_byte_change", "change of bits per byte", 1, "", 3},
-                            {"probability_change", "change of p", 1, "", 3}};
 
 bool is_table(const std::string& file) { return tasks::is_json_lines(file) || file.ends_with(".tsv"); }
 
@@ -90,12 +75,12 @@ explain::RobustTexts read_table(const std::string& path, const Options& options)
   return out;
 }
 
-explain::RobustTexts read_texts(const std::string& path, Answering kind, const Options& options) {
+explain::RobustTexts read_texts(const std::string& path, const explain::RobustKind& kind, const Options& options) {
   (void)MappedFile::open(path);  // throws if the file does not exist
   explain::RobustTexts all;
   if (is_table(path)) {
     all = read_table(path, options);
-  } else if (kind == Answering::kLanguageModel) {
+  } else if (!kind.has_expected) {
     all.texts = pieces_of(read_text_file(path), static_cast<size_t>(options.piece));
   } else {
     all.texts = lines_of(read_text_file(path));
@@ -114,7 +99,7 @@ explain::RobustTexts read_texts(const std::string& path, Answering kind, const O
   return out;
 }
 
-std::string in_words(const Interval& value, const Shown& how) {
+std::string in_words(const Interval& value, const MeasureForm& how) {
   const auto number = [&](double one) {
     const std::string out = format(how.digits == 1 ? "{:.1f}" : "{:.3f}", one * how.scale);
     return out.find_first_not_of("-0.") == std::string::npos && out[0] == '-' ? out.substr(1) : out;  // no −0.000
@@ -122,32 +107,28 @@ std::string in_words(const Interval& value, const Shown& how) {
   return format("{}{} ({} … {})", number(value.mean), how.unit, number(value.low), number(value.high));
 }
 
-const Shown kDivergence{"divergence", "map change, JS in nats", 1, "", 3};
+constexpr MeasureForm kDivergence{"divergence", "map change, JS in nats", 1, "", 3};
 
 std::string head_words(const explain::HeadDivergence& head) {
   return (head.family.empty() ? "" : head.family + ".") + head_name(head.layer, head.head);
 }
 
-// The measures that at least one outcome has.
-std::vector<Shown> measures_of(const Robustness& found) {
-  std::vector<Shown> out;
-  for (const Shown& shown : kShown) {
-    const bool is_there =
-        std::any_of(found.outcomes.begin(), found.outcomes.end(), [&](const Outcome& one) { return one.find(shown.name) != nullptr; });
-    if (is_there) out.push_back(shown);
-  }
+std::vector<MeasureForm> measures_of(const explain::RobustKind& kind, const Robustness& found) {
+  std::vector<MeasureForm> out;
+  std::copy_if(kind.measures.begin(), kind.measures.end(), std::back_inserter(out), [&](const MeasureForm& form) {
+    return std::any_of(found.outcomes.begin(), found.outcomes.end(), [&](const Outcome& one) { return one.find(form.name) != nullptr; });
+  });
   return out;
 }
 
 explain::PageTable table_of(const Report& report) {
   explain::PageTable out{.title = format("{}: {} texts", report.file, with_commas(static_cast<int64_t>(report.texts)))};
   out.head = {"change", "texts"};
-  const std::vector<Shown> measures = measures_of(report.found);
-  for (const Shown& shown : measures) out.head.emplace_back(shown.title);
+  for (const MeasureForm& shown : report.measures) out.head.emplace_back(shown.title);
   out.head.emplace_back(kDivergence.title);
   for (const Outcome& outcome : report.found.outcomes) {
     std::vector<std::string> row{outcome.name, with_commas(outcome.texts)};
-    for (const Shown& shown : measures) {
+    for (const MeasureForm& shown : report.measures) {
       const Interval* value = outcome.find(shown.name);
       row.push_back(value ? in_words(*value, shown) : "–");
     }
@@ -221,15 +202,15 @@ explain::DotPlot plot_of(const Report& report, const std::string& model) {
   explain::DotPlot out{.title = format("{} on {}", model, std::filesystem::path(report.file).filename().string()),
                        .caption = "Dots: means over texts; lines: 95 % bootstrap intervals. Dashed: the unchanged texts, or no change."};
   for (const Outcome& outcome : report.found.outcomes) out.rows.push_back(outcome.name);
-  const auto add = [&](const Shown& shown, const auto& value_of) {
+  const auto add = [&](const MeasureForm& shown, const auto& value_of) {
     explain::Panel panel{.title = format("{}{}", shown.title, shown.scale == 100 ? ", %" : ""), .scale = shown.scale};
     for (const Outcome& outcome : report.found.outcomes) panel.values.push_back(value_of(outcome));
-    const bool is_change = std::string_view(shown.name).ends_with("change");
+    const bool is_change = shown.name.ends_with("change");
     if (is_change) panel.reference = 0;
     if (!is_change && panel.values.front()) panel.reference = panel.values.front()->mean;
     out.panels.push_back(std::move(panel));
   };
-  for (const Shown& shown : measures_of(report.found)) {
+  for (const MeasureForm& shown : report.measures) {
     add(shown, [&](const Outcome& outcome) {
       const Interval* value = outcome.find(shown.name);
       return value ? std::optional(*value) : std::nullopt;
@@ -242,7 +223,7 @@ explain::DotPlot plot_of(const Report& report, const std::string& model) {
 explain::DotPlot heads_plot(const Report& report) {
   explain::DotPlot out{.title = "Heads that change most",
                        .caption = "Dots: means over the changes; lines: the means of their 95 % intervals."};
-  explain::Panel panel{.title = kDivergence.title};
+  explain::Panel panel{.title = std::string(kDivergence.title)};
   for (size_t at = 0; at < std::min(report.found.most_changed_heads.size(), kPlottedHeads); ++at) {
     out.rows.push_back(head_words(report.found.most_changed_heads[at]));
     panel.values.emplace_back(report.found.most_changed_heads[at].divergence);
@@ -270,7 +251,7 @@ void write_page(const Options& options, const std::vector<Report>& reports) {
 
 void run(Options& options) {
   const auto model = load_model(options.model, options.load);
-  const Answering kind = explain::answering(model->info());
+  const explain::RobustKind& kind = explain::robust_kind(model->info());
   for (const std::string* out : {&options.svg, &options.html}) {
     if (!out->empty()) check_writable(*out);
   }
@@ -281,9 +262,11 @@ void run(Options& options) {
     const explain::RobustTexts texts = read_texts(file, kind, options);
     Progress progress(format("robust: {}", file));
     options.robust.progress = progress.callback();
-    reports.push_back({file, texts.texts.size(), explain::robustness(*model, texts, options.robust)});
+    Robustness found = explain::robustness(*model, texts, options.robust);
+    std::vector<MeasureForm> measures = measures_of(kind, found);
+    reports.push_back({file, texts.texts.size(), std::move(found), std::move(measures)});
   }
-  if (kind != Answering::kLanguageModel && options.label.empty())
+  if (kind.has_expected && options.label.empty())
     notice("accuracy and BLEU are not measured: --label names the column of labels or references");
   if (!options.svg.empty()) write_file(options.svg, explain::dot_plot_svg(plot_of(reports[0], options.model)));
   if (!options.html.empty()) write_page(options, reports);

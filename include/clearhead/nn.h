@@ -54,6 +54,8 @@ struct Init {
   enum class Kind : uint8_t { kValue, kNormal, kUniform, kXavier };
   Kind kind = Kind::kValue;
   double number = 0;  ///< the value, the standard deviation, the bound or the gain, in the order of Kind
+  /// Index of the first value in the sequence of random numbers of the seed. Absent: the values depend on the parameter's name.
+  std::optional<uint64_t> drawn_before{};
 
   static Init zeros() { return value(0); }
   static Init ones() { return value(1); }
@@ -71,7 +73,8 @@ struct ReadOptions {
 /// The named tensors of a model, either newly initialised or read from a safetensors file.
 class Parameters {
  public:
-  /// New parameters. A value depends on the seed, the parameter's name and the value's index, not on other parameters.
+  /// New parameters. A value depends on the seed, the parameter's name and the value's index, not on other parameters
+  /// (unless Init::drawn_before is set).
   explicit Parameters(uint64_t seed = 1) : seed_(seed) {}
   /// Parameters with the values of a file (f32, bf16 or f16; in memory f32). Throws kNotFound or kIo if the file cannot
   /// be read, kFormat if it is invalid. Each parameter is looked up when a layer requests it; check_all_used() finds
@@ -82,7 +85,7 @@ class Parameters {
 
   struct Named {
     std::string name{};
-    Tensor values{};          ///< f32, contiguous
+    Tensor values{};          ///< f32, contiguous (a transposed Block is a view that is not)
     bool is_trained = false;  ///< false: a buffer, such as running statistics
   };
   /// Creates the parameter with this name. Throws kInvalidArgument if the name is already in use. When reading, also
@@ -96,6 +99,7 @@ class Parameters {
   struct Block {
     std::string name{};
     int64_t rows = 0;
+    bool is_transposed = false;  ///< files store the rows as [columns, rows]; those of a vector as [1, rows]
   };
   /// Creates one tensor that consists of named blocks of rows, such as the projections of q, k and v, so that one product
   /// computes all of them: [Σ rows, columns], or [Σ rows] with columns = 0. Each name is a view of it, and has the values that
@@ -103,6 +107,7 @@ class Parameters {
   Tensor stacked(const std::vector<Block>& blocks, int64_t columns, const Init& init);
 
   const std::vector<Named>& named() const { return named_; }  ///< in order of creation
+  const Tensor* find(const std::string& name) const;          ///< null if there is no parameter with this name
   /// The trained tensors that own their memory, in order of creation: single parameters, and stacks of them.
   const std::vector<Tensor>& leaves() const { return leaves_; }
   int64_t count() const;  ///< number of elements of all trained parameters

@@ -15,6 +15,8 @@
 
 namespace clearhead::explain {
 
+struct RobustKind;  // explain/evaluate/robustness.h
+
 /// The answers of a run, each with its probability.
 struct Answers {
   std::vector<std::string> names{};
@@ -42,6 +44,8 @@ struct AnswerKind {
   /// The answers of a run with TraceRequest::logits. written: the tokens that the model generated. Null: the model has no answer for
   /// the whole input.
   Answers (*shown)(const Model& model, const RunResult& result, const std::vector<int32_t>& written) = nullptr;
+
+  const RobustKind* robustness = nullptr;  // null: how these answers change with the text cannot be measured
 };
 
 /// All kinds; the build generates this list from the files in answers/.

@@ -109,7 +109,7 @@ Transformer::Transformer(const Architecture& facts, const io::SafeTensors& file,
   if (!read) refuse_unread(file, facts_, own);
 }
 
-Transformer::Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads) : facts_(facts) {
+Transformer::Transformer(const Architecture& facts, Parameters& parameters, const HeadsInFile& heads) : facts_(facts) {
   if (facts_.encoder) encoder_ = std::make_shared<const Transformer>(*facts_.encoder, parameters, HeadsInFile{});
   Weights weights(parameters, facts_);
   load(weights, heads);
@@ -126,6 +126,12 @@ void Transformer::load(Weights& weights, const HeadsInFile& heads) {
   final_norm_ = weights.norm(facts_.final_norm, facts_.width);
   weights.enter_heads();
   load_heads(weights, heads);
+}
+
+bool Transformer::is_embedding(const Tensor& values) const {
+  const auto is_same = [&](const auto& one) { return one.weight.defined() && one.weight.shares_storage_with(values); };
+  return is_same(embeddings_.tokens) || is_same(embeddings_.types) || is_same(embeddings_.positions) ||
+         (encoder_ && encoder_->is_embedding(values));
 }
 
 void Transformer::load_positions(const Weights&, const NoPositions&) {}

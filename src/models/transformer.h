@@ -77,14 +77,16 @@ class Transformer {
   /// Throws kUnsupported, with the names, for tensors of the file that are not read and may change the result. If `read` is not
   /// null, the names of the tensors that were read are added to it instead, and the caller checks the rest.
   Transformer(const Architecture& facts, const io::SafeTensors& file, StoredWeights stored, std::set<std::string>* read = nullptr);
-  /// For training: weights are created by `parameters` and read in place.
-  Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
+  /// For training: weights are new parameters, which layers read in place.
+  Transformer(const Architecture& facts, Parameters& parameters, const HeadsInFile& heads);
 
   const Architecture& facts() const { return facts_; }
   /// The encoder of an encoder-decoder; otherwise null.
   const Transformer* encoder() const { return encoder_.get(); }
   /// Family name of the observer's sites: "enc" for bidirectional stacks, "dec" for causal ones.
   const char* map_family() const;
+  /// True for the storage of an embedding table of this model or its encoder.
+  bool is_embedding(const Tensor& values) const;
   /// True if the model has a classifier of whole texts, not of tokens.
   bool classifies_texts() const { return classifier_ && !is_by_token(*facts_.classifier); }
   bool classifies_tokens() const { return classifier_ && facts_.classifier->where == ClassifierFacts::Where::kEvery; }
@@ -128,7 +130,7 @@ class Transformer {
   void load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
-  // Divisor of the initial standard deviation of the last linear layer of each block (parameters.h).
+  // Divisor of the initial standard deviation of the last linear layer of each block (weights.h).
   double last_narrower() const { return std::sqrt(2.0 * static_cast<double>(facts_.layers)); }
   void check_interventions(const Interventions& interventions) const;
   nn::Attention load_attention(Weights& weights, const ProjectionNames& names, const AttentionFacts& facts, bool is_cross) const;

@@ -145,7 +145,11 @@ Tensor Weights::checked(const std::string& name, const Shape& shape) const {
 }
 
 Tensor Weights::table(const std::string& name, int64_t entries, int64_t width) const {
-  if (parameters_) return parameters_->table(name_for(name), entries, width);
+  if (parameters_) {
+    const std::string own = name_for(name);
+    const Tensor* const found = parameters_->find(own);
+    return found ? *found : parameters_->parameter(own, {entries, width}, drawn());
+  }
   const std::string found = require(name);
   const Tensor values = checked(found, {entries, width});
   file_->release(found);
@@ -174,26 +178,46 @@ void Weights::check_same(const std::string& name, const Tensor& table) const {
 }
 
 Tensor Weights::vector(const std::string& name, int64_t size) const {
-  if (parameters_) return parameters_->vector(name_for(name), size, 0);
+  if (parameters_) return new_vector(name, size, 0);
   return to_f32(checked(require(name), {size}));
 }
 
-nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double narrower) const {
-  nn::Linear layer;
-  if (parameters_) {
-    std::vector<ModelParameters::Part> made;
-    for (const Part& part : parts) {
-      const bool is_table = part.names.weight == facts_.embedding.tokens;  // tied to the embedding of the body
-      const bool in_body = part.names.in_body;
-      const std::string weight = is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight, in_body);
-      made.push_back({weight, part.names.bias.empty() ? "" : name_for(part.names.bias, in_body), part.out, part.names.input_first,
-                      part.names.bias_is_row});
-    }
-    const ModelParameters::Linear live = parameters_->linear(made, in, narrower);
-    layer.weight = live.weight;
-    layer.bias = live.bias;
-    return layer;
+Init Weights::drawn(double narrower) const {
+  constexpr double kSpread = 0.02;
+  Init init = Init::normal(kSpread / narrower);
+  init.drawn_before = 0;
+  for (const Tensor& leaf : parameters_->leaves()) *init.drawn_before += leaf.rank() > 1 ? static_cast<uint64_t>(leaf.numel()) : 0;
+  return init;
+}
+
+Tensor Weights::new_vector(const std::string& name, int64_t size, float value) const {
+  const std::string own = name_for(name);
+  const Tensor* const found = parameters_->find(own);
+  return found ? *found : parameters_->parameter(own, {size}, Init::value(static_cast<double>(value)));
+}
+
+nn::Linear Weights::new_linear(const std::vector<Part>& parts, int64_t in, double narrower) const {
+  std::vector<Parameters::Block> weights, biases;
+  for (const Part& part : parts) {
+    const bool is_table = part.names.weight == facts_.embedding.tokens;  // tied to the embedding of the body
+    const bool in_body = part.names.in_body;
+    weights.push_back(
+        {is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight, in_body), part.out, part.names.input_first});
+    if (!part.names.bias.empty()) biases.push_back({name_for(part.names.bias, in_body), part.out, part.names.bias_is_row});
   }
+  if (!biases.empty() && biases.size() < parts.size())
+    fail(ErrorCode::kUnsupported, "training: \"{}\" has no bias, \"{}\" has one; expected one for all projections of a layer, or none",
+         weights.front().name, biases.front().name);
+  nn::Linear layer;
+  const Tensor* const tied = weights.size() == 1 ? parameters_->find(weights[0].name) : nullptr;
+  layer.weight = std::make_shared<LiveWeight>(tied ? *tied : parameters_->stacked(weights, in, drawn(narrower)));
+  if (!biases.empty()) layer.bias = parameters_->stacked(biases, 0, Init::zeros());
+  return layer;
+}
+
+nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double narrower) const {
+  if (parameters_) return new_linear(parts, in, narrower);
+  nn::Linear layer;
   std::vector<std::string> read;
   std::vector<WeightPart> stacked;
   int64_t out = 0;
@@ -223,7 +247,7 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
 nn::Norm Weights::norm(const NormFacts& facts, int64_t width) const {
   if (facts.kind == NormFacts::Kind::kNone) return {};
   nn::Norm norm{.epsilon = facts.epsilon, .is_rms = facts.kind == NormFacts::Kind::kRms};
-  norm.weight = parameters_ ? parameters_->vector(name_for(facts.weight), width, 1) : vector(facts.weight, width);
+  norm.weight = parameters_ ? new_vector(facts.weight, width, 1) : vector(facts.weight, width);
   if (!facts.bias.empty()) norm.bias = vector(facts.bias, width);
   return norm;
 }

@@ -4,7 +4,9 @@
 // packed, its pages of the file are released, so only packed weights stay in memory. Embedding tables stay in the file and are
 // read row by row.
 //
-// For a model in training, the weights come from ModelParameters, which creates them.
+// For a model in training, the weights are new parameters with the names and shapes that files of the family have. They are f32, and
+// layers read them in place. Matrices and embedding tables are drawn from N(0, 0.02²); the last linear layer of each block from
+// N(0, 0.02²/(2·layers)) (Radford et al. 2019, §2.3). Norm weights are initialised to 1, biases to 0.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "clearhead/nn.h"
 #include "io/safetensors.h"
 #include "models/architecture.h"
-#include "models/parameters.h"
 #include "nn/run.h"
 
 namespace clearhead {
@@ -39,7 +41,7 @@ class Weights {
   /// If `read` is not null, the names of the tensors that are read are added to it.
   Weights(io::SafeTensors file, const Architecture& facts, StoredWeights stored = {}, std::set<std::string>* read = nullptr)
       : file_(std::move(file)), facts_(facts), stored_(stored), read_(read) {}
-  Weights(ModelParameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
+  Weights(Parameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
   /// Marks the end of the body: later names belong to output heads, whose new parameters are named without the prefix.
   void enter_heads() { in_heads_ = true; }
@@ -78,10 +80,14 @@ class Weights {
   Tensor checked(const std::string& name_in_file, const Shape& shape) const;
   std::string filled(const std::string& name) const;
 
-  std::string name_for(const std::string& pattern, bool in_body = false) const;  // name of a new parameter
+  // New parameters. A tensor that exists already, such as a tied embedding, is shared.
+  std::string name_for(const std::string& pattern, bool in_body = false) const;
+  Init drawn(double narrower = 1) const;  // the next values of the seed's sequence
+  Tensor new_vector(const std::string& name, int64_t size, float value) const;
+  nn::Linear new_linear(const std::vector<Part>& parts, int64_t in, double narrower) const;
 
   std::optional<io::SafeTensors> file_{};
-  ModelParameters* parameters_ = nullptr;
+  Parameters* parameters_ = nullptr;
   const Architecture& facts_;
   StoredWeights stored_{};
   std::set<std::string>* read_ = nullptr;

@@ -25,11 +25,11 @@ double xavier_bound(const std::string& name, const Shape& shape) {
 void draw(Tensor& values, const std::string& name, const Init& init, uint64_t seed) {
   Digest digest;
   digest.add(name.data(), name.size());
-  const uint64_t own = random_bits(seed, digest.value());
+  const uint64_t own = init.drawn_before ? seed : random_bits(seed, digest.value());
   const double number = init.kind == Init::Kind::kXavier ? init.number * xavier_bound(name, values.shape()) : init.number;
   float* to = values.mutable_data<float>();
   for (int64_t i = 0; i < values.numel(); ++i) {
-    const auto counter = static_cast<uint64_t>(i);
+    const uint64_t counter = init.drawn_before.value_or(0) + static_cast<uint64_t>(i);
     const double drawn = init.kind == Init::Kind::kValue    ? 1
                          : init.kind == Init::Kind::kNormal ? random_normal(own, counter)
                                                             : 2 * random_unit(own, counter) - 1;
@@ -64,8 +64,12 @@ Tensor Parameters::stacked(const std::vector<Block>& blocks, int64_t columns, co
   Tensor all = Tensor::zeros(columns > 0 ? Shape{rows, columns} : Shape{rows});
   int64_t begin = 0;
   for (const Block& block : blocks) {
-    Tensor values = all.slice(0, begin, begin + block.rows);
-    set(block.name, init, values);
+    const Tensor rows_of_block = all.slice(0, begin, begin + block.rows);
+    const Tensor row = columns > 0 ? rows_of_block : rows_of_block.reshape({block.rows, 1});
+    Tensor values = block.is_transposed ? row.permute({1, 0}) : rows_of_block;
+    Init own = init;
+    if (own.drawn_before) *own.drawn_before += static_cast<uint64_t>(begin * std::max<int64_t>(1, columns));
+    set(block.name, own, values);
     named_.push_back({block.name, values, true});
     begin += block.rows;
   }
@@ -75,7 +79,7 @@ Tensor Parameters::stacked(const std::vector<Block>& blocks, int64_t columns, co
 
 // Reads or draws the values of a new parameter.
 void Parameters::set(const std::string& name, const Init& init, Tensor& values) {
-  if (std::any_of(named_.begin(), named_.end(), [&](const Named& other) { return other.name == name; }))
+  if (find(name))
     fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" exists already; expected a different name for each parameter", name);
   if (!file_) return draw(values, name, init, seed_);
   const Tensor found = file_->get(name);
@@ -88,6 +92,11 @@ void Parameters::set(const std::string& name, const Init& init, Tensor& values) 
   }
   convert(found, values);
   file_->release(name);
+}
+
+const Tensor* Parameters::find(const std::string& name) const {
+  const auto found = std::find_if(named_.begin(), named_.end(), [&](const Named& one) { return one.name == name; });
+  return found == named_.end() ? nullptr : &found->values;
 }
 
 int64_t Parameters::count() const {

@@ -13,7 +13,6 @@
 #include "models/find_model.h"
 #include "models/input_kind.h"
 #include "models/network.h"
-#include "models/parameters.h"
 #include "models/run_text.h"
 #include "models/weights.h"
 #include "ops/run_compute.h"
@@ -49,6 +48,15 @@ tasks::TaskFacts facts_of(const Network& network, const tasks::Recipe& recipe) {
           .network = of};
 }
 
+void copy_values(const io::SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
+  const Tensor from = file.get(tensor);
+  if (from.shape() != to.shape()) {
+    fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), tensor,
+         to_string(from.shape()), parameter, to_string(to.shape()));
+  }
+  convert(from, to);
+}
+
 class TrainableTransformer final : public TrainableModel {
  public:
   TrainableTransformer(const tasks::Recipe& recipe, const Tokenizer& tokenizer)
@@ -57,9 +65,7 @@ class TrainableTransformer final : public TrainableModel {
         parameters_(recipe.seed),
         transformer_(architecture_, parameters_, tasks::heads_of(recipe, architecture_)),
         watch_(recipe, architecture_, tokenizer) {
-    for (const ModelParameters::Leaf& leaf : parameters_.leaves())
-      leaves_.push_back({leaf.values, leaf.decays, names_in(parameters_.named(), leaf.values)});
-    named_ = parameters_.named();
+    set_parameters(parameters_, [&](const Tensor& leaf) { return leaf.rank() > 1 && !transformer_.is_embedding(leaf); });
     facts_ = facts_of(architecture_);
     if (recipe.pairs && recipe.pairs->rouge && recipe.pairs->best != "loss")
       fail(ErrorCode::kUnsupported, "{}: \"pairs.best\": expected \"loss\"; a model of type \"{}\" does not generate text during training",
@@ -78,12 +84,11 @@ class TrainableTransformer final : public TrainableModel {
   void begin_at(const std::string& model) override {
     const io::SafeTensors file = io::SafeTensors::open_model(model_directory(model));
     check_all_read(file);
-    if (!recipe_.task) return parameters_.read(file);
-    parameters_.read(file, [&](const std::string& name, const Shape& shape) {
+    for (const auto& [name, values] : named_) {
       const std::string found = name_in(file, architecture_, bare(name));
-      if (is_of_head(name) && (found.empty() || file.get(found).shape() != shape)) return std::string();
-      return found.empty() ? name : found;
-    });
+      const bool is_new_head = recipe_.task && is_of_head(name) && (found.empty() || file.get(found).shape() != values.shape());
+      if (!is_new_head) copy_values(file, found.empty() ? name : found, name, values);
+    }
   }
 
   bool is_watched(int64_t step) const override { return watch_.is_due(step); }
@@ -115,7 +120,7 @@ class TrainableTransformer final : public TrainableModel {
 
   const tasks::Recipe& recipe_;
   Architecture architecture_;
-  ModelParameters parameters_;
+  Parameters parameters_;
   Transformer transformer_;
   Watch watch_;
 };
@@ -124,8 +129,7 @@ class TrainableNetwork final : public TrainableModel {
  public:
   TrainableNetwork(const tasks::Recipe& recipe, const Tokenizer& tokenizer)
       : recipe_(recipe), parameters_(recipe.seed), network_(network_of(with_dropout(recipe), recipe.where, parameters_)) {
-    for (const Parameters::Named& one : parameters_.named()) (one.is_trained ? named_ : buffers_).emplace_back(one.name, one.values);
-    for (const Tensor& leaf : parameters_.leaves()) leaves_.push_back({leaf, leaf.rank() > 1, names_in(named_, leaf)});
+    set_parameters(parameters_, [](const Tensor& leaf) { return leaf.rank() > 1; });
     facts_ = facts_of(*network_, recipe);
     if (!recipe.watch.texts.empty()) watch(tokenizer);
   }
@@ -160,14 +164,7 @@ class TrainableNetwork final : public TrainableModel {
 
   void begin_at(const std::string& model) override {
     const io::SafeTensors file = io::SafeTensors::open_model(model_directory(model));
-    for (const Parameters::Named& one : parameters_.named()) {
-      const Tensor from = file.get(one.name);
-      if (from.shape() != one.values.shape())
-        fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's model has {}", file.where(), one.name, to_string(from.shape()),
-             to_string(one.values.shape()));
-      Tensor to = one.values;
-      convert(from, to);
-    }
+    for (const Parameters::Named& one : parameters_.named()) copy_values(file, one.name, one.name, one.values);
   }
 
   bool is_watched(int64_t step) const override { return std::binary_search(watched_steps_.begin(), watched_steps_.end(), step); }
@@ -224,19 +221,6 @@ class TrainableNetwork final : public TrainableModel {
   tasks::Example watched_{};
 };
 
-}  // namespace
-
-namespace {
-
-void copy_values(const io::SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
-  const Tensor from = file.get(tensor);
-  if (from.shape() != to.shape()) {
-    fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), tensor,
-         to_string(from.shape()), parameter, to_string(to.shape()));
-  }
-  convert(from, to);
-}
-
 // Gives each column mean 0 and this standard deviation; a column of equal values becomes 0.
 void standardise_columns(Tensor& values, double deviation) {
   const int64_t columns = values.shape().back(), rows = values.numel() / columns;
@@ -255,6 +239,11 @@ void standardise_columns(Tensor& values, double deviation) {
 }
 
 }  // namespace
+
+void TrainableModel::set_parameters(const Parameters& parameters, const std::function<bool(const Tensor& leaf)>& decays) {
+  for (const Parameters::Named& one : parameters.named()) (one.is_trained ? named_ : buffers_).emplace_back(one.name, one.values);
+  for (const Tensor& leaf : parameters.leaves()) leaves_.push_back({leaf, decays(leaf), names_in(named_, leaf)});
+}
 
 std::vector<double> TrainableModel::write(Run&, const tasks::Example&, int64_t) const {
   fail(ErrorCode::kUnsupported, "a model of type \"{}\" does not generate text during training", facts_.model_type);

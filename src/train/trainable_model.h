@@ -2,11 +2,13 @@
 // uses only this interface.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "autograd/optimiser.h"
+#include "clearhead/nn.h"
 #include "clearhead/trace.h"
 #include "models/transformer.h"
 #include "ops/run.h"
@@ -47,6 +49,9 @@ class TrainableModel {
   virtual Trace look(Arena& arena, int64_t step) const = 0;
 
  protected:
+  /// Fills leaves(), named() and buffers(). decays: whether weight decay applies to a leaf
+  void set_parameters(const Parameters& parameters, const std::function<bool(const Tensor& leaf)>& decays);
+
   std::vector<Leaf> leaves_{};
   io::NamedTensors named_{}, buffers_{};
   tasks::TaskFacts facts_{};

@@ -19,7 +19,7 @@ class Bytes final : public Model {
   RunResult step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const override { return {}; }
 };
 
-constexpr auto kKind = Answering::kLanguageModel;
+const RobustKind kKind{.adds_special_tokens = false};
 const RobustOptions kOptions{.typos = 1, .words_kept = 0.5, .shift = 4, .padding = 3, .distractor = "Hm."};
 
 TEST(Readings, TokensAreFoundAgainBehindADistractor) {

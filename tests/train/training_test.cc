@@ -117,12 +117,11 @@ struct Live {
   Live(const std::string& family, const std::string& variant)
       : directory(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/" + family + "/" + variant),
         facts(read_architecture(Json::parse(read_file(directory + "/config.json"), "config.json"), directory + "/config.json")),
-        transformer(facts, parameters, heads_in_file(facts, io::SafeTensors::open_model(directory))) {
-    parameters.read(io::SafeTensors::open_model(directory));
-  }
+        parameters(Parameters::read(directory + "/model.safetensors")),
+        transformer(facts, parameters, heads_in_file(facts, io::SafeTensors::open_model(directory))) {}
   std::string directory;
   Architecture facts;
-  ModelParameters parameters{1};
+  Parameters parameters;
   Transformer transformer;
 };
 
@@ -190,19 +189,19 @@ void expect_the_loss_falls(const Family& of, float dropped) {
     const RunResult result = live.transformer.forward(run, some.input(), {});
     return ops::cross_entropy(run, logits_of(result).reshape({18, live.facts.vocabulary}), targets);
   };
-  for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) tape.watch(leaf.values);
+  for (const Tensor& leaf : live.parameters.leaves()) tape.watch(leaf);
   tape.backward(loss(&tape));
   double squares = 0;
   std::vector<Tensor> gradients;
-  for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) {
-    gradients.push_back(tape.gradient(leaf.values));
+  for (const Tensor& leaf : live.parameters.leaves()) {
+    gradients.push_back(tape.gradient(leaf));
     squares += backend().gradients.sum_of_squares(gradients.back().data<float>(), gradients.back().numel());
   }
   const double norm = std::sqrt(squares);
   const auto moved = [&](double step) {
     const auto move = [&](double by) {
       for (size_t at = 0; at < gradients.size(); ++at) {
-        Tensor values = live.parameters.leaves()[at].values;
+        Tensor values = live.parameters.leaves()[at];
         float* to = values.mutable_data<float>();
         for (int64_t i = 0; i < values.numel(); ++i)
           to[i] += static_cast<float>(by * static_cast<double>(gradients[at].data<float>()[i]) / norm);
@@ -226,14 +225,14 @@ std::vector<float> gradients_of(const Family& of, bool checkpoints, DType operan
   std::vector<int32_t> targets(some.target.ids.rbegin(), some.target.ids.rend());
   Arena arena;
   Tape tape;
-  for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) tape.watch(leaf.values);
+  for (const Tensor& leaf : live.parameters.leaves()) tape.watch(leaf);
   RunDropout dropout{.rate = 0.2F, .attention = 0.2F, .seed = 3};
   clearhead::Run run{.arena = arena, .recorder = &tape, .dropout = &dropout, .operands = operands, .checkpoints = checkpoints};
   const RunResult result = live.transformer.forward(run, some.input(), {});
   tape.backward(ops::cross_entropy(run, logits_of(result).reshape({18, live.facts.vocabulary}), targets));
   std::vector<float> out;
-  for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) {
-    const Tensor gradient = tape.gradient(leaf.values);
+  for (const Tensor& leaf : live.parameters.leaves()) {
+    const Tensor gradient = tape.gradient(leaf);
     out.insert(out.end(), gradient.data<float>(), gradient.data<float>() + gradient.numel());
   }
   return out;

@@ -1,9 +1,12 @@
-// The next tokens of a causal model, each read from the token before it.
+// The next tokens of a causal model, each read from the token before it. Robustness: how the bits per byte of a text change.
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
+#include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
+#include "explain/evaluate/robust_answers.h"
 #include "explain/target_words.h"
 #include "explain/text_target.h"
 
@@ -88,9 +91,87 @@ class NextToken final : public TextTarget {
   }
 };
 
+// Bits per byte of the tokens that a change left alone, starting with the second.
+class RobustBits final : public RobustAnswers {
+ public:
+  using RobustAnswers::RobustAnswers;
+
+  std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) override {
+    clean_ = readings;
+    losses_ = ask(readings);
+    MeasuredTexts bits(options_);
+    for (size_t text = 0; text < readings.size(); ++text) {
+      double nats = 0, bytes = 0;
+      for (size_t token = 1; token < losses_[text].size(); ++token) nats += losses_[text][token], bytes += bytes_of(readings[text], token);
+      if (bytes > 0) bits.add(nats / std::numbers::ln2 / bytes);
+    }
+    std::vector<MetricEstimate> out;
+    bits.append_to(out, "bits_per_byte");
+    return out;
+  }
+  std::vector<MetricEstimate> changed(const std::vector<Reading>& readings) override {
+    const auto found = ask(readings);
+    MeasuredTexts bits(options_), change(options_);
+    for (size_t text = 0; text < readings.size(); ++text) {
+      double after = 0, before = 0, bytes = 0;
+      for (size_t token = 1; token < found[text].size(); ++token) {
+        const int64_t origin = readings[text].origin[token];
+        if (origin < 1 || !readings[text].same[token]) continue;
+        after += found[text][token];
+        before += losses_[text][static_cast<size_t>(origin)];
+        bytes += bytes_of(readings[text], token);
+      }
+      if (bytes == 0) continue;
+      bits.add(after / std::numbers::ln2 / bytes);
+      change.add((after - before) / std::numbers::ln2 / bytes);
+    }
+    std::vector<MetricEstimate> out;
+    bits.append_to(out, "bits_per_byte");
+    change.append_to(out, "bits_per_byte_change");
+    return out;
+  }
+
+ private:
+  static double bytes_of(const Reading& reading, size_t token) {
+    return static_cast<double>(reading.encoding.offsets[token][1] - reading.encoding.offsets[token][0]);
+  }
+  // −ln p of every token, 0 for the first.
+  std::vector<std::vector<double>> ask(const std::vector<Reading>& readings) const {
+    std::vector<std::vector<double>> out(readings.size());
+    for (const std::vector<size_t>& which : batches_of(readings, batch_tokens())) {
+      const Reading& first = readings[which[0]];
+      if (first.size() > batch_tokens() && first.shift == 0 && first.before == 0) {  // a single long text, which is read in pieces
+        out[which[0]].push_back(0);
+        for (const float value : log_probabilities(model_, first.encoding.ids)) out[which[0]].push_back(-static_cast<double>(value));
+        continue;
+      }
+      const Batch batch = batch_of(model_, readings, which);
+      std::vector<int32_t> targets(batch.ids.begin() + 1, batch.ids.end());
+      targets.push_back(0);
+      const std::vector<float> losses = losses_of(model_.run(batch).causal_logits, targets);
+      for (size_t row = 0; row < which.size(); ++row) {
+        const Reading& one = readings[which[row]];
+        const size_t begin = row * static_cast<size_t>(batch.length) + static_cast<size_t>(one.before);
+        out[which[row]].push_back(0);
+        for (size_t token = 1; token < one.encoding.size(); ++token) out[which[row]].push_back(losses[begin + token - 1]);
+      }
+    }
+    return out;
+  }
+  std::vector<Reading> clean_{};
+  std::vector<std::vector<double>> losses_{};
+};
+
 }  // namespace
 
 const AnswerKind& next_token_answer() {
+  static const RobustKind robustness{
+      .adds_special_tokens = false,
+      .has_expected = false,
+      .ignores_padding_before = true,
+      .measures = {{"bits_per_byte", "bits per byte", 1, "", 3}, {"bits_per_byte_change", "change of bits per byte", 1, "", 3}},
+      .answers = robust_answers<RobustBits>,
+  };
   static const AnswerKind kind = answers_of_text<NextToken>({
       .name = "next",
       .applies = [](const ModelInfo& info) { return reads_one_text(info) && info.has_causal && !classifies(info); },
@@ -99,6 +180,7 @@ const AnswerKind& next_token_answer() {
           [](const Model& model, const RunResult& result, const auto&) {
             return token_answers(model, result.causal_logits.defined() ? result.causal_logits.select(1, 0) : Tensor());
           },
+      .robustness = &robustness,
   });
   return kind;
 }

@@ -1,9 +1,14 @@
-// The tokens that an encoder-decoder generates from a source, each read from the target's token before it.
+// The tokens that an encoder-decoder generates from a source, each read from the target's token before it. Robustness: how a translation
+// changes.
 #include <algorithm>
+#include <cmath>
 
 #include "base/format.h"
+#include "base/random.h"
 #include "clearhead/error.h"
+#include "clearhead/generate.h"
 #include "explain/answer_kind.h"
+#include "explain/evaluate/robust_answers.h"
 #include "explain/joined_steps.h"
 #include "explain/listener.h"
 #include "explain/target_words.h"
@@ -147,9 +152,152 @@ class PairTarget final : public AttributionTarget {
   Pair pair_;
 };
 
+constexpr int64_t kMostTokens = 256;  // of a translation
+
+// The output of beam search, its BLEU, and the probability of the translation of the unchanged text: the geometric mean over its tokens.
+class RobustTranslations final : public RobustAnswers {
+ public:
+  using RobustAnswers::RobustAnswers;
+
+  std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) override {
+    clean_ = write(readings);
+    probabilities_ = probabilities(readings);
+    counts_ = counts_of(clean_);
+    std::vector<MetricEstimate> out;
+    std::vector<size_t> all;
+    for (size_t text = 0; text < readings.size(); ++text) {
+      if (!clean_[text].ids.empty()) all.push_back(text);
+    }
+    if (!counts_.empty()) out.push_back({"bleu", bleu(counts_, {}, all)});
+    return out;
+  }
+  std::vector<MetricEstimate> changed(const std::vector<Reading>& readings) override {
+    std::vector<MetricEstimate> out;
+    const bool writes = std::all_of(readings.begin(), readings.end(), [](const Reading& one) { return one.shift == 0 && one.after == 0; });
+    if (writes) {
+      const std::vector<Generated> found = write(readings);
+      MeasuredTexts stays(options_);
+      std::vector<size_t> asked;
+      for (size_t text = 0; text < found.size(); ++text) {
+        if (readings[text].encoding.size() == 0) continue;
+        asked.push_back(text);
+        stays.add(found[text].text == clean_[text].text);
+      }
+      stays.append_to(out, "stays");
+      if (!counts_.empty() && !asked.empty()) {
+        const std::vector<Bleu> counts = counts_of(found);
+        out.push_back({"bleu", bleu(counts, {}, asked)});
+        out.push_back({"bleu_change", bleu(counts, counts_, asked)});
+      }
+    }
+    const std::vector<double> after = probabilities(readings);
+    MeasuredTexts moved(options_);
+    for (size_t text = 0; text < after.size(); ++text) {
+      if (!std::isnan(after[text]) && !std::isnan(probabilities_[text])) moved.add(after[text] - probabilities_[text]);
+    }
+    moved.append_to(out, "probability_change");
+    return out;
+  }
+  // The maps of every reading are those of generating the translation of the unchanged text.
+  void run_observed(const std::vector<Reading>& readings, size_t text, Observer& observer) const override {
+    std::vector<int32_t> target = target_of(text);
+    const auto length = static_cast<int64_t>(target.size());
+    model_.run_from(batch_of(model_, readings, {text}), {.batch = 1, .length = length, .ids = std::move(target)},
+                    {.observer = &observer, .logits = false});
+  }
+  bool is_generated(const std::string& side) const override { return side == "dec"; }
+
+ private:
+  // The translation of the unchanged text, as decoder input.
+  std::vector<int32_t> target_of(size_t text) const {
+    std::vector<int32_t> out{model_.info().first_token};
+    const std::vector<int32_t>& ids = clean_[text].ids;
+    if (!ids.empty()) out.insert(out.end(), ids.begin(), ids.end() - 1);
+    return out;
+  }
+  std::vector<Generated> write(const std::vector<Reading>& readings) const {
+    std::vector<Encoding> sources;
+    std::vector<size_t> places;
+    for (size_t text = 0; text < readings.size(); ++text) {
+      if (readings[text].encoding.size() == 0) continue;
+      sources.push_back(readings[text].encoding);
+      places.push_back(text);
+    }
+    std::vector<Generated> out(readings.size());
+    if (sources.empty()) return out;
+    std::vector<Generated> made = generate_from(
+        model_, sources, {.max_tokens = default_max_tokens(model_, kMostTokens), .beams = default_beams(model_, {.count = 4})});
+    for (size_t at = 0; at < places.size(); ++at) out[places[at]] = std::move(made[at]);
+    return out;
+  }
+  // The n-gram counts of each translation and its reference; empty without references.
+  std::vector<Bleu> counts_of(const std::vector<Generated>& made) const {
+    std::vector<Bleu> out;
+    for (size_t text = 0; text < texts_.wanted.size(); ++text)
+      out.push_back(clearhead::bleu({made[text].text}, {texts_.wanted[text]}, options_.bleu));
+    return out;
+  }
+  // BLEU of the chosen texts, minus that of `from` if it is not empty. The bootstrap resamples texts (Koehn 2004), the same ones for both.
+  metrics::Interval bleu(const std::vector<Bleu>& counts, const std::vector<Bleu>& from, const std::vector<size_t>& texts) const {
+    const metrics::BootstrapOptions options{.seed = options_.seed};
+    const auto score = [&](const std::vector<Bleu>& of, const auto& drawn) {
+      Bleu sums;
+      for (size_t at = 0; at < texts.size(); ++at) {
+        const Bleu& one = of[texts[drawn(at)]];
+        for (size_t n = 0; n < sums.matched.size(); ++n) sums.matched[n] += one.matched[n], sums.total[n] += one.total[n];
+        sums.hypothesis_length += one.hypothesis_length;
+        sums.reference_length += one.reference_length;
+      }
+      return bleu_of(sums).score;
+    };
+    const auto difference = [&](const auto& drawn) { return score(counts, drawn) - (from.empty() ? 0 : score(from, drawn)); };
+    std::vector<double> scores;
+    for (int64_t b = 0; b < options.resamples; ++b) {
+      scores.push_back(difference([&](size_t at) {
+        return static_cast<size_t>(random_bits(options.seed, static_cast<uint64_t>(b) * texts.size() + at) % texts.size());
+      }));
+    }
+    std::sort(scores.begin(), scores.end());
+    const auto quantile = [&](double share) {
+      return scores[static_cast<size_t>(std::lround(share * static_cast<double>(scores.size() - 1)))];
+    };
+    return {difference([](size_t at) { return at; }), quantile((1 - options.confidence) / 2), quantile((1 + options.confidence) / 2)};
+  }
+  // exp(mean ln p) of the clean translation's tokens; NaN if there are none.
+  std::vector<double> probabilities(const std::vector<Reading>& readings) const {
+    std::vector<double> out(readings.size(), std::nan(""));
+    for (const std::vector<size_t>& which : batches_of(readings, batch_tokens())) {
+      std::vector<Reading> targets(readings.size());
+      for (const size_t text : which) targets[text].encoding = {.ids = target_of(text)};
+      const Batch target = batch_of(model_, targets, which);
+      std::vector<int32_t> ids(target.ids.size(), 0);
+      for (size_t row = 0; row < which.size(); ++row) {
+        const std::vector<int32_t>& said = clean_[which[row]].ids;
+        std::copy(said.begin(), said.end(), ids.begin() + static_cast<int64_t>(row) * target.length);
+      }
+      const std::vector<float> losses = losses_of(model_.run_from(batch_of(model_, readings, which), target).causal_logits, ids);
+      for (size_t row = 0; row < which.size(); ++row) {
+        const size_t count = clean_[which[row]].ids.size();
+        double sum = 0;
+        for (size_t token = 0; token < count; ++token) sum += losses[row * static_cast<size_t>(target.length) + token];
+        if (count > 0) out[which[row]] = std::exp(-sum / static_cast<double>(count));
+      }
+    }
+    return out;
+  }
+  std::vector<Generated> clean_{};
+  std::vector<Bleu> counts_{};
+  std::vector<double> probabilities_{};
+};
+
 }  // namespace
 
 const AnswerKind& written_text_answer() {
+  static const RobustKind robustness{
+      .applies = [](const ModelInfo& info) { return info.takes_positions; },
+      .measures = {kUnchangedAnswers, {"bleu", "BLEU"}, {"bleu_change", "change of BLEU"}, kProbabilityChange},
+      .answers = robust_answers<RobustTranslations>,
+  };
   static const AnswerKind kind{
       .name = "written",
       .applies =
@@ -173,6 +321,7 @@ const AnswerKind& written_text_answer() {
       .of_each_token = true,
       .is_sequence = true,
       .shown = written_answers,
+      .robustness = &robustness,
   };
   return kind;
 }

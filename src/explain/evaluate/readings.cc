@@ -52,15 +52,15 @@ ChangedText changed_text(const std::string& text, Change change, const RobustOpt
   }
 }
 
-Encoding encoded(const Model& model, Answering kind, const std::string& text) {
-  Encoding out = model.tokenizer().encode(text, {.add_special_tokens = kind != Answering::kLanguageModel});
+Encoding encoded(const Model& model, const RobustKind& kind, const std::string& text) {
+  Encoding out = model.tokenizer().encode(text, {.add_special_tokens = kind.adds_special_tokens});
   const int64_t longest = model.info().longest;
   return longest > 0 && static_cast<int64_t>(out.size()) > longest ? tasks::within(std::move(out), longest) : out;
 }
 
 }  // namespace
 
-std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& options) {
+std::vector<NamedChange> changes_for(const RobustKind& kind, const RobustOptions& options) {
   const auto percent = [](double share) { return format("{:.3g} %", share * 100); };
   std::vector<NamedChange> out{
       {Change::kNone, "none", "", false},
@@ -73,12 +73,12 @@ std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& option
       {Change::kDropout, "token dropout", format("{} of the tokens", percent(options.token_dropout))},
       {Change::kShift, "position shift", format("by {}", options.shift)},
       {Change::kPaddingAfter, "padding after", format("{} tokens; must not change anything", options.padding), false}};
-  if (kind == Answering::kLanguageModel)
+  if (kind.ignores_padding_before)
     out.push_back({Change::kPaddingBefore, "padding before", format("{} tokens; must not change anything", options.padding), false});
   return out;
 }
 
-Reading reading_of(const Model& model, Answering kind, const std::string& text, Change change, const RobustOptions& options,
+Reading reading_of(const Model& model, const RobustKind& kind, const std::string& text, Change change, const RobustOptions& options,
                    uint64_t seed) {
   const ChangedText changed = changed_text(text, change, options, seed);
   const Encoding clean = encoded(model, kind, text);

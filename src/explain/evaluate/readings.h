@@ -28,12 +28,13 @@ struct NamedChange {
   std::string name{}, description{};
   bool moves = true;  // false: must not change anything
 };
-/// The changes that apply to models of this kind.
-std::vector<NamedChange> changes_for(Answering kind, const RobustOptions& options);
+/// The changes that apply to models with this kind of answers.
+std::vector<NamedChange> changes_for(const RobustKind& kind, const RobustOptions& options);
 
 /// The reading of one text under a change. If it is longer than the model's positions, tokens at its end are dropped. It has no tokens if
 /// the positions leave no room for the whole change.
-Reading reading_of(const Model& model, Answering kind, const std::string& text, Change change, const RobustOptions& options, uint64_t seed);
+Reading reading_of(const Model& model, const RobustKind& kind, const std::string& text, Change change, const RobustOptions& options,
+                   uint64_t seed);
 
 /// Groups of indices of readings that run in one batch, of similar size. Readings without tokens are left out.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Reading>& readings, int64_t most_tokens);

@@ -1,26 +1,70 @@
-// The answers of a model to readings of texts, and measures of them. One interface for the three kinds of models.
+// The answers of a model to readings of texts, and measures of how they change. Each kind of answer (explain/answer_kind.h) whose
+// robustness is measured derives a class in its own file.
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "clearhead/observer.h"
 #include "explain/evaluate/readings.h"
 #include "explain/evaluate/robustness.h"
 
 namespace clearhead::explain {
 
+/// Largest number of tokens of a batch, and of logits of a batch with a row for every token (64 MiB).
+inline constexpr int64_t kRobustBatchTokens = 2048;
+inline constexpr int64_t kRobustBatchLogits = int64_t{1} << 24;
+
 class RobustAnswers {
  public:
+  RobustAnswers(const Model& model, const RobustTexts& texts, const RobustOptions& options)
+      : model_(model), texts_(texts), options_(options) {}
   virtual ~RobustAnswers() = default;
+
   /// Called first, with the unchanged texts. Stores their answers and returns their measures.
   virtual std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) = 0;
   /// Measures of the texts whose reading has tokens, compared with the same texts unchanged.
   virtual std::vector<MetricEstimate> changed(const std::vector<Reading>& readings) = 0;
-  /// An encoder-decoder's translation of the unchanged text, as decoder input: the maps of every reading are those of generating this
-  /// translation.
-  virtual std::vector<int32_t> target_of(size_t) const { return {}; }
+
+  /// Runs the model on the reading of one text; the observer receives its maps.
+  virtual void run_observed(const std::vector<Reading>& readings, size_t text, Observer& observer) const;
+  /// True for a sequence of queries or keys (explain/sides.h) that the model generates. The others are the tokens that it reads.
+  virtual bool is_generated(const std::string& /*side*/) const { return false; }
+
+ protected:
+  /// Largest number of tokens of a batch with logits for each of them.
+  int64_t batch_tokens() const;
+
+  const Model& model_;
+  const RobustTexts& texts_;
+  const RobustOptions& options_;
 };
 
-std::unique_ptr<RobustAnswers> robust_answers(const Model& model, Answering kind, const RobustTexts& texts, const RobustOptions& options);
+/// Measures that several kinds have.
+inline constexpr MeasureForm kUnchangedAnswers{"stays", "unchanged answers", 100, " %"};
+inline constexpr MeasureForm kProbabilityChange{"probability_change", "change of p", 1, "", 3};
+
+/// RobustKind::answers of a class that is derived from RobustAnswers.
+template <class Derived>
+std::unique_ptr<RobustAnswers> robust_answers(const Model& model, const RobustTexts& texts, const RobustOptions& options) {
+  return std::make_unique<Derived>(model, texts, options);
+}
+
+/// Values of a measure, one for each text.
+class MeasuredTexts {
+ public:
+  explicit MeasuredTexts(const RobustOptions& options) : options_(options) {}
+  void add(double value) { values_.push_back(value); }
+  /// Appends the mean with its interval. Without values, the measure is left out.
+  void append_to(std::vector<MetricEstimate>& out, const std::string& name) const;
+
+ private:
+  const RobustOptions& options_;
+  std::vector<double> values_{};
+};
+
+/// −ln p of each token of the targets [batch · length] under these logits [batch, length, vocabulary].
+std::vector<float> losses_of(const Tensor& logits, const std::vector<int32_t>& targets);
 
 }  // namespace clearhead::explain

@@ -11,10 +11,11 @@
 #include "base/format.h"
 #include "base/random.h"
 #include "clearhead/map.h"
+#include "explain/answer_kind.h"
 #include "explain/evaluate/agreement.h"
 #include "explain/evaluate/readings.h"
 #include "explain/evaluate/robust_answers.h"
-#include "models/input_kind.h"
+#include "explain/sides.h"
 #include "text/unicode.h"
 
 namespace clearhead::explain {
@@ -28,17 +29,10 @@ struct Watched {
   const Reading* reading = nullptr;
 };
 
-void watch(const Model& model, Answering kind, const std::vector<Reading>& readings, size_t text, const std::vector<int32_t>& target,
-           Watched& into) {
-  const Batch batch = batch_of(model, readings, {text});
-  const RunOptions options{.observer = &into.maps, .logits = false};
+// Runs the model on one reading and keeps its maps.
+void observe(const RobustAnswers& answers, const std::vector<Reading>& readings, size_t text, Watched& into) {
   into.reading = &readings[text];
-  if (kind != Answering::kTranslator) {
-    model.run(batch, options);
-    return;
-  }
-  Batch written{.batch = 1, .length = static_cast<int64_t>(target.size()), .ids = target};
-  model.run_from(batch, written, options);
+  answers.run_observed(readings, text, into.maps);
 }
 
 // Positions that both runs have, for each run: rows of queries or columns of keys.
@@ -65,14 +59,13 @@ Shared all_of(int64_t count) {
 }
 
 // The mean divergence over sampled rows, for every head of two runs.
-std::map<HeadKey, double> divergences(const Watched& clean, const Watched& changed, Answering kind, int64_t rows) {
+std::map<HeadKey, double> divergences(const RobustAnswers& answers, const Watched& clean, const Watched& changed, int64_t rows) {
   std::map<HeadKey, double> out;
   const Shared source = of_source(*changed.reading);
   for (const Maps::Kept& kept : clean.maps.all()) {
     const AttentionMap& after = changed.maps.at(kept.site.family, kept.site.layer);
-    const bool is_written = kind == Answering::kTranslator && kept.site.family != "enc";
-    const Shared queries = is_written ? all_of(kept.map.rows_kept().size()) : source;
-    const Shared keys = kind == Answering::kTranslator && kept.site.family == "dec" ? queries : source;
+    const Shared queries = answers.is_generated(query_side(kept.site)) ? all_of(kept.map.shape().queries) : source;
+    const Shared keys = answers.is_generated(key_side(kept.site)) ? all_of(kept.map.shape().keys) : source;
     const auto count = static_cast<int64_t>(queries.clean.size()), step = std::max<int64_t>(1, count / std::max<int64_t>(1, rows));
     for (int64_t head = 0; head < kept.map.shape().heads; ++head) {
       double sum = 0, compared = 0;
@@ -91,18 +84,18 @@ std::map<HeadKey, double> divergences(const Watched& clean, const Watched& chang
 }
 
 // For one text, under every change that left it with tokens: the index of the change and the divergence of each head.
-std::vector<std::pair<size_t, std::map<HeadKey, double>>> divergences_of(const Model& model, Answering kind,
+std::vector<std::pair<size_t, std::map<HeadKey, double>>> divergences_of(const RobustAnswers& answers,
                                                                          const std::vector<std::vector<Reading>>& readings, size_t text,
-                                                                         const std::vector<int32_t>& target, int64_t rows) {
+                                                                         int64_t rows) {
   std::vector<std::pair<size_t, std::map<HeadKey, double>>> out;
   if (readings[0][text].encoding.size() == 0) return out;
   Watched clean;
-  watch(model, kind, readings[0], text, target, clean);
+  observe(answers, readings[0], text, clean);
   for (size_t number = 1; number < readings.size(); ++number) {
     if (readings[number][text].encoding.size() == 0) continue;
     Watched changed;
-    watch(model, kind, readings[number], text, target, changed);
-    out.emplace_back(number, divergences(clean, changed, kind, rows));
+    observe(answers, readings[number], text, changed);
+    out.emplace_back(number, divergences(answers, clean, changed, rows));
   }
   return out;
 }
@@ -169,30 +162,27 @@ void check(const Model& model, const RobustTexts& texts, const RobustOptions& op
 
 }  // namespace
 
-Answering answering(const ModelInfo& info) {
-  const InputKind& kind = input_kind(info);
-  if (kind.is_text() && kind.has_target && info.takes_positions) return Answering::kTranslator;
-  const bool is_one_text = kind.is_text() && !kind.has_target;
-  if (is_one_text && info.has_classifier && !info.tags && !info.answers && info.problem == ProblemType::kSingleLabel &&
-      info.labels.size() > 1)
-    return Answering::kClassifier;
-  if (is_one_text && info.has_causal) return Answering::kLanguageModel;
+const RobustKind& robust_kind(const ModelInfo& info) {
+  const AnswerKind* const answer = answer_kind(info);
+  const RobustKind* const kind = answer ? answer->robustness : nullptr;
+  if (kind && (!kind->applies || kind->applies(info))) return *kind;
   fail(ErrorCode::kUnsupported,
        "{}: robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict the next "
        "token; this model (type \"{}\", reads a {}) does none of these",
        info.name, info.model_type, info.reads);
 }
 
-const metrics::Interval* Outcome::find(const std::string& measure) const {
+const metrics::Interval* Outcome::find(std::string_view measure) const {
   const auto found = std::find_if(measures.begin(), measures.end(), [&](const MetricEstimate& one) { return one.name == measure; });
   return found == measures.end() ? nullptr : &found->value;
 }
 
 Robustness robustness(const Model& model, const RobustTexts& texts, const RobustOptions& options) {
   check(model, texts, options);
-  Robustness out{.kind = answering(model.info())};
-  const std::vector<NamedChange> changes = changes_for(out.kind, options);
-  const std::unique_ptr<RobustAnswers> answers = robust_answers(model, out.kind, texts, options);
+  const RobustKind& kind = robust_kind(model.info());
+  Robustness out;
+  const std::vector<NamedChange> changes = changes_for(kind, options);
+  const std::unique_ptr<RobustAnswers> answers = kind.answers(model, texts, options);
   const size_t watched = std::min(texts.texts.size(), static_cast<size_t>(std::max<int64_t>(0, options.map_texts)));
   size_t done = 0;
   const auto report = [&] {
@@ -203,7 +193,7 @@ Robustness robustness(const Model& model, const RobustTexts& texts, const Robust
     const NamedChange& change = changes[number];
     std::vector<Reading> readings(texts.texts.size());
     for (size_t text = 0; text < readings.size(); ++text)
-      readings[text] = reading_of(model, out.kind, text::replace_invalid(texts.texts[text]), change.change, options,
+      readings[text] = reading_of(model, kind, text::replace_invalid(texts.texts[text]), change.change, options,
                                   random_bits(random_bits(options.seed, number), text));
     Outcome outcome{.name = change.name, .description = change.description};
     outcome.texts = std::count_if(readings.begin(), readings.end(), [](const Reading& one) { return one.encoding.size() > 0; });
@@ -215,8 +205,7 @@ Robustness robustness(const Model& model, const RobustTexts& texts, const Robust
   }
   std::vector<std::vector<std::map<HeadKey, double>>> moved(changes.size());
   for (size_t text = 0; text < watched; ++text) {  // one text at a time, because its maps take memory proportional to all its keys
-    for (auto& [number, of_text] : divergences_of(model, out.kind, looked_at, text, answers->target_of(text), options.map_rows))
-      moved[number].push_back(std::move(of_text));
+    for (auto& [number, of_text] : divergences_of(*answers, looked_at, text, options.map_rows)) moved[number].push_back(std::move(of_text));
     report();
   }
   for (size_t number = 0; number < changes.size(); ++number) add_divergences(moved[number], options.seed, out.outcomes[number]);

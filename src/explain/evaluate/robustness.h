@@ -19,8 +19,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "clearhead/model.h"
@@ -29,9 +31,7 @@
 
 namespace clearhead::explain {
 
-enum class Answering { kClassifier, kTranslator, kLanguageModel };
-/// Throws kUnsupported for models that do not read a text, or whose answer is of another kind (several labels, numbers, tags, spans).
-Answering answering(const ModelInfo& info);
+class RobustAnswers;  // explain/evaluate/robust_answers.h
 
 /// Texts and, if known, the expected answers: labels or translations.
 struct RobustTexts {
@@ -68,20 +68,39 @@ struct Outcome {
   std::string name{};         // "typos"
   std::string description{};  // "in 10 % of the words"
   int64_t texts = 0;  // number of texts with an answer; fewer than all if a change left no tokens, or positions leave no room for it
-  /// classifier: stays, accuracy, accuracy_change, probability_change; translator: stays, bleu, bleu_change, probability_change; language
-  /// model: bits_per_byte, bits_per_byte_change. Measures that are not known are absent. Changes are relative to the same texts unchanged.
+  /// Those of RobustKind::measures that are known. Changes are relative to the same texts unchanged.
   std::vector<MetricEstimate> measures{};
   std::optional<metrics::Interval> divergence{};  // mean over heads; absent if no map was compared
   std::vector<HeadDivergence> heads{};            // by family, layer, head
-  const metrics::Interval* find(const std::string& measure) const;
+  const metrics::Interval* find(std::string_view measure) const;
 };
 
 struct Robustness {
-  Answering kind{};
   std::vector<Outcome> outcomes{};  // "none" first
   std::vector<HeadDivergence>
       most_changed_heads{};  // mean over the outcomes that change the text or its positions; largest divergence first
 };
+
+/// How a measure is printed: value · scale, then the unit.
+struct MeasureForm {
+  std::string_view name{};  // in Outcome::measures
+  std::string_view title{};
+  double scale = 1;
+  std::string_view unit{};
+  int digits = 1;
+};
+
+/// How the answers of a kind (AnswerKind::robustness) are measured.
+struct RobustKind {
+  bool (*applies)(const ModelInfo& info) = nullptr;  // null: to all models with answers of this kind
+  bool adds_special_tokens = true;                   // texts are encoded with the model's special tokens
+  bool has_expected = true;                          // answers can be compared with expected ones; false: the text itself is predicted
+  bool ignores_padding_before = false;               // padding in front of a text must not change anything
+  std::vector<MeasureForm> measures{};
+  std::unique_ptr<RobustAnswers> (*answers)(const Model& model, const RobustTexts& texts, const RobustOptions& options) = nullptr;
+};
+/// Throws kUnsupported for models whose answers have no measure (several labels, numbers, tags, spans, or not about a text).
+const RobustKind& robust_kind(const ModelInfo& info);
 
 /// Throws kInvalidArgument if there are no texts, for options out of range, and for labels that the model does not have (naming the text).
 Robustness robustness(const Model& model, const RobustTexts& texts, const RobustOptions& options = {});
