@@ -203,7 +203,7 @@ class Training(TrainingCase):
         self.write(**{"from": str(self.folder / "elsewhere/best")}, model=MODEL | {"hidden_size": 64})
         wrong = self.train("fourth")
         self.assertEqual(wrong.code, 1)
-        self.assertIn("the model has [256, 64], found [256, 32]", wrong.errors)
+        self.assertIn('"model.embed_tokens.weight" is [256, 32], the recipe\'s "model.embed_tokens.weight" [256, 64]', wrong.errors)
         self.assertFalse((self.folder / "fourth").exists())
 
     def test_batches_are_shown_before_anything_is_trained(self):
