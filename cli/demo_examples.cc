@@ -1,18 +1,16 @@
 // Runs the models of a folder on their examples with each model's own task, prints the answers and checks the traces.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
 #include "base/format.h"
-#include "clearhead/answers.h"
-#include "clearhead/generate.h"
 #include "clearhead/map.h"
-#include "cli/alignment.h"
 #include "cli/demo.h"
 #include "cli/input.h"
 #include "cli/look.h"
+#include "cli/run_command.h"
 #include "generate/trace_of.h"
 #include "models/example.h"
-#include "models/input_kind.h"
 #include "text/turns.h"
 #include "viewer/export.h"
 #include "viewer/view_state.h"
@@ -35,36 +33,22 @@ struct Seen {
   std::string command{};  // shows the same trace
 };
 
-// Generates from a line or from turns of a dialogue with an encoder-decoder; prints the text and its alignment.
-Seen written_from(const ModelInfo& info, const ModelExample& example) {
-  const auto model = load_model(info.name);
-  const std::string task = turns_before(info) ? format("chat {} --file TURNS", quoted(info.name))
-                                              : format("translate {} {}", quoted(info.name), quoted(example.input));
-  TracedInput traced = trace_of(*model, {.input = {.text = example.input}});
-  print(format("  {}\n  → {}", as_line(example.input), as_line(traced.written->text)));
-  print_alignment(alignment_of(traced.trace, ""));
-  return {.trace = std::move(traced.trace), .command = format("clearhead run {} --trace FILE", task)};
-}
-
-// Traces the example as `clearhead trace MODEL INPUT` does, and prints the model's answer if its task has one.
+// Traces the example, and prints the model's answer.
 Seen read_by(const ModelInfo& info, const ModelExample& example) {
-  TraceArguments look;
-  look.model = info.name;
-  look.text = {.text = example.input, .has_text = true};
-  look.pair = example.question;
-  Seen out{.trace = look.trace(), .command = look.as_typed("view")};
-  std::string answer;
-  if (input_kind(info).has_target) {
-    answer = "\n  → " + out.trace.plan().text.text;
-  } else if (info.has_classifier && !info.answers) {
-    std::optional<std::string_view> pair;
-    if (!example.question.empty()) pair = example.question;
-    const ClassScore best = reads_inputs(info) ? classify_inputs(*look.loaded, {input_of(info, example.input, example.question)})[0][0]
-                                               : classify(*look.loaded, example.input, pair)[0];
-    answer = format("\n  → {} ({})", best.label, score_text(best, info.problem));
-  }
-  print(format("  {}{}{}", as_line(example.input), example.question.empty() ? "" : "\n  " + example.question, answer));
-  return out;
+  const auto model = load_model(info.name);
+  const ModelInput input = input_of(info, example.input, example.question);
+  TracedInput traced = trace_of(*model, {.input = input});
+  print("  " + as_line(example.input));
+  if (!example.question.empty()) print("  " + example.question);
+  const std::vector<const RunCommand*> commands = commands_of(info);
+  const auto answering =
+      std::find_if(commands.rbegin(), commands.rend(), [](const RunCommand* command) { return command->print_example != nullptr; });
+  if (answering != commands.rend()) (*answering)->print_example(*model, input, traced);
+  TraceArguments typed;
+  typed.model = info.name;
+  typed.text = {.text = example.input, .has_text = true};
+  typed.pair = example.question;
+  return {.trace = std::move(traced.trace), .command = typed.as_typed("view")};
 }
 
 // The largest difference from 1 of the sums of rows, over all layers whose rows sum to one. Adds the number of rows to `rows`.
@@ -110,7 +94,7 @@ std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks&
     const ModelInfo info = describe_model(directory);
     const ModelExample example = read_example(info);
     print(format("\n  {}", std::filesystem::path(directory).filename().string()));
-    Seen seen = writes_from_text(info) ? written_from(info, example) : read_by(info, example);
+    Seen seen = read_by(info, example);
     try {
       check_state(seen.trace, example.state);
     } catch (const std::exception& error) {

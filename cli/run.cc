@@ -10,15 +10,19 @@
 
 namespace clearhead::cli {
 
-std::vector<std::string> tasks_of(const ModelInfo& info) {
+std::vector<const RunCommand*> commands_of(const ModelInfo& info) {
   std::vector<const RunCommand*> commands;
   for (const RunCommand* command : run_commands()) {
     if (command->is_task_of && command->is_task_of(info)) commands.push_back(command);
   }
   std::stable_sort(commands.begin(), commands.end(),
                    [](const RunCommand* a, const RunCommand* b) { return a->specificity < b->specificity; });
+  return commands;
+}
+
+std::vector<std::string> tasks_of(const ModelInfo& info) {
   std::vector<std::string> out;
-  for (const RunCommand* command : commands) out.push_back(command->name);
+  for (const RunCommand* command : commands_of(info)) out.push_back(command->name);
   return out;
 }
 

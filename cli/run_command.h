@@ -9,6 +9,7 @@
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
 #include "cli/lines.h"
+#include "generate/trace_of.h"
 
 namespace clearhead::cli {
 
@@ -21,11 +22,15 @@ struct RunCommand {
   int specificity = 2;
   /// Declares the options, and the callback that runs the command.
   void (*add)(CLI::App& app) = nullptr;
+  /// `clearhead demo` prints a shipped model's answer to its example with the command of its most specific task that has this function.
+  void (*print_example)(const Model& model, const ModelInput& input, const TracedInput& traced) = nullptr;
 };
 
 /// All commands, in alphabetical order.
 const std::vector<const RunCommand*>& run_commands();
-/// Names of the model's tasks, from the least to the most specific one, which is the default.
+/// The commands of the model's tasks, from the least to the most specific one, which is the default.
+std::vector<const RunCommand*> commands_of(const ModelInfo& info);
+/// Their names.
 std::vector<std::string> tasks_of(const ModelInfo& info);
 /// Throws std::logic_error if the registry of tasks (src/tasks) names a command that does not exist.
 void check_commands_of_tasks();

@@ -85,13 +85,16 @@ void add(CLI::App& app) {
   app.callback([options] { run(*options); });
 }
 
+void print_example(const Model&, const ModelInput&, const TracedInput& traced) { print("  → " + as_line(traced.trace.plan().text.text)); }
+
 }  // namespace
 
 const RunCommand& transcribe_command() {
   static const RunCommand command = {.name = "transcribe",
                                      .description = "Print the transcript of each sound file",
                                      .is_task_of = [](const ModelInfo& info) { return input_kind(info).has_target && reads_inputs(info); },
-                                     .add = add};
+                                     .add = add,
+                                     .print_example = print_example};
   return command;
 }
 

@@ -6,9 +6,11 @@
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
+#include "cli/alignment.h"
 #include "cli/input.h"
 #include "cli/run_command.h"
 #include "cli/written.h"
+#include "text/turns.h"
 
 namespace clearhead::cli {
 namespace {
@@ -93,13 +95,19 @@ void add(CLI::App& app) {
   app.callback([options] { run(*options); });
 }
 
+void print_example(const Model&, const ModelInput&, const TracedInput& traced) {
+  print("  → " + as_line(traced.written->text));
+  print_alignment(alignment_of(traced.trace, ""));
+}
+
 }  // namespace
 
 const RunCommand& translate_command() {
   static const RunCommand command = {.name = "translate",
                                      .description = "Translate each line of a text with an encoder-decoder",
                                      .is_task_of = writes_from_text,
-                                     .add = add};
+                                     .add = add,
+                                     .print_example = print_example};
   return command;
 }
 

@@ -103,7 +103,8 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
                         position_bias=None, output_attentions=None, sinks=None, indices=None, block_indices=None, **_):
     """Attention function for transformers (AttentionInterface). Returns (out [batch, query, head, d_v], Map or None)."""
     if sinks is not None and s_aux is not None:
-        raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query and one for each head')
+        raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query (sinks) and one for each head '
+                               '(s_aux); expected at most one of them')
     if block_indices is not None:
         raise UnsupportedError('attn_implementation="clearhead": this model hands its kernel indices of blocks; use "eager" or "sdpa" for '
                                'it')

@@ -39,7 +39,7 @@ def test_indices_give_heads_rows_and_numbers(given):
     assert len(list(layer)) == HEADS and len(list(layer[0])) == LENGTH and sum(layer[0, 3]) == pytest.approx(1, abs=1e-5)
 
 
-def test_arrays_of_everything(given):
+def test_layers_heads_and_rows_convert_to_numpy_arrays(given):
     trace, weights = given
     layer = trace.map(0)
     for found, expected in ((layer, weights), (layer[1], weights[1]), (layer[1, 4], weights[1, 4])):
@@ -63,7 +63,7 @@ def test_a_record_is_indexed_by_sequence_and_head():
 
 @pytest.mark.parametrize("index, message", [((3,), "head 3: expected -3 to 2"), ((0, 12), "query 12"), ((0, 0, -13), "key -13"),
                                             ((0, 0, 0, 0), "an index of 4 numbers")])
-def test_an_index_beyond_the_map_says_what_there_is(given, index, message):
+def test_invalid_indices_are_refused_with_a_descriptive_error(given, index, message):
     with pytest.raises(IndexError, match=message) as problem:
         given[0].map(0)[index]
     assert isinstance(problem.value, ch.InvalidArgumentError)
@@ -94,7 +94,7 @@ def test_a_head_that_does_not_exist_is_an_index_error_for_records_and_traces_ali
     np.testing.assert_array_equal(of_trace.head(-3).to_numpy(), of_trace.head(0).to_numpy())
 
 
-def test_reprs_say_what_it_is(given):
+def test_reprs_name_the_type_and_the_shape(given):
     layer = given[0].map(0)
     assert repr(layer) == 'clearhead.LayerMap(layer 0 of "dec", 3 heads, 12 queries x 12 keys)'
     assert repr(layer[1]) == 'clearhead.MapHead(head 1 of layer 0 of "dec", 12 queries x 12 keys)'
@@ -146,7 +146,7 @@ def test_every_option_that_a_message_of_the_library_names_has_a_keyword():
     assert not named, f"no keyword in errors._KEYWORDS for {sorted(named)}; it has {sorted(_KEYWORDS)}"
 
 
-def test_no_function_of_the_extension_has_a_message_of_the_binding():
+def test_extension_functions_do_not_raise_the_default_nanobind_type_error():
     for name, member in vars(_core).items():
         if type(member).__name__ == "nb_func" and not name.startswith("__"):
             with pytest.raises((TypeError, ch.Error)) as problem:

@@ -23,13 +23,13 @@ def test_the_defaults_are_scaled_dot_product_attention():
     check(q, k, v, eager(q, k, v))
 
 
-def test_a_causal_window_counts_the_own_key():
+def test_a_causal_window_includes_the_query_position():
     q, k, v = random_qkv()
     record = check(q, k, v, eager(q, k, v, causal(60, 90, back=9)), topology=ch.causal(window=10))
     assert np.count_nonzero(ch.Map(record).head(0, 0).row(59).weights) == 10
 
 
-def test_parts_of_a_topology_are_joined_by_and():
+def test_topologies_are_intersected_with_the_and_operator():
     q, k, v = random_qkv()
     mask = np.random.default_rng(1).random((2, 1, 60, 90)) > 0.3
     visible = mask & causal(60, 90)
@@ -39,7 +39,7 @@ def test_parts_of_a_topology_are_joined_by_and():
         ch.mask(mask) & ch.mask(mask)
 
 
-def test_segments_lists_and_graphs():
+def test_segments_and_graphs_equal_dense_masks():
     q, k, v = random_qkv((2, 4, 4, 60, 60, 32, 16))
     ids = np.sort(np.random.default_rng(2).integers(0, 4, (2, 60)))  # int64, as numpy has them
     check(q, k, v, eager(q, k, v, (ids[:, None, :, None] == ids[:, None, None, :])), topology=ch.segments(ids))
@@ -49,7 +49,7 @@ def test_segments_lists_and_graphs():
     check(q, k, v, eager(q, k, v, visible), topology=ch.graph(edges, 60))
 
 
-def test_terms_come_in_their_order_and_the_scale_is_the_scores():
+def test_keywords_and_a_description_apply_scale_softcap_and_bias_in_order():
     q, k, v = random_qkv()
     bias = np.random.default_rng(3).standard_normal((1, 4, 60, 90)).astype(np.float32)
     check(q, k, v, eager(q, k, v, bias=bias, scale=0.5, cap=3.0), scale=0.5, softcap=3.0, bias=bias)
@@ -57,7 +57,7 @@ def test_terms_come_in_their_order_and_the_scale_is_the_scores():
           description=ch.Description(score=ch.Dot(0.5), terms=[ch.SoftCap(3.0), ch.Bias(bias)]))
 
 
-def test_gradients_are_those_of_differences():
+def test_gradients_equal_finite_differences():
     q, k, v = random_qkv((1, 2, 1, 5, 7, 4, 3))
     d_out = np.random.default_rng(4).standard_normal((1, 2, 5, 3)).astype(np.float32)
     out, record = ch.attend(q, k, v)
@@ -72,7 +72,7 @@ def test_gradients_are_those_of_differences():
             assert gradient[at] == pytest.approx((sides[0] - sides[1]) / 2e-4, abs=1e-4), name
 
 
-def test_maps_give_rows_columns_tiles_masses_and_sums():
+def test_rows_columns_tiles_and_statistics_of_maps_equal_dense_weights():
     q, k, v = random_qkv()
     _, weights = eager(q, k, v)
     found = ch.Map(ch.attend(q, k, v)[1])
@@ -93,7 +93,7 @@ def test_maps_give_rows_columns_tiles_masses_and_sums():
     assert (sums["top_keys"] == np.argsort(-weights, -1)[..., :2]).all()
 
 
-def test_a_cache_holds_what_was_appended():
+def test_a_cache_contains_the_appended_keys_and_values():
     q, k, v = random_qkv((2, 4, 2, 1, 90, 32, 16))
     cache = ch.KVCache()
     for begin in (0, 40, 89):
@@ -104,7 +104,7 @@ def test_a_cache_holds_what_was_appended():
     np.testing.assert_allclose(out, eager(q, k, v)[0], atol=2e-6)
 
 
-def test_any_strides_are_read_in_place_and_backward_ones_are_copied():
+def test_strided_and_broadcast_arrays_give_the_same_bits():
     q, k, v = random_qkv()
     packed = np.ascontiguousarray(q.transpose(0, 2, 1, 3))
     np.testing.assert_array_equal(ch.attend(packed.transpose(0, 2, 1, 3), k, v)[0], ch.attend(q, k, v)[0])
@@ -115,7 +115,7 @@ def test_any_strides_are_read_in_place_and_backward_ones_are_copied():
     ch.attend(q, k, v)
 
 
-def test_what_goes_out_lives_longer_than_what_came_in():
+def test_outputs_and_records_outlive_their_inputs():
     q, k, v = random_qkv()
     expected = eager(q, k, v)
     out, record = ch.attend(q.copy(), k.copy(), v.copy())
@@ -125,7 +125,7 @@ def test_what_goes_out_lives_longer_than_what_came_in():
     assert record.unpinned and not record.pin().unpinned
 
 
-def test_half_precision_comes_back_as_it_came():
+def test_float16_inputs_give_float16_outputs():
     q, k, v = random_qkv()
     out, _ = ch.attend(*(x.astype(np.float16) for x in (q, k, v)))
     assert out.dtype == np.float16
@@ -149,7 +149,7 @@ def test_half_precision_comes_back_as_it_came():
     (lambda q, k, v: ch.Map(ch.attend(q, k, v)[1]).head(0, 0).row(60), ch.Error, "60"),
     (lambda q, k, v: ch.Map(ch.attend(q, k, v)[1]).sweep("entropie"), ch.InvalidArgumentError, "entropy, received_attention"),
 ])
-def test_what_does_not_fit_is_an_exception_that_says_so(bad, kind, message):
+def test_invalid_inputs_raise_descriptive_exceptions(bad, kind, message):
     with pytest.raises(kind, match=message):
         bad(*random_qkv())
 
@@ -211,7 +211,7 @@ def torch_eager(q, k, v, bias, visible):
 
 
 @pytest.mark.parametrize("wanted", ["q", "k", "v", "bias", "all"])
-def test_what_requires_gradients_gives_an_output_that_has_them(wanted):
+def test_autograd_gradients_equal_eager_attention_for_each_input(wanted):
     torch = pytest.importorskip("torch")
     given = dict(zip("qkv", map(torch.from_numpy, random_qkv((2, 4, 2, 20, 30, 8, 8)))), bias=torch.randn(1, 4, 20, 30))
     for name, one in given.items():
@@ -235,7 +235,7 @@ def test_what_requires_gradients_gives_an_output_that_has_them(wanted):
         record.gradients(d_out)
 
 
-def test_gradients_do_not_go_through_a_cache_in_silence():
+def test_queries_that_require_gradients_are_refused_with_a_cache():
     torch = pytest.importorskip("torch")
     q, k, v = map(torch.from_numpy, random_qkv((1, 2, 2, 1, 40, 8, 8)))
     cache = ch.KVCache()

@@ -105,6 +105,6 @@ def test_weights_of_torch_need_no_conversion():
     (dict(cross_attention=random_attention(), encoder_tokens=BERT), ch.InvalidArgumentError, "decoder_tokens: missing"),
     (dict(attention=[], tokens=BERT), ch.InvalidArgumentError, "no layers"),
 ])
-def test_what_does_not_fit_is_said(given, kind, message):
+def test_invalid_arguments_are_refused_with_descriptive_errors(given, kind, message):
     with pytest.raises(kind, match=message):
         bertviz.trace_of(**given)

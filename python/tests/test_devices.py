@@ -83,7 +83,7 @@ def test_a_generation_on_another_device_is_watched():
     np.testing.assert_allclose(found.received_attention(1), expected.received_attention(1), atol=1e-4)
 
 
-def test_our_kernel_says_that_it_computes_on_the_cpu():
+def test_the_clearhead_kernel_refuses_tensors_on_other_devices():
     model = llama()
     model.set_attn_implementation("clearhead")
     there = moved(model)
@@ -101,7 +101,7 @@ def test_our_kernel_says_that_it_computes_on_the_cpu():
         attention(q.to("meta"), k, k, ch.Description())
 
 
-def test_a_model_without_numbers_is_left_out():
+def test_a_model_on_the_meta_device_is_left_out():
     model = llama(attn_implementation="sdpa").to("meta")
     reason = 'it ran on the device "meta", whose tensors hold no numbers'
     with pytest.warns(UserWarning, match=reason), torch.no_grad(), ch.watch(model) as trace:

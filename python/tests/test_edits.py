@@ -217,7 +217,7 @@ def test_a_transformer_of_torch_is_edited_in_its_cross_attention():
     assert np.abs(np.stack([trace.map(0, "cross").head(1).row(query).weights for query in range(6)]) - weights[0, 1].numpy()).max() < 1e-6
 
 
-def test_what_cannot_be_edited_is_said_and_nothing_is_left_behind():
+def test_unsupported_edits_are_refused_and_the_model_is_restored():
     other = nn.MultiheadAttention(32, 4, add_zero_attn=True)
     q, call = torch.randn(5, 2, 32), nn.Module.__call__
     with (
@@ -246,7 +246,7 @@ def test_what_cannot_be_edited_is_said_and_nothing_is_left_behind():
             assert torch.equal(net(x), before)
 
 
-def test_edits_of_a_long_text_make_nothing_of_its_square():
+def test_edits_of_a_long_text_allocate_no_quadratic_memory():
     import resource
 
     torch.manual_seed(0)
@@ -338,7 +338,7 @@ def by_hand(model, visible_of, kept_of):
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
-def test_places_are_counted_without_the_padding_in_front_of_each_text(implementation):
+def test_edit_positions_exclude_left_padding(implementation):
     model, mask = llama(), torch.ones_like(IDS)
     mask[0, :4] = 0
     front = [4, 0]

@@ -127,7 +127,7 @@ def test_a_generation_over_a_cache_is_one_map(name):
 
 
 @pytest.mark.parametrize("name", ["bloom", "xlnet"])
-def test_gradients_of_weights_are_those_of_the_model(name):
+def test_weight_gradients_equal_the_gradients_of_the_model(name):
     model = build(BY_THEMSELVES[name][0], **BY_THEMSELVES[name][1])
     weights = []  # the tensors that the values are multiplied with
 
@@ -176,7 +176,7 @@ def test_the_two_streams_and_the_memory_of_xlnet():
     np.testing.assert_allclose(found[:, ~np.isnan(found[0])], expected[1][0, 2].numpy(), atol=1e-5)
 
 
-def test_sequences_to_sequences_without_the_interface():
+def test_an_encoder_decoder_without_the_attention_interface_is_watched():
     model = build("FSMTModel", langs=["en", "de"], src_vocab_size=100, tgt_vocab_size=100, d_model=32, encoder_layers=2, decoder_layers=2,
                   encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=64)
     inputs = {"input_ids": IDS, "decoder_input_ids": IDS[:, :7]}
@@ -230,7 +230,7 @@ def test_longformers_windows_and_its_tokens_with_global_attention(of_all):
                 np.testing.assert_allclose(row, expected.global_attentions[layer][0, head, :13, at].numpy(), atol=1e-5)
 
 
-def test_an_led_is_seen_whole():
+def test_led_gives_encoder_decoder_and_cross_attention_maps():
     model = build("LEDModel", d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
                   vocab_size=100, encoder_ffn_dim=64, decoder_ffn_dim=64, attention_window=4, max_encoder_position_embeddings=64,
                   max_decoder_position_embeddings=64)
@@ -238,7 +238,7 @@ def test_an_led_is_seen_whole():
     assert sorted(trace.families) == ["cross", "dec", "enc"] and trace.left_out == [] and trace.verify() < 1e-5
 
 
-def test_what_has_no_map_is_named_with_its_module():
+def test_block_sparse_attention_is_left_out_with_its_module_names():
     model = build("BigBirdModel",
                   **{**WIDE, "max_position_embeddings": 256, "attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1})
     ids = torch.randint(5, 90, (1, 64))
@@ -312,7 +312,7 @@ class OwnNet(nn.Module):
 
 
 @pytest.mark.parametrize("how", ["plain", "einsum", "bmm", "capped", "assigned"])
-def test_attention_that_somebody_wrote_is_seen(how):
+def test_hand_written_attention_is_watched(how):
     net = peaked(OwnNet(how))
     mask = torch.ones(17, 17).tril() if how == "plain" else None
     with torch.no_grad(), ch.watch(net, check=True) as trace:
@@ -324,7 +324,7 @@ def test_attention_that_somebody_wrote_is_seen(how):
 
 @pytest.mark.parametrize("how, reason", [("changed", "pow is applied to its weights before they are multiplied by the values"),
                                          ("exponentials", "its weights are made by exp, not by softmax")])
-def test_weights_that_are_not_those_of_softmax_are_named(how, reason):
+def test_attention_without_softmax_weights_is_left_out_with_a_reason(how, reason):
     net = peaked(OwnNet(how))
     with torch.no_grad(), ch.watch(net) as trace:
         net(IDS)
@@ -342,7 +342,7 @@ def test_rows_that_are_emptied_after_softmax_see_nothing():
 
 
 @pytest.mark.parametrize("how", ["plain", "einsum", "bmm", "capped"])
-def test_attention_that_somebody_wrote_is_edited(how):
+def test_hand_written_attention_is_edited(how):
     net = peaked(OwnNet(how))
     edited = {"cut": [(3, 8, 1, 4)], "knock_out": ["L1.H3"]}
     with torch.no_grad():
@@ -467,7 +467,7 @@ def test_direct_calls_of_multi_head_attention_forward_are_seen_and_edited():
         assert torch.allclose(edited, net(x, mask)[0], atol=1e-5)
 
 
-def test_what_a_module_computes_beside_its_attention_is_said():
+def test_other_computation_of_an_attention_module_is_listed_as_left_out():
     model = build("ConvBertModel", **{**WIDE, "embedding_size": 32, "conv_kernel_size": 3, "head_ratio": 2})
     trace = watched(model, input_ids=IDS)
     with torch.no_grad():
@@ -504,7 +504,7 @@ def test_the_sink_of_granite_swa_is_in_its_weights():
     assert all(float((own - weights).abs().max()) > 0.1 for own, (_, weights) in zip(returned, spy.found))
 
 
-def test_an_edited_longformer_returns_no_attentions_that_the_edit_did_not_change():
+def test_an_edited_longformer_refuses_output_attentions():
     model = longformer()
     with torch.no_grad(), ch.edits(model, cut=[(3, 5, 1, 2)]):
         with pytest.raises(ch.UnsupportedError, match="without output_attentions"):
@@ -513,7 +513,7 @@ def test_an_edited_longformer_returns_no_attentions_that_the_edit_did_not_change
 
 
 @pytest.mark.parametrize("name", ["gpt-neo", "imagegpt"])
-def test_padding_in_front_where_hidden_pairs_are_hidden_twice(name):
+def test_left_padding_with_pairs_masked_twice_equals_eager_attention(name):
     """The causal mask sets scores to the smallest number and the padding mask adds it again, so fully hidden rows contain -inf."""
     known = {"imagegpt": ("ImageGPTModel", dict(n_embd=32, n_layer=2, n_head=4, vocab_size=100, n_positions=64)), **BY_THEMSELVES}
     model, mask = build(known[name][0], **known[name][1]), torch.ones_like(IDS)
@@ -551,7 +551,7 @@ class GridScores(nn.Module):
 
 
 @torch.no_grad()
-def test_scores_that_are_a_grid_in_between_are_followed():
+def test_scores_reshaped_to_a_grid_are_tracked():
     torch.manual_seed(0)
     model, pictures = GridScores(), torch.randn(2, 8, 16)
     with ch.watch(model, sequence=1) as trace:

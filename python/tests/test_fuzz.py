@@ -186,7 +186,7 @@ def test_what_is_no_array_is_refused(nothing):
         ch.Map(nothing)
 
 
-def test_memory_that_was_let_go_is_refused():
+def test_freed_or_unreadable_memory_is_refused():
     torch = pytest.importorskip("torch")
     good = torch.ones(1, 1, 3, 4)
     freed = torch.ones(1, 1, 3, 4)

@@ -161,7 +161,7 @@ def test_a_dense_mask_is_read_once_for_all_layers_and_again_when_it_was_written(
         assert torch.allclose(first, out_of("sdpa"), atol=1e-5)
 
 
-def test_what_was_read_of_a_mask_goes_with_it_and_gradients_pass_through_it_each_time(monkeypatch):
+def test_cached_masks_are_freed_with_their_tensors_and_masks_with_gradients_are_not_cached(monkeypatch):
     import gc
 
     _masks._read.clear()
@@ -186,7 +186,7 @@ def test_what_was_read_of_a_mask_goes_with_it_and_gradients_pass_through_it_each
     assert len(reads) == 2 and bool(gradients[0].any()) and torch.equal(*gradients)
 
 
-def test_a_sink_for_every_query_is_one_for_each_head_beside_a_bias():
+def test_per_query_sinks_equal_the_formula_with_and_without_a_bias():
     from clearhead._operator import clearhead_attention
 
     torch.manual_seed(0)
@@ -203,7 +203,7 @@ def test_a_sink_for_every_query_is_one_for_each_head_beside_a_bias():
             assert float((a - b).abs().max()) < 1e-5 * max(1.0, float(b.abs().max()))
 
 
-def test_a_function_that_no_symbol_goes_through_is_asked_block_by_block():
+def test_untraceable_mask_functions_are_evaluated_block_by_block():
     opaque = lambda b, h, q, k: torch.sin(q * 3.0 + k) > 0
     mask = _masks.clearhead_mask(1, 300, 17, 0, 0, opaque)
     assert "block_sparse" in mask.source.topology().to_dict()
@@ -213,7 +213,7 @@ def test_a_function_that_no_symbol_goes_through_is_asked_block_by_block():
     np.testing.assert_array_equal(rows, (mask + 0 == 0)[0, 0].numpy())
 
 
-def test_the_operator_is_one_that_torch_knows():
+def test_the_operator_passes_opcheck_and_compiles():
     description = ch.Description(topology=ch.causal())
     q, k, v = (torch.randn(1, heads, 9, 8, requires_grad=True) for heads in (4, 2, 2))
     torch.library.opcheck(torch.ops.clearhead.attention.default, (q, k, v, description.to_json(), []))
@@ -265,7 +265,7 @@ def test_output_attentions_are_maps_that_turn_into_arrays():
     np.testing.assert_allclose(np.asarray(out.attentions[1]), expected.attentions[1].numpy(), atol=1e-6)
 
 
-def test_dropout_in_training_keeps_the_mean():
+def test_dropout_in_training_gives_different_finite_outputs():
     model = llama(attention_dropout=0.5).train()
     model.set_attn_implementation("clearhead")
     with torch.no_grad():
@@ -274,7 +274,7 @@ def test_dropout_in_training_keeps_the_mean():
         assert torch.isfinite(a).all()
 
 
-def test_what_it_cannot_read_is_said():
+def test_unsupported_dtypes_are_refused():
     from clearhead._operator import attention
 
     x = torch.randn(1, 2, 3, 8, dtype=torch.float64)
@@ -296,7 +296,7 @@ def test_importing_it_alone_imports_no_torch():
 
 
 @torch.no_grad()
-def test_layers_that_shorten_the_text_get_no_mask_where_eager_attention_gets_none():
+def test_informer_with_shortened_sequences_equals_eager_attention():
     config = transformers.InformerConfig(prediction_length=8, context_length=16, lags_sequence=[1, 2], num_time_features=1, d_model=32,
                                          encoder_layers=2,
                                          decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=64,

@@ -70,7 +70,7 @@ def test_a_story_has_a_question(stories):
         stories.classify(7, question="Where is John?")
 
 
-def test_a_document_is_its_sentences():
+def test_a_document_is_a_text_or_a_list_of_sentences():
     books = ch.load(str(MODELS / "authorship"))
     text = "I had called upon my friend one day in the autumn. He was in deep conversation with a stout gentleman."
     assert books.reads == "document" and books.classify(text)[0][1] == pytest.approx(
@@ -79,7 +79,7 @@ def test_a_document_is_its_sentences():
     assert len(books.why(text, methods=["attention"])["items"]) == 2
 
 
-def test_what_reads_texts_reads_nothing_else(digits):
+def test_a_translator_is_explained_and_unsupported_inputs_are_refused(digits):
     dates = ch.load(str(MODELS / "dates"))
     assert dates.reads == "pair" and dates.translate("the 21st of March 1998") == "1998-03-21"
     why = dates.why("the 21st of March 1998", target="21")  # relevance through attention that runs step by step

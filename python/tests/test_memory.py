@@ -31,7 +31,7 @@ def test_lazy_tensors_have_their_values(lazy, name):
 
 
 @pytest.mark.parametrize("way", ["cache", "bias", "from_qkv", "operator", "bertviz", "gradients", "features"])
-def test_every_way_in_reads_a_lazy_negative(way):
+def test_every_entry_point_reads_lazily_negated_tensors(way):
     q, k, v = tensors()
     lazy = (-k)._neg_view()
     assert lazy.is_neg() and torch.equal(lazy, k)
@@ -103,7 +103,7 @@ UNREADABLE = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", UNREADABLE)
-def test_what_cannot_be_read_is_refused_by_name(kind):
+def test_unreadable_arrays_are_refused_by_name(kind):
     q, k, v = tensors()
     make, message = UNREADABLE[kind]
     try:
@@ -148,7 +148,7 @@ def test_a_parameter_and_a_subclass_with_memory_of_its_own_are_read():
     assert isinstance(ch.attend(q.as_subclass(Named), k, v)[0], torch.Tensor)
 
 
-def test_a_tensor_with_gradients_says_how_to_go_on():
+def test_appending_tensors_that_require_gradients_is_refused_with_advice():
     q, k, v = tensors()
     with pytest.raises(ch.InvalidArgumentError, match=r"k: the tensor requires gradients, .* k.detach\(\)"):
         ch.KVCache().append(k.requires_grad_(), v)

@@ -23,7 +23,7 @@ def test_a_trace_of_a_text_shows_exact_weights_and_is_saved_whole(known_model, t
     assert kinds[0, 0] == "previous" and kinds[1, 0] == "induction"
 
 
-def test_writing_is_watched_without_being_changed(known_model):
+def test_watching_a_generation_does_not_change_it(known_model):
     model = ch.load(str(known_model))
     plain = model.generate("one two three one two", 8)
     text, trace = model.generate("one two three one two", 8, watch=True)
@@ -32,7 +32,7 @@ def test_writing_is_watched_without_being_changed(known_model):
     assert len(model.score("one two three")) == len(model.encode("one two three")) - 1
 
 
-def test_the_page_works_alone_and_holds_the_text(known_model, tmp_path):
+def test_to_html_writes_a_self_contained_page(known_model, tmp_path):
     trace = ch.load(str(known_model)).trace("one two three one two")
     page = trace.to_html()
     assert page.startswith("<!doctype html>") and "clearhead-blob-" in page
@@ -93,7 +93,7 @@ def test_a_trace_keeps_the_layers_that_were_chosen(known_model):
     assert trace.map(1).has_row(2) and trace.map(1).rows_kept == [(0, len(trace.ids))]
 
 
-def test_why_gives_every_part_its_share(known_model):
+def test_why_attributes_an_answer_to_every_token(known_model):
     model = ch.load(str(known_model))
     text = "abcdefab"
     found = model.why(text, methods=["attention", "relevance", "occlusion"], units="token")
@@ -114,7 +114,7 @@ def test_why_gives_every_part_its_share(known_model):
         model.why(text, units="letter")
 
 
-def test_a_trace_with_gradients_shows_what_speaks_for_an_answer(known_model):
+def test_trace_gradients_find_the_token_that_the_induction_head_copies(known_model):
     model = ch.load(str(known_model))
     trace = model.trace_gradients("abcdefab")
     assert trace.gradients_of == 'next token "c"'
@@ -127,7 +127,7 @@ def test_a_trace_with_gradients_shows_what_speaks_for_an_answer(known_model):
         model.trace_gradients("abcdefab", target="token 99")
 
 
-def test_a_score_is_taken_apart(known_model):
+def test_split_score_decomposes_a_score_into_contributions(known_model):
     model = ch.load(str(known_model))
     split = model.split_score("abcdefab", 1, 0, 7, 2)
     names, of_query, of_key = zip(*split["parts"])
@@ -139,7 +139,7 @@ def test_a_score_is_taken_apart(known_model):
         model.split_score("abcdefab", 1, 0, 2, 7)
 
 
-def test_a_score_of_a_translator_is_made_on_both_sides(translator):
+def test_split_score_of_a_translator_separates_encoder_and_decoder_terms(translator):
     split = translator.split_score("The red car is here.", 2, 1, 2, 1, family="cross")
     names, of_query, of_key = zip(*split["parts"])
     assert {"dec embeddings", "cross L0.H1", "dec L2.H0", "enc L1 MLP", "biases"} <= set(names) and "cross L2.H0" not in names
@@ -150,7 +150,7 @@ def test_a_score_of_a_translator_is_made_on_both_sides(translator):
         translator.split_score("The red car is here.", 2, 1, 2, 1)
 
 
-def test_judging_holds_methods_against_random_rankings(known_model):
+def test_judge_compares_methods_with_random_and_reversed_rankings(known_model):
     model = ch.load(str(known_model))
     texts = ["abcdefghab", "gfedcbahgf", "qrstuvwxyzqr"]
     marks = [[(2, 3)]] * 3  # the byte that is copied

@@ -52,7 +52,7 @@ def test_types_are_known_to_checkers():
     compile(stubs, "_core.pyi", "exec")
 
 
-def test_all_that_is_public_says_what_it_is():
+def test_public_names_have_docstrings():
     silent = []
     for name in ch.__all__:
         if name in ch._OF_TORCH:
@@ -78,7 +78,7 @@ def test_a_wheel_brings_the_libraries_that_it_needs():
         assert foreign <= SYSTEM and any("libdnnl" in path for path in own), file
 
 
-def test_threads_are_those_of_the_process():
+def test_the_default_thread_count_equals_the_cpu_affinity():
     code = "import clearhead; print(clearhead.threads())"
     begin = time.monotonic()
     assert int(run(sys.executable, "-c", code)) == len(os.sched_getaffinity(0))

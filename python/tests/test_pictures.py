@@ -74,7 +74,7 @@ def test_layers_of_a_trace_have_pictures(known_model):
     assert layer.to_image()[:4] == layer.head(0).to_image()[:4] == b"\x89PNG"
 
 
-def test_words_of_another_text_are_refused():
+def test_plot_refuses_the_wrong_number_of_tokens():
     pytest.importorskip("matplotlib").use("Agg")
     head = ch.Map(ch.attend(*random_qkv((1, 1, 1, 5, 7, 8, 8)))[1]).head(0, 0)
     head.plot(tokens=(list("abcde"), list("abcdefg")))

@@ -133,7 +133,7 @@ def of_tower(trace):
 
 
 @pytest.mark.parametrize("sequence", [0, 1])
-def test_the_beams_of_a_text_with_a_picture_are_not_other_pictures(sequence):
+def test_beam_search_with_a_picture_per_text_watches_the_picture_of_the_text(sequence):
     model, pixels, ids = llava(), random(2, 3, 16, 16), prompt(1, 1)
     with torch.no_grad(), ch.watch(model, sequence=sequence) as trace:
         model.generate(input_ids=ids, pixel_values=pixels, num_beams=3, max_new_tokens=3, attention_mask=torch.ones_like(ids))
@@ -175,7 +175,7 @@ def test_one_picture_compared_with_several_texts_is_shown_beside_each():
         assert watched(model, 3, input_ids=ids, pixel_values=random(2, 3, 16, 16)).families == ["text"]
 
 
-def test_pictures_in_one_row_are_not_the_patches_of_one_of_them():
+def test_patches_of_pictures_packed_into_one_row_are_numbered():
     model = build("PixtralVisionModel", hidden_size=32, num_hidden_layers=1, num_attention_heads=4, head_dim=8, intermediate_size=64,
                   image_size=16, patch_size=8)
     trace = watched(model, 1, pixel_values=random(2, 3, 16, 16))
@@ -183,7 +183,7 @@ def test_pictures_in_one_row_are_not_the_patches_of_one_of_them():
 
 
 @pytest.mark.parametrize("sequence", [0, 1])
-def test_of_several_samples_of_one_source_the_first_is_shown_with_its_source(sequence):
+def test_the_first_of_several_sampled_sequences_is_shown_with_its_source(sequence):
     model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
                   decoder_start_token_id=1)
     torch.manual_seed(0)
@@ -235,7 +235,7 @@ def test_the_order_of_rows_is_not_guessed(order):
     assert trace.tokens[4] == "group 2, 1"
 
 
-def test_inputs_that_are_computed_one_by_one_are_not_taken_for_each_other():
+def test_inputs_of_a_batch_computed_one_by_one_are_left_out():
     model = Rows("one by one")
     with pytest.warns(UserWarning, match="the 2 inputs of the batch one after the other; watch one of them"):
         trace = watched(model, 1, x=random(2, 12, 16))
@@ -245,7 +245,7 @@ def test_inputs_that_are_computed_one_by_one_are_not_taken_for_each_other():
         assert len(watched(Rows("one by one", embeds=True), 1, x=IDS[:, :8]).left_out) == 2
 
 
-def test_tokens_may_stand_before_inputs():
+def test_sequence_first_tensors_are_watched():
     torch.manual_seed(0)
     net, x = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0).eval(), random(8, 4, 16)
     trace = watched(net, 3, src=x)
@@ -254,7 +254,7 @@ def test_tokens_may_stand_before_inputs():
 
 
 @pytest.mark.parametrize("sequence", [0, 3])
-def test_tokens_may_stand_before_the_inputs_of_an_encoder_and_a_decoder(sequence):
+def test_sequence_first_encoder_decoder_tensors_are_watched(sequence):
     torch.manual_seed(0)
     net = nn.Transformer(16, 2, 1, 1, 32, dropout=0.0).eval()
     source, target = random(8, 4, 16), random(5, 4, 16)
@@ -275,7 +275,7 @@ class MaskFirst(nn.Module):
         return self.attention(x, x, x, attn_mask=mask, average_attn_weights=False)
 
 
-def test_a_mask_may_stand_before_the_inputs():
+def test_a_mask_may_be_the_first_argument():
     torch.manual_seed(0)
     net, x, mask = MaskFirst().eval(), random(3, 8, 16), torch.ones(8, 8, dtype=torch.bool).triu(1)
     trace = watched(net, 2, mask=mask, x=x)
@@ -298,14 +298,14 @@ class Scores(nn.Module):
         return torch.softmax(q @ k.transpose(-1, -2), -1) @ v
 
 
-def test_chunks_of_a_text_are_not_streams_of_it():
+def test_chunked_attention_is_left_out_instead_of_shown_as_streams():
     with pytest.warns(UserWarning, match="4 rows of a batch of 2 texts"):
         trace = watched(Scores(), 0, input_ids=IDS[:, :8])
     assert len(trace.left_out) == 1
 
 
 @pytest.mark.parametrize("sequence", [0, 1])
-def test_keys_of_the_other_picture_are_not_named_as_those_of_the_picture_that_looks(sequence):
+def test_cross_attention_between_pictures_names_keys_of_the_other_picture(sequence):
     detector = transformers.SuperPointConfig(encoder_hidden_sizes=[8, 8, 16, 16], decoder_hidden_size=16, keypoint_decoder_dim=65,
                                              descriptor_decoder_dim=32, keypoint_threshold=0.0, max_keypoints=6, border_removal_distance=0)
     model = build("SuperGlueForKeypointMatching", keypoint_detector_config=detector, hidden_size=32, keypoint_encoder_sizes=[16, 32],
@@ -325,7 +325,7 @@ def test_keys_of_the_other_picture_are_not_named_as_those_of_the_picture_that_lo
 
 
 @pytest.mark.parametrize("sequence", [0, 1])
-def test_a_sound_that_has_ended_is_not_taken_for_the_one_that_goes_on(sequence):
+def test_batches_that_drop_finished_sounds_are_left_out_with_a_warning(sequence):
     model = build("WhisperForConditionalGeneration", d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
                   decoder_attention_heads=4,
                   encoder_ffn_dim=64, decoder_ffn_dim=64, vocab_size=100, num_mel_bins=16, max_source_positions=20, max_target_positions=30,

@@ -90,7 +90,7 @@ def test_tables_are_operands_with_gradients():
         assert of_operands["rule.table"][at] == pytest.approx((loss(weights + step) - loss(weights - step)) / 2e-4, abs=1e-3)
 
 
-def test_rules_of_the_library_say_what_their_papers_say():
+def test_built_in_rules_equal_their_published_formulas():
     check(ch.dilated(3, 4), visible=(i - j >= 0) & (i - j <= 12) & ((i - j) % 3 == 0) & (h >= 0) & (b >= 0))
     check(ch.prefix_lm(40), visible=((j <= i) | (j < 40)) & (h >= 0) & (b >= 0))
     check(ch.prefix_lm(np.array([10, 50])), visible=((j <= i) | (j < np.array([10, 50])[b])) & (h >= 0))
@@ -113,12 +113,12 @@ def test_rules_of_the_library_say_what_their_papers_say():
     (lambda: ch.rule(lambda s, b, h, i, j: s + ch.table(TABLE)[h]), "looked up by 1 indices; expected 2"),
     (lambda: ch.exp(np.zeros(3)), "a ndarray is not a number of a rule"),
 ])
-def test_what_a_rule_cannot_hold_is_said(wrong, message):
+def test_unsupported_expressions_in_rules_are_refused_with_advice(wrong, message):
     with pytest.raises(ch.Error, match=message):
         wrong()
 
 
-def test_errors_of_the_lambda_come_through_and_symbols_end_with_it():
+def test_lambda_exceptions_propagate_and_symbols_expire_after_recording():
     with pytest.raises(ZeroDivisionError):
         ch.rule(lambda s, b, h, i, j: 1 / 0)
     with pytest.raises(TypeError):

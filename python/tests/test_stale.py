@@ -43,7 +43,7 @@ def test_gradients_after_a_change_of_any_operand_are_refused(kind, name):
 @pytest.mark.parametrize("kind", ["numpy", "torch"])
 @pytest.mark.parametrize("name", ["q", "k", "bias", "mask"])
 @pytest.mark.parametrize("look", LOOKS)
-def test_looks_after_a_change_are_refused(kind, name, look):
+def test_reading_a_map_after_a_change_is_refused(kind, name, look):
     made = arrays(kind)
     _, record = attended(made)
     LOOKS[look](record)
@@ -52,7 +52,7 @@ def test_looks_after_a_change_are_refused(kind, name, look):
         LOOKS[look](record)
 
 
-def test_a_look_at_one_head_asks_for_the_operands_of_that_head_only():
+def test_reading_one_head_checks_only_the_operands_of_that_head():
     made = arrays("numpy")
     _, record = attended(made)
     made["k"][0, 1] *= 2  # the key head of heads 2 and 3
@@ -86,7 +86,7 @@ def test_a_pinned_record_is_not_touched_by_any_change():
         record.pin()
 
 
-def test_a_change_that_is_taken_back_is_none():
+def test_a_reverted_change_does_not_make_a_record_stale():
     made = arrays("numpy")
     out, record = attended(made)
     kept = made["k"].copy()

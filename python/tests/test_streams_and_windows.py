@@ -37,7 +37,7 @@ def test_every_stream_of_prophetnets_n_grams_is_a_family_of_the_watched_text(seq
 
 @pytest.mark.parametrize("sequence", [0, 1])
 @torch.no_grad()
-def test_the_queries_of_all_streams_are_those_of_the_tokens_in_cross_attention(sequence):
+def test_cross_attention_of_every_stream_has_the_target_tokens_as_queries(sequence):
     model = prophetnet()
     inputs = {"input_ids": IDS, "decoder_input_ids": IDS[:, :7]}
     with ch.watch(model, sequence=sequence) as trace:

@@ -27,7 +27,7 @@ def attended():
     return ch.attend(q, k, v, topology=ch.causal())[0]
 
 
-def test_torch_has_a_runtime_whose_threads_are_used():
+def test_the_openmp_runtime_of_torch_is_found():
     assert _threads._loaded_runtimes()
 
 

@@ -55,7 +55,7 @@ def same_maps(trace, family, attentions, begin=0, end=None):
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
-def test_an_encoders_maps_are_the_eager_ones_without_the_padding(implementation):
+def test_encoder_maps_equal_eager_attention_without_padding(implementation):
     model = build("BertModel", **SMALL)
     model.set_attn_implementation(implementation)
     mask = torch.ones_like(IDS)
@@ -66,7 +66,7 @@ def test_an_encoders_maps_are_the_eager_ones_without_the_padding(implementation)
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
-def test_a_decoders_maps_are_the_eager_ones_whatever_stands_before_the_text(implementation):
+def test_decoder_maps_equal_eager_attention_after_left_padding(implementation):
     model = llama()
     model.set_attn_implementation(implementation)
     mask = torch.ones_like(IDS)
@@ -85,7 +85,7 @@ def beams_change_places(model):
                                      {"eos_token_id": list(range(5, 17))}])
 @pytest.mark.parametrize("sequence", [0, 1])
 @pytest.mark.parametrize("kind", ["llama", "mistral", "t5"])
-def test_of_beams_the_one_that_won_is_shown(kind, sequence, options):
+def test_beam_search_shows_the_winning_beam(kind, sequence, options):
     if kind == "t5":
         model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
                       decoder_start_token_id=0)
@@ -123,7 +123,7 @@ def test_of_beams_the_one_that_won_is_shown(kind, sequence, options):
             assert token == int(ids[0, 17 + step]) and probability == pytest.approx(float(p[16 + step, token]), abs=1e-5)
 
 
-def test_a_beam_search_gives_what_it_is_asked_for_and_is_restored():
+def test_a_watched_beam_search_returns_the_same_output_and_is_restored():
     from transformers.generation.utils import GenerationMixin
 
     model, before = beams_change_places(llama()), GenerationMixin._beam_search
@@ -195,7 +195,7 @@ def test_steps_of_a_generation_are_one_map(kind, cache):
         same_maps(trace, "dec", eager_maps(model, input_ids=plain[:1, :-1]).attentions)
 
 
-def test_generated_tokens_have_probabilities_and_keys_have_received():
+def test_generated_tokens_have_probabilities_and_keys_have_received_attention():
     model = llama()
     with ch.watch(model) as trace:
         out = model.generate(IDS[:1], max_new_tokens=6, do_sample=False, attention_mask=torch.ones(1, 17, dtype=torch.long))
@@ -221,7 +221,7 @@ def test_a_generation_after_padding(implementation):
     assert trace.left_out == [] and trace.verify() < 1e-6 and trace.ids == out[0, 4 : 4 + len(trace.ids)].tolist()
 
 
-def test_of_several_runs_the_last_is_kept_and_the_model_is_as_before():
+def test_the_last_of_several_runs_is_kept_and_the_model_is_restored():
     from transformers.modeling_utils import AttentionInterface
 
     model, before = llama(), (AttentionInterface.get_interface, torch.nn.Module.__call__)
@@ -296,7 +296,7 @@ def test_a_layer_that_computes_something_else_is_left_out_by_name():
     assert trace.left_out[0][0] == "model.layers.1.self_attn" and "computes something other than its description" in trace.left_out[0][1]
 
 
-def test_patches_and_towers():
+def test_vision_transformers_and_clip_towers_are_watched():
     vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32,
               "patch_size": 8}
     vit, pixels = build("ViTModel", **vision), torch.randn(1, 3, 32, 32)
@@ -323,7 +323,7 @@ def test_disentangled_attention_of_deberta(kinds, shared, buckets):
     same_maps(trace, "enc", expected, 0, 12)
 
 
-def test_frames_of_a_sound():
+def test_whisper_maps_name_the_frames_of_a_sound():
     model = build("WhisperModel", vocab_size=100, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
                   decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=30, num_mel_bins=16,
                   pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
@@ -333,7 +333,7 @@ def test_frames_of_a_sound():
     same_maps(trace, "cross", eager_maps(model, **inputs).cross_attentions)
 
 
-def test_a_trace_of_a_text_has_its_bytes_and_is_read_again(tmp_path):
+def test_a_trace_keeps_its_text_and_is_saved_and_loaded(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     words = {word: at for at, word in enumerate(["[UNK]", "[CLS]", "the", "cat", "sat", "é", "on", "mat"])}
     backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
@@ -379,7 +379,7 @@ def answer(result, sequence):
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_gradients_of_weights_are_those_of_eager_attention(kind, implementation, tmp_path):
+def test_weight_gradients_equal_the_gradients_of_eager_attention(kind, implementation, tmp_path):
     model = build("BertModel", **SMALL) if kind == "bert" else llama()
     mask = torch.ones_like(IDS)
     begin, end = (0, 12) if kind == "bert" else (4, 17)
@@ -413,7 +413,7 @@ def test_gradients_of_weights_are_those_of_eager_attention(kind, implementation,
         watched.map(0).gradients("sum")
 
 
-def test_gradients_that_never_come_are_missed():
+def test_gradients_without_a_backward_pass_are_refused():
     model = llama()
     with pytest.raises(ch.InvalidArgumentError, match="call backward"), ch.watch(model, gradients_of="token 7"):
         model(input_ids=IDS)

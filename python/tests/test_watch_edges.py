@@ -159,7 +159,7 @@ def test_speculative_decoding_is_seen(drafts):
 # 5. Threads.
 
 
-def test_two_threads_watch_one_model_apart():
+def test_two_threads_watch_one_model_independently():
     model, found, begin = llama(), {}, threading.Barrier(2)
 
     def work(name, ids):
@@ -280,7 +280,7 @@ def test_edits_hold_under_gradient_checkpointing(reentrant):
         assert torch.allclose(found[name], one, atol=1e-4 * float(one.abs().max())), name
 
 
-def test_the_only_attention_of_a_hybrid_model_has_its_own_number():
+def test_the_attention_layer_of_a_hybrid_model_keeps_its_layer_number():
     model = build("Qwen3NextForCausalLM", **{**SMALL, "num_hidden_layers": 4}, num_key_value_heads=2, head_dim=8, num_experts=4,
                   num_experts_per_tok=2,
                   moe_intermediate_size=32, shared_expert_intermediate_size=32, linear_num_key_heads=2, linear_num_value_heads=4,
@@ -296,7 +296,7 @@ def test_the_only_attention_of_a_hybrid_model_has_its_own_number():
 
 
 @pytest.mark.parametrize("sequence", [0, 1])
-def test_only_what_was_generated_is_listed(sequence):
+def test_padding_after_the_end_token_is_not_listed_as_generated(sequence):
     model = llama()
     options = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
     free = model.generate(IDS, **options)
@@ -348,7 +348,7 @@ def test_compiled_models_are_seen(how):
 
 
 @pytest.mark.parametrize("kind", ["MambaForCausalLM", "Mamba2ForCausalLM"])
-def test_models_without_attention_say_so(kind):
+def test_models_without_attention_give_a_warning_and_no_trace(kind):
     more = {"num_heads": 8, "head_dim": 8, "n_groups": 1, "state_size": 16} if kind.startswith("Mamba2") else {}
     model = build(kind, hidden_size=32, num_hidden_layers=2, vocab_size=100, pad_token_id=0, eos_token_id=99, **more)
     plain = model.generate(IDS[:1], max_new_tokens=4, do_sample=False)
@@ -407,7 +407,7 @@ def test_generation_about_a_picture(kind):
     assert "patch 1, 1" in trace.tokens and trace.ids[: plain.shape[1] - 1] == plain[0, :-1].tolist()
 
 
-def test_chunks_of_llama_4():
+def test_chunked_attention_of_llama_4_equals_eager_attention():
     config = transformers.Llama4TextConfig(**{**SMALL, "num_hidden_layers": 4}, num_key_value_heads=2, head_dim=8, intermediate_size_mlp=64,
                                            num_local_experts=2,
                                            num_experts_per_tok=1, attention_chunk_size=6, no_rope_layers=[1, 1, 1, 0], pad_token_id=0,
@@ -451,12 +451,12 @@ def test_a_watch_that_is_entered_twice_is_refused_and_restores_the_model():
     assert all("_compiled_call_impl" not in vars(module) for module in model.modules())
 
 
-def test_copies_that_run_in_other_threads_are_refused():
+def test_data_parallel_models_are_refused():
     with pytest.raises(ch.UnsupportedError, match=r"the model is a torch.nn.DataParallel"):
         ch.watch(nn.DataParallel(llama()))
 
 
-def test_what_is_left_out_is_warned_of_as_soon_as_it_is_known():
+def test_left_out_layers_are_warned_about_as_soon_as_they_run():
     attention = nn.MultiheadAttention(32, 4, add_zero_attn=True, batch_first=True)
     x = torch.randn(1, 5, 32)
     with warnings.catch_warnings(record=True) as caught:
@@ -503,7 +503,7 @@ def test_words_are_kept_however_the_model_is_called():
     assert trace.text == text and trace.ids == ids[0].tolist()
 
 
-def test_a_text_that_is_not_the_tokens_is_refused_with_the_first_difference():
+def test_a_text_that_does_not_match_the_tokens_is_refused_with_the_first_difference():
     words, lm = tokenizer(), llama()
     ids = words("the cat sat", return_tensors="pt")["input_ids"]
     with (
@@ -572,7 +572,7 @@ def large_scores():
     return query, key, value, torch.softmax(query.double() @ key.double().transpose(2, 3) / 8, -1)
 
 
-def test_the_rows_that_check_a_map_are_exact_where_scores_are_large():
+def test_reference_rows_are_exact_for_large_scores():
     query, key, value, exact = large_scores()
     call, rows = Call("eager", nn.Module(), query, key, value, None, {}), list(range(40))
     assert float(call._scores(rows).abs().max()) > 200 and float(exact.amax(-1).mean()) < 0.5

@@ -96,7 +96,7 @@ def test_a_transformer_encoder_of_torch_is_seen_whichever_way_it_computes(traini
             np.testing.assert_allclose(rows, expected[0, head].numpy(), atol=1e-5)
 
 
-def test_multihead_attention_alone_and_what_it_cannot_describe():
+def test_multihead_attention_is_watched_and_add_zero_attn_is_left_out():
     torch.manual_seed(0)
     attention = nn.MultiheadAttention(32, 4, kdim=16, vdim=16)
     net = nn.ModuleDict({"multihead_attn": attention})

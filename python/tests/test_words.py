@@ -43,7 +43,7 @@ def traced(tokenizer):
 
 
 @pytest.mark.parametrize("make", [byte_level, word_piece, metaspace])
-def test_words_and_tokens_are_those_of_the_text(make):
+def test_words_and_tokens_match_the_text(make):
     tokenizer = make()
     trace, ids = traced(tokenizer)
     assert trace.pieces == tokenizer.convert_ids_to_tokens(ids) and len(trace.tokens) == len(trace.offsets) == len(ids)
@@ -86,7 +86,7 @@ def of_two_sides(generated=()):
     return _core._trace_of_calls("two", text, [family], iter([call]), list(generated), 1 << 30, 10, [], [], ""), q, k
 
 
-def test_cross_attention_is_counted_by_target_and_source(tmp_path):
+def test_cross_attention_is_indexed_by_target_and_source_positions(tmp_path):
     trace, q, k = of_two_sides()
     found, expected = trace.map(0, "cross"), ch.Map(ch.attend(q, k, k)[1])
     np.testing.assert_array_equal(np.asarray(found), np.asarray(expected)[0])

@@ -103,8 +103,8 @@ void Optimiser::check_groups() const {
     if (group.matched) continue;
     std::string names;
     for (const std::string& name : names_) names += (names.empty() ? "" : ", ") + name;
-    fail(ErrorCode::kInvalidArgument, "optimiser: the group \"{}\" is the first to match none of the parameters' names: {}",
-         group.options.match, names.empty() ? "none was given" : names);
+    fail(ErrorCode::kInvalidArgument, "optimiser: no parameter has \"{}\" as its first matching group; the names are {}",
+         group.options.match, names.empty() ? "not given" : names);
   }
 }
 

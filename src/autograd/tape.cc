@@ -165,7 +165,8 @@ Tape::Slot& Tape::reached(const Tensor& t) {
   Slot& slot = slot_of(t);
   if (checks_) written_.push_back(t.storage_number());
   if (slot.is_leaf) {
-    if (reversed_ > slot.settles) fail(ErrorCode::kInvalidArgument, "tape: op {} reached a gradient that had settled", recorded());
+    if (reversed_ > slot.settles)
+      fail(ErrorCode::kInvalidArgument, "tape: op {} reads or writes a gradient that was already complete", recorded());
     slot.touched = reversed_;
   }
   return slot;

@@ -1,4 +1,4 @@
-// Converts the words of a question to token ids; generates the target of an encoder-decoder.
+// Converts target words to token ids; generates the target text of an encoder-decoder.
 #include "explain/target_words.h"
 
 #include <algorithm>

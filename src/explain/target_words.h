@@ -1,4 +1,4 @@
-// Helpers shared by the kinds of attribution targets: words of a question as token ids, the output of an encoder-decoder, and hidden items.
+// Helpers shared by the kinds of attribution targets: target words as token ids, the text that an encoder-decoder generates, and hidden items.
 #pragma once
 
 #include <cstdint>

@@ -80,7 +80,7 @@ void check_tokens(const Batch& tokens, int64_t vocabulary, int64_t longest) {
   }
   for (const int32_t length : tokens.lengths) {
     if (length < 0 || length > tokens.length)
-      fail(ErrorCode::kInvalidArgument, "run: a length of {} in a batch of {}", length, tokens.length);
+      fail(ErrorCode::kInvalidArgument, "run: a sequence length of {}; expected 0 to {}", length, tokens.length);
   }
 }
 

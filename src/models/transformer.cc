@@ -303,7 +303,7 @@ void Transformer::check_interventions(const Interventions& interventions) const 
   const auto check = [&](const std::string& family, std::optional<int> layer, const char* what) {
     const bool is_known = family == map_family() || (encoder_ && (family == encoder_->map_family() || family == kCross));
     if (family.empty() ? encoder_ != nullptr : !is_known) {
-      fail(ErrorCode::kInvalidArgument, "{} names {}; the attention of a model of type \"{}\" is {}", what,
+      fail(ErrorCode::kInvalidArgument, "{} names {}; the families of attention of a model of type \"{}\": {}", what,
            family.empty() ? "no family" : "family \"" + family + "\"", facts_.model_type, encoder_ ? "enc, dec and cross" : map_family());
     }
     const int64_t layers = encoder_ && family == encoder_->map_family() ? encoder_->facts_.layers : facts_.layers;

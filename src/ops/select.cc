@@ -24,7 +24,8 @@ namespace {
 
 void check_tensor(const char* what, const Tensor& tensor) {
   if (!tensor.defined() || tensor.rank() != 4) {
-    fail(ErrorCode::kShape, "{}: expected q [batch, head, query, d_k] and k [batch, key_head, key, d_k]", what);
+    fail(ErrorCode::kShape, "{}: expected q [batch, head, query, d_k] and k [batch, key_head, key, d_k], found {}", what,
+         tensor.defined() ? to_string(tensor.shape()) : "no tensor");
   }
   if (tensor.dtype() != DType::kF32 && tensor.dtype() != DType::kBF16 && tensor.dtype() != DType::kF16) {
     fail(ErrorCode::kUnsupported, "{}: q or k is {}; expected f32, bf16 or f16", what, to_string(tensor.dtype()));

@@ -1,4 +1,4 @@
-// Copies the pages of a KV cache to rows, for callers that read many keys: writing a trace, or a prompt in bf16.
+// Copies the pages of a KV cache to rows, for callers that read many keys: trace files, and bf16 attention of a prompt.
 #pragma once
 
 #include <optional>

@@ -100,8 +100,10 @@ class Transcribe final : public Task {
   Transcribe(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& facts)
       : recipe_(recipe), tokenizer_(tokenizer), facts_(facts), training_(recipe, recipe.task->train), held_(recipe, recipe.task->valid) {
     if (const int64_t rate = facts.sound.mel.rate; training_.rate() != rate || held_.rate() != rate) {
-      fail(ErrorCode::kInvalidArgument, "{}: \"model.sound.rate\" is {}; the sounds of {} have {} samples a second", recipe.where, rate,
-           recipe.task->as<SoundTable>().table, training_.rate());
+      fail(ErrorCode::kInvalidArgument,
+           "{}: \"model.sound.rate\" is {}; the sounds of {} have {} samples a second in training, {} in "
+           "validation",
+           recipe.where, rate, recipe.task->as<SoundTable>().table, training_.rate(), held_.rate());
     }
   }
 

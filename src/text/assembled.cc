@@ -55,7 +55,8 @@ struct Read {
     if (valid_prefix(given) == given.size()) return;
     repaired = replace_invalid(given, &replaced);
     if (repaired.size() >= (uint64_t{1} << 31))
-      fail(ErrorCode::kTooLong, "the text has {} bytes once its invalid UTF-8 is replaced", repaired.size());
+      fail(ErrorCode::kTooLong, "the text has {} bytes once its invalid UTF-8 is replaced; one call supports less than 2 GiB",
+           repaired.size());
     text = repaired;
   }
   Read(const Read&) = delete;

@@ -38,8 +38,8 @@ class TrainableModel {
   /// Generates greedily from each source of an example. Returns ids [batch, most], −1 after the end of a text. Throws kUnsupported
   /// for models that cannot generate during training.
   virtual std::vector<double> write(Run& run, const tasks::Example& example, int64_t most) const;
-  /// Copies the weights of the model that the recipe starts from. Weights of the task's head that its file lacks keep their new
-  /// values.
+  /// Copies the weights of the model that the recipe starts from. Weights of the task's head that its file lacks or has in
+  /// another shape keep their initial values.
   virtual void begin_at(const std::string& model) = 0;
   /// Copies a tensor of another model's file into a parameter, or the weights of a BERT into an encoder of the model's config.
   /// Throws kNotFound with the known names, kShape, and kUnsupported for a BERT with other settings than the encoder's.

@@ -208,7 +208,7 @@ std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOp
 
 void check_is_of_the_server(const ViewState& state) {
   if (state.view == "why" || state.view == "what-if" || state.view == "compare")
-    fail(ErrorCode::kUnsupported, "export: what the view \"{0}\" shows is written by the page; its numbers come from api/{0}.", state.view);
+    fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"{0}\"; its numbers come from api/{0}.", state.view);
 }
 
 std::string file_name(const LoadedTrace& loaded, const ViewState& state, const char* extension) {

@@ -58,7 +58,9 @@ class Channel {
   void push(std::string chunk) {
     const std::lock_guard<std::mutex> lock(mutex_);
     bytes_ += chunk.size();
-    if (bytes_ > kMostQueued) fail(ErrorCode::kCancelled, "the stream was not read");
+    if (bytes_ > kMostQueued)
+      fail(ErrorCode::kCancelled, "the client does not read the stream: more than {} bytes are queued",
+           with_commas(static_cast<int64_t>(kMostQueued)));
     chunks_.push_back(std::move(chunk));
     changed_.notify_all();
   }

@@ -59,7 +59,7 @@ Tensor convolve(clearhead::Run& run, const Case& of, const std::vector<Tensor>& 
   return out;
 }
 
-TEST_P(TapeOn, ConvolutionsGoBackToInputWeightAndBias) {
+TEST_P(TapeOn, ConvolutionGradientsMatchFiniteDifferences) {
   const Case cases[] = {
       {"plain", {2, 3, 6, 5}, {4, 3, 3, 2}},
       {"strided and padded unevenly", {2, 2, 7, 8}, {3, 2, 3, 4}, {.stride = {2, 3}, .padding = {1, 2}}},
@@ -108,7 +108,7 @@ TEST_P(TapeOn, ConvolutionsOfOneInputAddTheirGradients) {
 
 // Larger than a block: 40·9 rows of columns, 4,000 positions. The forward is compared with the formula, the backward with the reference,
 // which has no blocks.
-TEST_P(TapeOn, AConvolutionInBlocksIsThatOfItsFormula) {
+TEST_P(TapeOn, BlockedConvolutionMatchesTheFormulaAndTheReference) {
   const Case of{"", {1, 40, 8, 500}, {3, 40, 3, 3}, {.padding = {1, 1}}};
   const std::vector<Tensor> in = {random_tensor(of.x, 57), random_tensor(of.weight, 58, 0.1), random_tensor({3}, 59)};
   const auto pass = [&] {
@@ -183,7 +183,7 @@ Values pooled(const Shape& x, const PoolWindow& how, bool largest, const Values&
   return out;
 }
 
-TEST_P(TapeOn, PoolsGoBackToTheLargestOrToAllOfAWindow) {
+TEST_P(TapeOn, MaxAndAveragePoolGradientsMatchFiniteDifferences) {
   struct {
     Shape x;
     PoolWindow how;
@@ -231,7 +231,7 @@ Values batch_normed(const Shape& x, const std::vector<Values>& in, const Values*
   return out;
 }
 
-TEST_P(TapeOn, BatchNormGoesBackThroughTheStatisticsOfItsBatchAndNotThroughRunningOnes) {
+TEST_P(TapeOn, BatchNormGradientsMatchFiniteDifferencesInTrainingAndEvaluation) {
   for (const Shape& shape : {Shape{7, 19}, Shape{3, 4, 5}, Shape{2, 3, 3, 4}}) {
     for (const bool training : {true, false}) {
       SCOPED_TRACE(to_string(shape) + (training ? " in training" : ""));
@@ -254,7 +254,7 @@ TEST_P(TapeOn, BatchNormGoesBackThroughTheStatisticsOfItsBatchAndNotThroughRunni
   }
 }
 
-TEST(Convolutions, WhatDoesNotFitIsRefused) {
+TEST(Convolutions, MismatchedShapesAndInvalidOptionsAreRefused) {
   Arena arena;
   clearhead::Run run{arena};
   const auto x = Tensor::zeros({2, 4, 5, 6}), weight = Tensor::zeros({6, 2, 3, 3});

@@ -1,5 +1,4 @@
-// Feature maps on the tape: alone, and as part of linear attention that is trained from its
-// output back to the weight that produced q, k and v.
+// Gradients of feature maps: alone, and within linear attention, back to the weight that produced q, k and v.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -36,7 +35,7 @@ Values features_of(const Values& x, const Tensor& projection) {
   return out;
 }
 
-TEST_P(TapeOn, FeaturesGoBackToAViewOfWhatTheyWereMadeOf) {
+TEST_P(TapeOn, FeatureGradientsFlowIntoAViewOfTheInput) {
   for (const Tensor& projection : {Tensor(), orthogonal_projection(11, 4, 3)}) {
     expect_gradients(
         {random_tensor({5, 3, 4}, 41)},  // [length, head, d]; the first head is not read
@@ -124,7 +123,7 @@ TEST_P(TapeOn, FeaturesAreTheSameBitsForAnyThreads) {
   }
 }
 
-TEST(Features, RefuseTheGradientOfADrawnProjectionAndAStridedResult) {
+TEST(Features, RefuseATrainableProjectionAndInvalidOutputs) {
   Arena arena;
   Tape tape;
   clearhead::Run run{arena, nullptr, &tape};

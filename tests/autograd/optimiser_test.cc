@@ -90,7 +90,7 @@ TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
 }
 
 // As in PyTorch with requires_grad false: a frozen parameter has no optimiser state, and the norm that is clipped is that of the others.
-TEST(Optimisers, WhatAGroupFreezesIsNoPartOfTheNorm) {
+TEST(Optimisers, FrozenGroupsAreExcludedFromTheGradientNorm) {
   Tape tape;
   Optimiser optimiser({.kind = OptimiserOptions::Kind::kSgd, .clip = 1, .groups = {{"frozen", 0}}});
   Tensor both = Tensor::from(std::vector<float>{1, 1, 1, 1}, {4}), frozen = Tensor::from(std::vector<float>{1, 1}, {2});
@@ -122,9 +122,9 @@ std::string refusal_of(const OptimiserOptions& options) {
 TEST(Optimisers, AGroupThatMatchesNothingIsRefusedWithTheNamesThereAre) {
   EXPECT_EQ(refusal_of({.groups = {{"bias"}, {"wte"}}}), "");
   EXPECT_EQ(refusal_of({.groups = {{"norm"}}}),
-            "optimiser: the group \"norm\" is the first to match none of the parameters' names: h.*.bias, wte.weight");
+            "optimiser: no parameter has \"norm\" as its first matching group; the names are h.*.bias, wte.weight");
   EXPECT_EQ(refusal_of({.groups = {{"h"}, {"bias"}}}),
-            "optimiser: the group \"bias\" is the first to match none of the parameters' names: h.*.bias, wte.weight");
+            "optimiser: no parameter has \"bias\" as its first matching group; the names are h.*.bias, wte.weight");
   EXPECT_EQ(refusal_of({.groups = {{"("}}}).find("optimiser: the \"match\" of a group: the regular expression \"(\" is not understood: "),
             0U);
 }
@@ -139,7 +139,7 @@ TEST(Optimisers, OptionsThatDoNotGoTogetherAreRefused) {
   EXPECT_EQ(refusal_of({.groups = {{"bias", -1}}}), "optimiser: a group's learning_rate_scale is -1; expected 0 or more");
 }
 
-TEST(Optimisers, KeepWhatTheirKindNeeds) {
+TEST(Optimisers, KeepOnlyTheStateThatTheirAlgorithmNeeds) {
   using Kind = OptimiserOptions::Kind;
   const auto kept = [](const OptimiserOptions& options) {
     Optimiser optimiser(options);

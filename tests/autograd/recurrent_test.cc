@@ -71,7 +71,7 @@ Tensor recurrent(clearhead::Run& run, RecurrentKind kind, const std::vector<Tens
   return out;
 }
 
-TEST_P(TapeOn, RecurrencesGoBackThroughTimeInBothDirections) {
+TEST_P(TapeOn, GruAndLstmGradientsMatchFiniteDifferencesInBothDirections) {
   for (const RecurrentKind kind : {RecurrentKind::kGru, RecurrentKind::kLstm}) {
     for (const bool backwards : {false, true}) {
       for (const std::vector<int32_t>& lengths : {std::vector<int32_t>{}, std::vector<int32_t>{4, 0, 2}}) {
@@ -109,7 +109,7 @@ TEST_P(TapeOn, TwoRecurrencesOfOneInputAddTheirGradients) {
 }
 
 // For a sequence that ends early, the last state is the last one of the result: at the last step forwards, at the first step backwards.
-TEST_P(TapeOn, WhatLiesBeyondALengthIsNotRead) {
+TEST_P(TapeOn, StepsBeyondASequencesLengthAreNotRead) {
   for (const RecurrentKind kind : {RecurrentKind::kGru, RecurrentKind::kLstm}) {
     for (const bool backwards : {false, true}) {
       Arena arena;
@@ -133,7 +133,7 @@ TEST_P(TapeOn, RecurrencesHaveTheSameBitsForAnyThreads) {
   }
 }
 
-TEST(Recurrences, WhatDoesNotFitIsRefused) {
+TEST(Recurrences, MismatchedShapesAndLengthsAreRefused) {
   Arena arena;
   clearhead::Run run{arena};
   const std::vector<Tensor> in = random_layer(RecurrentKind::kGru, 2, 3, 4, 5, 1);

@@ -36,7 +36,7 @@ Values reduced(Reduction reduction, const Values& x, size_t outer, size_t size, 
   return out;
 }
 
-TEST_P(TapeOn, SumsMeansAndLargestElementsGoBackOverEveryAxis) {
+TEST_P(TapeOn, SumMeanAndMaxGradientsMatchFiniteDifferencesOnEveryAxis) {
   const Shape shape = {3, 5, 7};
   for (const Reduction reduction : {Reduction::kSum, Reduction::kMean, Reduction::kMax}) {
     for (const int axis : {0, 1, 2, -1}) {
@@ -57,7 +57,7 @@ TEST_P(TapeOn, SumsMeansAndLargestElementsGoBackOverEveryAxis) {
   }
 }
 
-TEST_P(TapeOn, ASumIsOfAViewToo) {
+TEST_P(TapeOn, SumOfAViewHasTheGradientOfTheViewedTensor) {
   expect_gradients(
       {random_tensor({4, 6, 2}, 32)},
       [&](clearhead::Run& run, std::vector<Tensor>& in) {  // a [2, 3, 4] view of the watched tensor
@@ -74,7 +74,7 @@ TEST_P(TapeOn, ASumIsOfAViewToo) {
       });
 }
 
-TEST_P(TapeOn, OfEqualElementsTheFirstIsTheLargestAndANaNIsLargerThanNumbers) {
+TEST_P(TapeOn, MaxTakesTheFirstOfEqualElementsAndPropagatesNaN) {
   Arena arena;
   Tape tape;
   clearhead::Run run{arena, nullptr, &tape};
@@ -89,7 +89,7 @@ TEST_P(TapeOn, OfEqualElementsTheFirstIsTheLargestAndANaNIsLargerThanNumbers) {
   for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(found[i], i == 1 ? factor(0) : i == 4 ? factor(1) : 0, tolerance::kFew) << i;
 }
 
-TEST_P(TapeOn, ProductsGoBackToBothSidesAndSumOverWhatIsBroadcast) {
+TEST_P(TapeOn, MultiplyGradientsSumOverBroadcastAxes) {
   expect_gradients(
       {random_tensor({4, 3, 5}, 33), random_tensor({5}, 34), random_tensor({4, 1, 1}, 35)},
       [&](clearhead::Run& run, std::vector<Tensor>& in) {  // x ⊙ row ⊙ column ⊙ x, plus the row
@@ -125,7 +125,7 @@ TEST_P(TapeOn, ASquareGetsBothOfItsGradients) {
 }
 
 // Split in three by slices, then concatenated in another order along another axis.
-TEST_P(TapeOn, TensorsEndToEndGoBackToTheirPartsAndSlicesAreTheWayApart) {
+TEST_P(TapeOn, ConcatAndSliceGradientsMatchFiniteDifferences) {
   expect_gradients(
       {random_tensor({2, 6, 3}, 37), random_tensor({2, 2, 3}, 38)},
       [&](clearhead::Run& run, std::vector<Tensor>& in) {
@@ -148,7 +148,7 @@ TEST_P(TapeOn, TensorsEndToEndGoBackToTheirPartsAndSlicesAreTheWayApart) {
       });
 }
 
-TEST_P(TapeOn, RowsAreAddedWhereTheyBelong) {
+TEST_P(TapeOn, IndexAddGradientsMatchFiniteDifferences) {
   const std::vector<int32_t> rows = {4, 0, 4, 2};
   expect_gradients(
       {random_tensor({4, 3}, 39)},
@@ -168,7 +168,7 @@ TEST_P(TapeOn, RowsAreAddedWhereTheyBelong) {
       });
 }
 
-TEST_P(TapeOn, SoftmaxGoesBackOverTheLastAxis) {
+TEST_P(TapeOn, SoftmaxGradientsMatchFiniteDifferences) {
   expect_gradients(
       {random_tensor({2, 3, 13}, 40, 2)},
       [&](clearhead::Run& run, std::vector<Tensor>& in) {
@@ -187,7 +187,7 @@ TEST_P(TapeOn, SoftmaxGoesBackOverTheLastAxis) {
       });
 }
 
-TEST_P(TapeOn, SoftmaxHidesMinusInfinityAndHoldsLargeScores) {
+TEST_P(TapeOn, SoftmaxIgnoresMinusInfinityAndIsStableForLargeScores) {
   Arena arena;
   clearhead::Run run{arena};
   const Tensor x = Tensor::from<float>({-INFINITY, 1e4F, 1e4F, -1e4F}, {1, 4});
@@ -216,7 +216,7 @@ Values mixture(const std::vector<Values>& in) {
   return out;
 }
 
-TEST_P(TapeOn, WordsAreWrittenOrCopiedByTheGate) {
+TEST_P(TapeOn, PointerMixtureGradientsMatchFiniteDifferences) {
   Tensor shares = random_tensor({4, 3}, 46);
   for (int64_t i = 0; i < 12; ++i) shares.mutable_data<float>()[i] = 0.1F + std::abs(shares.data<float>()[i]);
   expect_gradients(
@@ -229,7 +229,7 @@ TEST_P(TapeOn, WordsAreWrittenOrCopiedByTheGate) {
       mixture);
 }
 
-TEST_P(TapeOn, AWordThatIsNearlyImpossibleHasALogarithm) {
+TEST_P(TapeOn, PointerMixtureIsFiniteForTinyProbabilities) {
   Arena arena;
   clearhead::Run run{arena};
   const Tensor logits = Tensor::from<float>({0, -500, -500}, {1, 3}), gate = Tensor::from<float>({-200}, {1, 1}),
@@ -262,7 +262,7 @@ TEST_P(TapeOn, ReductionsProductsAndScattersHaveTheSameBitsForAnyThreads) {
                                        });
 }
 
-TEST(Shapes, WhatDoesNotFitIsRefused) {
+TEST(Shapes, MismatchedShapesAndInvalidIndicesAreRefused) {
   Arena arena;
   clearhead::Run run{arena};
   const Tensor x = Tensor::zeros({2, 3}), empty = Tensor::zeros({2, 0});

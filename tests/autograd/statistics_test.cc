@@ -263,7 +263,7 @@ TEST_P(TapeOn, RowsThatSeeNothingAndHiddenPairsHaveNoGradient) {
 }
 
 // 16-bit operands are widened, and gradients pass through the rounding.
-TEST_P(TapeOn, StatisticsOfRoundedOperandsAreThoseOfWhatWasRounded) {
+TEST_P(TapeOn, StatisticsOfBf16OperandsEqualThoseOfTheRoundedValues) {
   const auto gradients_of = [](const Tensor& q, const Tensor& k, bool rounds) {
     Arena arena;
     Tape tape;
@@ -295,7 +295,7 @@ TEST_P(TapeOn, StatisticsHaveTheSameBitsForAnyThreads) {
   });
 }
 
-TEST(Statistics, RefuseByNameWhatTheirFormulasDoNotHoldFor) {
+TEST(Statistics, RefuseUnsupportedDescriptionsByName) {
   Compute compute;
   const Tensor q = queries_of(1), k = keys_of(2);
   const auto refusal = [&](const AttentionSpec& spec, const auto& statistic) { return error_of([&] { (void)statistic(spec); }); };

@@ -158,7 +158,7 @@ TEST_P(TapeOn, AttentionOverRoundedOperandsSendsItsGradientsThroughTheRounding) 
   }
 }
 
-TEST(LiveWeights, AreRoundedOnceForEachStateOfTheirValues) {
+TEST(LiveWeights, AreRoundedAgainOnlyAfterTheirValuesChange) {
   Tensor values = random_tensor({3, 5}, 46);
   const LiveWeight weight(values);
   const Tensor first = weight.rounded();
@@ -171,7 +171,7 @@ TEST(LiveWeights, AreRoundedOnceForEachStateOfTheirValues) {
   EXPECT_GT(weight.rounded().version(), version);
 }
 
-TEST_P(TapeOn, AResidualStreamIsOneGradientThroughout) {
+TEST_P(TapeOn, InPlaceResidualBlocksAccumulateOneGradient) {
   // x += relu(x·W₁ᵀ)·W₂ᵀ twice in one buffer, whose initial value came from a table.
   const std::vector<int32_t> ids = {2, 0, 2};
   expect_gradients(
@@ -216,7 +216,7 @@ Values normed(const Values& x, const Values& w, const Values& b, bool rms) {
   return out;
 }
 
-TEST_P(TapeOn, NormsHaveGradientsApartAndInPlace) {
+TEST_P(TapeOn, NormsHaveGradientsOutOfPlaceAndInPlace) {
   for (const bool rms : {false, true}) {
     for (const bool in_place : {false, true}) {
       SCOPED_TRACE(std::string(rms ? "rms" : "layer") + (in_place ? ", in place" : ""));
@@ -241,7 +241,7 @@ TEST_P(TapeOn, NormsHaveGradientsApartAndInPlace) {
   }
 }
 
-TEST_P(TapeOn, GatesRotationsAndDropoutGoBack) {
+TEST_P(TapeOn, GatedActivationAndRotaryGradientsMatchFiniteDifferences) {
   expect_gradients(
       {random_tensor({3, 34}, 10)},
       [&](clearhead::Run& run, std::vector<Tensor>& in) {
@@ -410,7 +410,7 @@ Values attended(const Values& h, const Values& w_k, const Values& w_v, size_t me
 
 // Two segments, the second one over [SG(h_old) ∘ h] (Transformer-XL: Dai et al. 2019, §3.2): weights learn from the memory's rows, but no
 // gradient flows into h_old.
-TEST_P(TapeOn, AGradientStopsAtACloneAndWeightsLearnFromItsRows) {
+TEST_P(TapeOn, AGradientStopsAtACloneButReachesWeightsThatReadIt) {
   constexpr int64_t kOld = 3, kNew = 4, kWidth = 4;
   const Tensor before = random_tensor({kOld, kWidth}, 71);
   const Values fixed = values_of(before);
@@ -465,7 +465,7 @@ TEST(Tape, PassesAddUpUntilGradientsAreCleared) {
 
 // The first pass reports all leaves at its end. Later passes report a leaf as soon as no remaining op reads it: `late` is read by the last
 // op, `early` by the first.
-TEST(Tape, SaysWhenAGradientIsDone) {
+TEST(Tape, ReportsEachLeafGradientAsSoonAsItIsFinal) {
   Arena arena;
   Tape tape;
   clearhead::Run run{arena, nullptr, &tape};
@@ -575,7 +575,7 @@ TEST(Tape, AnOpWhoseInputOrWeightWasWrittenSinceIsNamed) {
   }
 }
 
-TEST(Tape, TheFirstOpThatGivesNoNumberIsNamed) {
+TEST(Tape, TheFirstOpWithANonFiniteOutputIsNamed) {
   Arena arena;
   Tape tape;
   tape.check_finite(true);
@@ -608,7 +608,7 @@ TEST(Tape, TheFirstOpWhoseBackwardPassOverflowsIsNamed) {
                  [&] { tape.backward(second.reshape({1})); });
 }
 
-TEST(Tape, ALossThatNothingWatchedLeadsToIsRefused) {
+TEST(Tape, ALossThatDependsOnNoWatchedTensorIsRefused) {
   Tape tape;
   expect_refused(ErrorCode::kInvalidArgument, "it does not depend on a watched tensor", [&] { tape.backward(Tensor::zeros({1})); });
   expect_refused(ErrorCode::kUnsupported, "found i32 [1]", [&] { tape.watch(Tensor::zeros({1}, DType::kI32)); });

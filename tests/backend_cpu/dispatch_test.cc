@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"lists, as used by a bf16 driver", {kDot, with(lists_of(1)), 9, 9, kF32, {}, 64, 64, 1, false, false, true}, "tiles (f32)"},
         Row{"lists, after nothing", {kDot, with(lists_of(1)), 9, 9, kF32, {}, 64, 64, 1, false, true}, "gather (f32)"}));
 
-TEST(ReductionDispatch, OfListsAfterAHeadMaskTakesTiles) {
+TEST(ReductionDispatch, ListsAfterAHeadMaskUseTheTilesDriver) {
   Call call{kDot, with(lists_of(1))};
   call.spec.after = head_mask();
   EXPECT_EQ(describe(choose_reduction(call.facts())), "gather (f32)");
@@ -207,14 +207,14 @@ TEST(ReductionDispatch, OfListsAfterAHeadMaskTakesTiles) {
   EXPECT_EQ(describe(choose_reduction(call.facts())), "tiles (f32)");
 }
 
-TEST(LookDispatch, ShowsScoresByTheProductsOfTheForward) {
+TEST(WeightsDispatch, RecomputesScoresWithTheProductsOfTheForward) {
   EXPECT_EQ(choose_look(Call{kAmx, {}, 1000, 1000, kBF16}.facts()), Products::kAmx);
   EXPECT_EQ(choose_look(Call{kDot, {}, 1000, 1000, kBF16}.facts()), Products::kBf16Dot);
   EXPECT_EQ(choose_look(Call{kDot, {}, 1000, 1000, kBF16, kBF16}.facts()), Products::kF32);
   EXPECT_EQ(choose_look(Call{kAvx2, {}, 1000, 1000, kBF16}.facts()), Products::kF32);
 }
 
-TEST(Drivers, SayWhatTheyTakeAndSum) {
+TEST(Drivers, ReportBf16ValueSupportAndRowSums) {
   EXPECT_TRUE(takes_bf16_values(ForwardDriver::kFlashBf16));
   EXPECT_FALSE(takes_bf16_values(ForwardDriver::kDecodeBf16));
   EXPECT_TRUE(sums_rows(ForwardDriver::kFlash));

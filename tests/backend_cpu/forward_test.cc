@@ -84,7 +84,7 @@ void describe(Case& c, uint32_t seed) {
   if (chance(3)) c.spec.normaliser = Softmax{random_tensor({s.heads}, random(), chance(3) ? 100.0F : 2.0F)};
 }
 
-TEST_F(CpuForward, EqualsTheDefinitionForDescriptionsOfEveryPart) {
+TEST_F(CpuForward, EqualsTheDefinitionForRandomlyCombinedDescriptions) {
   for (uint32_t seed = 1; seed <= 160; ++seed) {
     std::mt19937 random(seed);
     const auto pick = [&](std::vector<int64_t> from) { return from[random() % from.size()]; };
@@ -241,7 +241,7 @@ TEST_F(CpuForward, VisibleNaNAndInfinityMakeTheirRowsNaNAndHiddenOnesAreNeverRea
   }
 }
 
-TEST_F(CpuForward, MaskedGarbageStaysOutWhateverItIs) {
+TEST_F(CpuForward, MaskedNaNAndInfinityNeverReachTheOutput) {
   for (const int64_t queries : {3, 77}) {
     Case c = make_case({.batch = 1, .heads = 2, .key_heads = 1, .queries = queries, .keys = 290, .d_k = 8, .d_v = 9}, 71);
     Tensor mask = random_mask({1, 2, queries, 290}, 0.7, 72);

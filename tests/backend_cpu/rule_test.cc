@@ -47,7 +47,7 @@ class RuleFunctions : public testing::TestWithParam<InstructionSet> {
   }
 };
 
-TEST_P(RuleFunctions, AreRightToThreeTenMillionths) {
+TEST_P(RuleFunctions, MatchTheCLibraryWithinTolerance) {
   const std::vector<Function> functions = {
       {"exp", rule([](auto s, auto) { return exp(s); }), [](double x) { return std::exp(x); }, -87, 88.7F},
       {"log", rule([](auto s, auto) { return log(s); }), [](double x) { return std::log(x); }, 1e-30F, 100},
@@ -66,7 +66,7 @@ TEST_P(RuleFunctions, AreRightToThreeTenMillionths) {
   }
 }
 
-TEST_P(RuleFunctions, EndWhereTheCLibraryEnds) {
+TEST_P(RuleFunctions, HandleInfinityZeroAndNaNLikeTheCLibrary) {
   const auto one = [&](const Rule& rule, float x) { return values_of(GetParam(), rule, {x})[0]; };
   const Rule exponential = rule([](auto s, auto) { return exp(s); }), logarithm = rule([](auto s, auto) { return log(s); }),
              root = rule([](auto s, auto) { return sqrt(s); });
@@ -81,7 +81,7 @@ TEST_P(RuleFunctions, EndWhereTheCLibraryEnds) {
   EXPECT_TRUE(std::isnan(one(root, -1)));
 }
 
-TEST_P(RuleFunctions, TruthsAndStepsAreExact) {
+TEST_P(RuleFunctions, ComparisonsAndStepFunctionsAreExact) {
   const Rule steps =
       rule([](auto s, auto) { return where(s >= 0 && !(s == 2), floor(s), -1) + where(s != s, 100, 0) + max(min(s, 3), 1); });
   const std::vector<float> found = values_of(GetParam(), steps, {-2.5F, 0.0F, 0.99F, 2.0F, 7.5F});

@@ -81,7 +81,7 @@ TEST(Normalise, EntmaxSquaresWhatIsAboveItsThreshold) {
   EXPECT_NEAR(two.weights[0] + two.weights[1], 1, tolerance::kFew);
 }
 
-TEST(Normalise, SigmoidLooksAtEveryPairByItself) {
+TEST(Normalise, SigmoidNormalisesEveryPairIndependently) {
   const Row row = row_of({0, 2, -40}, {.normaliser = Sigmoid{.bias = -1}});
   EXPECT_NEAR(row.weights[0], 1 / (1 + std::exp(1.0)), tolerance::kStored);
   EXPECT_NEAR(row.weights[1], 1 / (1 + std::exp(-1.0)), tolerance::kStored);
@@ -109,7 +109,7 @@ TEST(Normalise, AHardChoiceTakesTheEarlierOfEqualKeysAndReadsNoOther) {
   EXPECT_TRUE(std::isnan(row_of({0, kNaN, 1}, {.normaliser = Hard{}}).weights[0]));
 }
 
-TEST(Normalise, ADrawnChoiceFollowsTheSoftmax) {
+TEST(Normalise, SampledHardAttentionFollowsTheSoftmax) {
   constexpr int64_t kQueries = 20000;
   const std::vector<float> scores = {0, 1, -1, 2};
   AttentionRecord record = record_of(scores, {.normaliser = Hard{.choice = Hard::Choice::kSampled, .seed = 5}}, kQueries);
@@ -133,7 +133,7 @@ std::vector<double> key_gradients(const Normaliser& normaliser, int64_t queries)
   return out;
 }
 
-TEST(Normalise, StraightThroughIsTheSoftmaxsGradientAndTheScoreFunctionsMeanIsToo) {
+TEST(Normalise, HardAttentionGradientEstimatorsMatchTheSoftmaxGradient) {
   const std::vector<double> softmax = key_gradients(Softmax{}, 1);
   const std::vector<double> straight = key_gradients(Hard{.choice = Hard::Choice::kSampled, .seed = 3}, 4);
   const std::vector<double> drawn =
@@ -145,7 +145,7 @@ TEST(Normalise, StraightThroughIsTheSoftmaxsGradientAndTheScoreFunctionsMeanIsTo
   }
 }
 
-TEST(AfterNormalising, DropoutKeepsAsManyAsItsRateSaysAndTheSameOnesAlways) {
+TEST(AfterNormalising, DropoutFollowsItsRateAndIsDeterministic) {
   constexpr int64_t kQueries = 3000;
   AttentionSpec spec;
   spec.after.dropout = Dropout{.rate = 0.25f, .seed = 11};

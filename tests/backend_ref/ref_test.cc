@@ -67,7 +67,7 @@ std::string picture(const Topology& topology, int64_t queries, int64_t keys) {
   return text;
 }
 
-TEST(Reference, TheBandShowsWhatItsWordsSay) {
+TEST(Reference, BandsShowTheKeysThatBackAheadAlignAndOffsetDefine) {
   EXPECT_EQ(picture(full(), 2, 3), "###/###");
   EXPECT_EQ(picture(causal(), 3, 5), "###../####./#####");
   EXPECT_EQ(picture(causal(std::nullopt, Align::kStart), 3, 5), "#..../##.../###..");
@@ -148,7 +148,7 @@ TEST(Reference, ARuleThatGivesMinusInfinityHidesThePairForGood) {
   EXPECT_EQ(scores_after({3, 3}, {hides, SoftCap{4}})[1], -kInfinity);
 }
 
-TEST(Reference, AVisibilityRuleHidesWhatItDoesNotShow) {
+TEST(Reference, AVisibilityRuleHidesPairsForWhichItIsFalse) {
   Topology topology;
   topology.visible = visible([](auto at) { return at.key <= at.query && at.query - at.key < 2; });
   EXPECT_EQ(picture(topology, 3, 5), ".##../..##./...##");
@@ -177,7 +177,7 @@ TEST(Reference, NeighbouringQueryHeadsShareAKeyHead) {
   EXPECT_EQ(std::vector<float>(out, out + 4), (std::vector<float>{1, 1, 2, 2}));
 }
 
-TEST(Reference, ARowThatSeesNothingIsZerosAndSaysSo) {
+TEST(Reference, AFullyMaskedRowGivesZerosAndEmptyStatistics) {
   const Tensor v = Tensor::from<float>({1, NAN}, {1, 1, 2, 1});
   const Call run = forward(Tensor::zeros({1, 1, 4, 1}), Tensor::zeros({1, 1, 2, 1}), v,
                            {.topology = causal(), .normaliser = Softmax{Tensor::zeros({1})}});
@@ -263,7 +263,7 @@ TEST(Reference, ASweepOfSomeHeadsStopsWhenCancelledAndReportsItsEnd) {
   }
 }
 
-TEST(Oracle, AgreesWithAHandMadeRowAndNamesItsSizes) {
+TEST(Oracle, AgreesWithAHandComputedRowAndItsMagnitudes) {
   const Tensor q = Tensor::from<float>({-2, 1}, {1, 1, 1, 2}), k = Tensor::from<float>({1, 1, 0, 1}, {1, 1, 2, 2}),
                v = Tensor::from<float>({-4, 2}, {1, 1, 2, 1});
   const OracleRow row =

@@ -140,7 +140,7 @@ TEST_P(Dense, NarrowWeightsComputeWithTheirStoredValues) {
   }
 }
 
-TEST_P(Dense, InputsOfBf16MeetWeightsOfBf16) {
+TEST_P(Dense, Bf16InputsTimesBf16WeightsMatchTheReference) {
   for (const int64_t rows : {0, 1, 2, 16, 17, 200}) {
     for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {24, 61}, {128, 64}, {300, 1}, {517, 130}}) {
       for (const Activation activation : {Activation::kNone, Activation::kGeluErf}) {
@@ -189,7 +189,7 @@ TEST_P(Dense, OutputsOfBf16AreThoseOfF32RoundedOnce) {
   }
 }
 
-TEST_P(Dense, NarrowWeightsAreOffByNoMoreThanIsStated) {
+TEST_P(Dense, NarrowWeightsStayWithinTheErrorBound) {
   const int64_t in = 200, out = 30;
   const std::vector<float> values = random_values(in * out, 15);
   const WeightPart part{Tensor::from(values, {out, in}), false};
@@ -214,7 +214,7 @@ TEST_P(Dense, NarrowWeightsAreOffByNoMoreThanIsStated) {
 
 // x and w are each off by at most half a step of their own scale: |Δ(x·w)| ≤ Σ_i |x_i|Δw + |w_i|Δx + ΔxΔw. The integer products are exact;
 // scaling a sum in f32 and adding the bias add a relative error of 4ε. The oracle does not round.
-TEST_P(Dense, ProductsOfBytesAreOffByNoMoreThanIsStated) {
+TEST_P(Dense, Int8ProductsStayWithinTheErrorBound) {
   // The last sizes are next to the widths of vectors, panels and tiles (16 and 64 inputs, 64 rows, 512 outputs).
   for (const auto& [rows, in, out] : {std::array<int64_t, 3>{1, 200, 30},
                                       {37, 200, 30},
@@ -258,7 +258,7 @@ TEST_P(Dense, ProductsOfBytesAreOffByNoMoreThanIsStated) {
 }
 
 // Sums of integer products are exact: neither the other rows of a call nor the position of a row changes a bit.
-TEST_P(Dense, ARowOfBytesHasTheSameBitsAloneAndAmongOthers) {
+TEST_P(Dense, AnInt8RowHasTheSameBitsAloneAndInABatch) {
   if (GetParam() != InstructionSet::kAvx512 || !__builtin_cpu_supports("avx512vnni")) GTEST_SKIP() << "no int8 dot products";
   const int64_t rows = 301, in = 259, out = 700;
   const WeightPart part{Tensor::from(random_values(in * out, 33), {out, in}), false};
@@ -276,7 +276,7 @@ TEST_P(Dense, ARowOfBytesHasTheSameBitsAloneAndAmongOthers) {
   }
 }
 
-TEST_P(Dense, RowsOfBytesThatAreZeroTinyOrNotFiniteStayByThemselves) {
+TEST_P(Dense, ZeroTinyAndNonFiniteInt8RowsDoNotAffectOtherRows) {
   const int64_t in = 70, out = 20;
   std::vector<float> x = random_values(5 * in, 35);
   std::fill_n(x.begin(), in, 0.0F);
@@ -300,7 +300,7 @@ TEST_P(Dense, RowsOfBytesThatAreZeroTinyOrNotFiniteStayByThemselves) {
   }
 }
 
-TEST_P(Dense, AWeightInBytesWithoutInputsGivesTheBias) {
+TEST_P(Dense, AnInt8WeightWithoutInputsGivesTheBias) {
   const WeightPart part{Tensor::zeros({3, 0}), false};
   const std::vector<float> bias = {1, -2, 3};
   for (const DenseOps* ops : {&fast(), &slow()}) {
@@ -312,7 +312,7 @@ TEST_P(Dense, AWeightInBytesWithoutInputsGivesTheBias) {
   }
 }
 
-TEST_P(Dense, WeightsInBytesThatAreNotFiniteMakeTheirOwnOutputNaN) {
+TEST_P(Dense, NonFiniteInt8WeightsMakeOnlyTheirOwnOutputNaN) {
   const int64_t in = 70, out = 5;
   std::vector<float> w = random_values(in * out, 38);
   w[static_cast<size_t>(in + 3)] = std::nanf("");
@@ -335,7 +335,7 @@ TEST_P(Dense, WeightsInBytesThatAreNotFiniteMakeTheirOwnOutputNaN) {
 }
 
 // A step of 189/127 of the smallest float rounds to that float itself, and 189 does not fit into 8 bits.
-TEST_P(Dense, SubnormalWeightsInBytesKeepTheirSign) {
+TEST_P(Dense, SubnormalInt8WeightsKeepTheirSign) {
   const int64_t in = 70, out = 2;
   const float smallest = std::numeric_limits<float>::denorm_min();
   std::vector<float> w(static_cast<size_t>(in * out), 189 * smallest);
@@ -352,7 +352,7 @@ TEST_P(Dense, SubnormalWeightsInBytesKeepTheirSign) {
 }
 
 // 255·127·70,000 does not fit into 32 bits.
-TEST_P(Dense, SumsOfBytesDoNotOverflow) {
+TEST_P(Dense, Int8SumsDoNotOverflow) {
   const int64_t in = 70'000, out = 3;
   const std::vector<float> x(static_cast<size_t>(in), 1);
   const WeightPart part{Tensor::from(std::vector<float>(static_cast<size_t>(in * out), 0.5F), {out, in}), false};
@@ -449,7 +449,7 @@ TEST_P(Dense, EmbeddingsAddTheirTables) {
   }
 }
 
-TEST_P(Dense, RotationTurnsHalvesOrNeighbours) {
+TEST_P(Dense, RotaryRotatesHalvesOrInterleavedPairs) {
   const int64_t rows = 5, heads = 3, width = 10, dims = 8;
   const std::vector<float> cosine = random_values(rows * dims / 2, 18), sine = random_values(rows * dims / 2, 19);
   for (const bool interleaved : {false, true}) {
@@ -538,7 +538,7 @@ TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
 
 // Operands whose cache lines conflict are copied, one piece of the inner sums at a time. An
 // offset or a bias that is counted twice would be detected.
-TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
+TEST_P(Dense, ProductsWithCacheLineConflictsMatchTheReference) {
   struct Size {
     int64_t rows, inner, columns;
     bool transposed;  // whether a is transposed
@@ -606,7 +606,7 @@ TEST_P(Dense, ProductsWithstandSignals) {
 
 #ifndef __SANITIZE_ADDRESS__
 // A product with a new shape makes the library compile a kernel.
-TEST_P(Dense, WhereMemoryRunsOutProductsSaySo) {
+TEST_P(Dense, ProductsReportOutOfMemory) {
   const auto in_a_child = [this](rlim_t more) {
     const rlim_t pages = [] {
       std::ifstream sizes("/proc/self/statm");

@@ -43,7 +43,7 @@ TEST_F(Registry, TheFastestThatRunsHereIsTheDefault) {
   EXPECT_EQ(&backend(), runnable_backends().back());
 }
 
-TEST_F(Registry, EveryTableHandedOutIsWhole) {
+TEST_F(Registry, EveryRunnableBackendIsComplete) {
   for (const Backend* table : runnable_backends()) {
     EXPECT_TRUE(table->refusal && table->forward && table->weights && table->sweep) << table->name;
   }

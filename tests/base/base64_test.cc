@@ -9,7 +9,7 @@
 namespace clearhead {
 namespace {
 
-TEST(Base64, IsThatOfTheStandard) {
+TEST(Base64, MatchesTheExamplesOfRfc4648) {
   const std::pair<const char*, const char*> known[] = {
       {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
   for (const auto& [bytes, letters] : known) {
@@ -21,7 +21,7 @@ TEST(Base64, IsThatOfTheStandard) {
   EXPECT_EQ(from_base64(base64(all), "here"), all);
 }
 
-TEST(Base64, RefusesWhatItIsNot) {
+TEST(Base64, RefusesInvalidLengthsAndLetters) {
   expect_refused(ErrorCode::kFormat, "here: 3 letters of base64; expected groups of four", [] { from_base64("Zm9", "here"); });
   expect_refused(ErrorCode::kFormat, "here: letter 1 is not one of base64", [] { from_base64("Z*9v", "here"); });
   expect_refused(ErrorCode::kFormat, "here: letter 2 is not one of base64", [] { from_base64("Zg==Zm9v", "here"); });

@@ -41,7 +41,7 @@ TEST(Json, StopsAtEightMillionValuesWhateverTheirSize) {
   EXPECT_EQ(error_of(text + "0]"), "a.json: JSON holds more than 8,388,608 values");
 }
 
-TEST(Fields, NameTheFieldNobodyAskedFor) {
+TEST(Fields, RefuseUnreadFieldsByName) {
   const Json json = Json::parse(R"({"back":4,"dilation":2})", "a.json");
   Fields fields(json, "a.json", "band");
   EXPECT_EQ(fields.integer("back"), 4);
@@ -54,7 +54,7 @@ TEST(Fields, NameTheFieldNobodyAskedFor) {
   }
 }
 
-TEST(Format, CountsForPeople) {
+TEST(Format, FormatsCountsAndByteSizes) {
   EXPECT_EQ(with_commas(1234567), "1,234,567");
   EXPECT_EQ(with_commas(-999), "-999");
   EXPECT_EQ(with_commas(-1000), "-1,000");

@@ -6,7 +6,7 @@
 namespace clearhead {
 namespace {
 
-TEST(Largest, IsOfSizesAndFailsForNothingAndForWhatIsNotFinite) {
+TEST(Largest, ComparesMagnitudesAndFailsForEmptyOrNonFiniteInput) {
   const float numbers[] = {1, -3, 2}, others[] = {1, -3, 4};
   EXPECT_EQ(largest_magnitude(numbers, 3), 3);
   EXPECT_EQ(largest_difference(numbers, others, 3), 2);

@@ -24,7 +24,7 @@ class Files : public testing::Test {
   const std::string folder = testing::TempDir() + "clearhead_files_" + std::to_string(::getpid());
 };
 
-TEST_F(Files, OneThatIsCutWhileItIsMappedIsNamedAndOthersAreNot) {
+TEST_F(Files, AFileTruncatedWhileMappedIsReportedByName) {
   guard_mappings();
   write_file(path("whole"), std::string(20000, 'x'));
   write_file(path("cut"), std::string(20000, 'x'));
@@ -77,7 +77,7 @@ TEST_F(Files, TemporariesOfProcessesThatAreGoneAreRemovedByALaterWrite) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 3);
 }
 
-TEST_F(Files, WritingThroughALinkMakesWhatItPointsTo) {
+TEST_F(Files, WritingThroughASymlinkWritesItsTarget) {
   std::filesystem::create_symlink("target", path("link"));
   std::filesystem::create_symlink(path("link"), path("second"));
   write_file(path("second"), "first");

@@ -9,21 +9,21 @@
 namespace clearhead {
 namespace {
 
-TEST(NearestNames, AreOrderedByEditsAndLeaveOutStrangers) {
+TEST(NearestNames, AreOrderedByEditDistanceAndOmitDistantNames) {
   EXPECT_EQ(nearest_names("wegiht", {"bias", "weight", "weights", "embeddings"}), (std::vector<std::string>{"weight", "weights"}));
   EXPECT_EQ(nearest_names("a.b", {"a.b", "a.c", "a.d", "a.e"}, 2), (std::vector<std::string>{"a.b", "a.c"}));
   EXPECT_EQ(nearest_hint("zzzzzz", {"bias"}), "");
   EXPECT_EQ(nearest_hint("bia", {"bias", "bits"}), "; nearest: \"bias\", \"bits\"");
 }
 
-TEST(Errors, SayInOneLineOfUtf8WhatTheyQuote) {
+TEST(Errors, QuoteTextAsOneLineOfValidUtf8) {
   EXPECT_EQ(one_line("é\n\t\x1B[0m\x7F"), "é\\n\\t\\x1b[0m\\x7f");
   EXPECT_EQ(one_line("a\xFF\xE4\xB8z"), "a\uFFFD\uFFFD\uFFFDz");
   EXPECT_EQ(one_line(""), "");
   EXPECT_EQ(error_of([] { fail(ErrorCode::kFormat, "\"{}\" is wrong", "a\nb"); }), "kFormat: \"a\\nb\" is wrong");
 }
 
-TEST(Errors, KeepTheirBeginningAndTheirEndWhenTheyQuoteTooMuch) {
+TEST(Errors, TruncateLongQuotesInTheMiddle) {
   std::string middle;
   for (int i = 0; i < 100'000; ++i) middle += "中";
   for (const char* shift : {"", "a", "ab"}) {

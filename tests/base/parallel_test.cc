@@ -95,7 +95,7 @@ TEST(Parallel, AnExceptionReachesTheCallerAndTheNextRegionRuns) {
   EXPECT_EQ(sum, 4950);
 }
 
-TEST(Parallel, TheCallerIsAskedBetweenItemsAndMayStopTheLoop) {
+TEST(Parallel, TheBusyCallbackRunsBetweenItemsAndCanStopTheLoop) {
   const int before = threads();
   for (const int count : {1, 2}) {
     set_threads(count);

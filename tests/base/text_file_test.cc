@@ -66,7 +66,7 @@ TEST_F(TextFile, InAnotherEncodingIsRefusedWithItsLine) {
             std::string::npos);
 }
 
-TEST_F(TextFile, ThatIsAPictureOrAnArchiveIsNamedAsSuch) {
+TEST_F(TextFile, PngIsRefusedByNameButTextThatBeginsLikeAPdfIsRead) {
   EXPECT_EQ(error_of([&] { read_text_file(write("\x89PNG\r\n\x1A\n\0\0"s)); }),
             "kFormat: " + path_ + ": is a PNG picture; expected text in UTF-8");
   EXPECT_EQ(read_text_file(write("%PDF- is how a PDF begins, and this text too")), "%PDF- is how a PDF begins, and this text too");

@@ -211,7 +211,7 @@ test('it opens by saying what it lacks, and what is off says why and how to get 
   await answers(p, 40);
   const banner = await p.textContent('[data-testid=banner]');
   assert.match(banner, /offline page\. It contains .*thumbnails of every head.*top eight keys of all rows.*Not included: .*verification/i);
-  assert.match(banner, /For the rest: clearhead view \S+\.trace --html \S+\.html --page-size \d+MB/);
+  assert.match(banner, /To include everything, run: clearhead view \S+\.trace --html \S+\.html --page-size \d+MB/);
   const verify = p.locator('[data-action=verify]');
   assert.ok(await verify.isDisabled());
   assert.match(await verify.getAttribute('title'), /does not contain.* To get it: clearhead view \S+\.trace$/); // no page can verify

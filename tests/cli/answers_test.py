@@ -50,7 +50,7 @@ def attention(q, k, v, causal, cap=None, sinks=None):
     return out, lse, weights
 
 
-class Looking(Case):
+class Inspection(Case):
     def test_show_gives_each_weight_of_a_previous_token_head(self):
         shown = self.ok("show", self.causal, "abcdef", "--head", "L0.H0", "--json").json
         self.assertEqual((shown["layer"], shown["head"], shown["pool"], shown["pieces"]), (0, 0, None, list("abcdef")))
@@ -75,7 +75,7 @@ class Looking(Case):
             self.assertAlmostEqual(key["weight"], 0.5, places=LAW_PLACES)
         self.assertEqual([key["token"] for key in shown["keys"]], ["a", "Q"])
 
-    def test_a_figure_holds_its_text_and_the_command_that_makes_it_again(self):
+    def test_a_figure_contains_its_labels_and_the_command_that_reproduces_it(self):
         svg, tex = self.folder / "a.svg", self.folder / "a.tex"
         for options, wanted in (
             (("--head", "L0.H0"), ">key</text>"),
@@ -93,9 +93,9 @@ class Looking(Case):
         self.assertIn("\\begin{tikzpicture}", tex.read_text(encoding="utf-8"))
         self.refused(2, "--lines applies to a figure: add --svg FILE, --pdf FILE or --tikz FILE", "show", self.causal, "abcdef", "--head", "L0.H0", "--lines")
         self.refused(2, "a figure of what a token attends to shows one head: add --head, like --head L3.H5", "show", self.causal, "abcdef", "--query", "3", "--svg", svg)
-        self.refused(1, "TikZ holds no pictures: this figure has one of 6 × 6 cells. Write SVG or PDF, or show fewer tokens.", "show", self.causal, "abcdef", "--tikz", tex)
+        self.refused(1, "TikZ cannot contain images: this figure has one of 6 × 6 cells. Write SVG or PDF, or show fewer tokens.", "show", self.causal, "abcdef", "--tikz", tex)
 
-    def test_a_query_without_a_head_names_the_surest_heads_and_the_next_command(self):
+    def test_a_query_without_a_head_lists_the_strongest_heads_and_the_next_command(self):
         shown = self.ok("show", self.causal, "abcdab", "--query", "5")
         self.assertIn("#5 b: the heads with the largest weight on one key", shown.out)
         self.assertIn("excluding attention sinks: #0 a\n", shown.out)
@@ -112,7 +112,7 @@ class Looking(Case):
         self.assertAlmostEqual(masses[0, 0, "one"], 0, places=SHARE_PLACES)
         self.assertEqual({(layer, head) for layer, head, _ in masses}, {(0, 0)})
 
-    def test_without_a_head_show_prints_the_most_telling_ones_and_what_to_type(self):
+    def test_show_without_a_head_lists_the_strongest_heads_and_the_next_command(self):
         shown = self.ok("show", self.causal, "--file", self.text)
         self.assertRegex(shown.out, r"L0\.H0 +previous \d+\.\d %, local \d+\.\d %\n")
         self.assertIn(f"next: clearhead show {self.causal} --file {self.text} --head L", shown.out)
@@ -189,7 +189,7 @@ class Looking(Case):
             self.assertRegex(" ".join(family["drivers"]), r"^flash on avx(2|512)$")
             self.assertIn("    computed by flash on avx", self.ok("info", kept).out)
 
-    def test_in_bf16_the_same_is_found_and_the_trace_holds_what_was_multiplied(self):
+    def test_bf16_finds_the_same_keys_and_its_trace_equals_the_live_run(self):
         exact, narrow = self.folder / "exact.trace", self.folder / "narrow.trace"
         for kept, precision in ((exact, "f32"), (narrow, "bf16")):
             self.ok("trace", self.causal, "--file", self.text, "--precision", precision, "-o", kept)
@@ -226,7 +226,7 @@ class Looking(Case):
         self.assertIn("╱", drawn.out)
         self.assertIn("╱ was never scored", drawn.out)
 
-    def test_layers_and_rows_choose_what_is_kept(self):
+    def test_a_trace_keeps_only_the_layers_of_the_layers_option(self):
         kept = self.folder / "kept.trace"
         told = self.ok("trace", self.causal, "--file", self.text, "--layers", "1", "-o", kept, "--json").json
         self.assertEqual(told["layers"], [1])
@@ -240,7 +240,7 @@ class Looking(Case):
 class Drawing(Case):
     texts = ("The cat sat on the mat, and then it slept.", "猫坐在垫子上。", "שלום עולם", "a👩‍👩‍👧b e\u0301", "one\ntwo\tthree")
 
-    def test_lines_fit_the_window(self):
+    def test_lines_fit_the_width_of_the_terminal(self):
         for width in (40, 80, 200):
             for text in self.texts[:3]:
                 for question in ((), ("--head", "L0.H1"), ("--head", "L0.H1", "--query", "5")):
@@ -250,7 +250,7 @@ class Drawing(Case):
                         if not line.startswith("next:"):
                             self.assertLessEqual(columns(line), width, line)
 
-    def test_the_atlas_fits_a_window_of_80(self):
+    def test_the_atlas_fits_a_terminal_of_80_columns(self):
         lines = self.ok("atlas", self.causal, "--file", self.text, COLUMNS="80").out.splitlines()
         self.assertEqual(len(lines), 5)  # a title, then one line per head
         for line in lines:
@@ -268,7 +268,7 @@ class Drawing(Case):
             pooled = self.ok("show", self.both, "abcdefgh" * 40, "--head", "L0.H1", CLEARHEAD_COLOR=asked).out
             self.assertIn("▀", pooled)
 
-    def test_tokens_of_one_character_share_a_box(self):
+    def test_byte_tokens_of_one_character_are_drawn_as_one_cell(self):
         out = self.ok("show", self.both, "猫猫", "--head", "L0.H1", COLUMNS="80").out
         self.assertEqual([line.split()[0] for line in out.splitlines() if line.startswith("  猫")], ["猫", "猫"])
         self.assertNotIn("\ufffd", out)
@@ -322,7 +322,7 @@ class Attend(Case):
             self.close(found["log_sum_exp"][1], lse)
             self.close(found["weights"][1], [c for row in weights for c in row])
 
-    def test_in_sixteen_bits_it_is_the_formula_over_rounded_numbers_written_as_f32(self):
+    def test_bf16_and_f16_attention_equal_the_formula_over_rounded_inputs(self):
         for dtype, ulp in (("bf16", 2**-8), ("f16", 2**-11)):
             rounded = lambda x, ulp=ulp: math.ldexp(round(math.frexp(x)[0] / ulp) * ulp, math.frexp(x)[1])
             q, k, v = ([[[rounded(c) for c in row] for row in rows] for rows in heads] for heads in (self.q, self.k, self.v))
@@ -414,7 +414,7 @@ class Attend(Case):
         piped = subprocess.run([BINARY, "attend", self.into, "-o", "/dev/stdout"], capture_output=True, env=environment(), check=True).stdout
         self.assertTrue(piped.startswith((self.folder / "alone").read_bytes()))
 
-    def test_what_was_written_is_said(self):
+    def test_attend_prints_the_written_tensors_and_their_file(self):
         to = self.folder / "out.safetensors"
         told = self.ok("attend", self.into, "-o", to, "--backend", "ref").out
         self.assertEqual(told, f"out          [1, 4, 5, 8]\nlog_sum_exp  [1, 4, 5]\nwritten to {to} (ref, ref)\n")
@@ -451,7 +451,7 @@ class Answers(Case):
         for a, b in zip(plain, told["embedding"], strict=True):
             self.assertAlmostEqual(a, b, delta=SUM * max(1, abs(b)))
 
-    def test_an_embedding_reads_what_the_positions_allow_and_says_so(self):
+    def test_embeddings_of_long_texts_are_truncated_with_a_message(self):
         model = self.golden("bert/mlm")
         done = run("run", "embed", model, "a b c d e " * 5, "--json")
         self.assertEqual((done.code, done.errors), (0, "truncated: 20 of 27 tokens were used (the model's positions end there)\n"))
@@ -463,7 +463,7 @@ class Answers(Case):
         self.assertEqual(told["tokens"], list(self.known["answer_text"].encode()))
         self.assertEqual(self.ok("run", "generate", self.causal, "abcabcab", "--max-tokens", "4", "--greedy").out, "cabc\n")
 
-    def test_a_text_is_scored_by_how_far_in_and_worse_without_the_head_that_copies(self):
+    def test_scores_have_position_ranges_and_worsen_without_the_induction_head(self):
         text = self.folder / "twice.txt"
         text.write_text("".join(chr(33 + i * i % 89) for i in range(200)) * 2, encoding="utf-8")
         told = self.ok("run", "score", self.causal, "--file", text, "--json").json
@@ -516,7 +516,7 @@ class Answers(Case):
         self.assertAlmostEqual(sum(shares), 1, places=SHARE_PLACES)
         self.assertEqual(self.ok("info", model, "--json").json["tasks"], ["fill"])
 
-    def test_classes_have_their_labels_and_share_one(self):
+    def test_classes_have_labels_and_probabilities_that_sum_to_one(self):
         model = self.golden("bert/classify")
         told = self.ok("run", "classify", model, "a b", "--pair", "c", "--json").json["classes"]
         self.assertEqual(sorted(one["label"] for one in told), ["maybe", "no", "yes"])
@@ -531,7 +531,7 @@ class Answers(Case):
         shown = self.ok("show", model, "a b", "--pair", "c d e", "--query", "1", "--by", "segment", "--json").json
         self.assertEqual({part["segment"] for part in shown["segments"]}, {"first", "second"})
 
-    def test_info_says_what_a_model_is_without_its_weights(self):
+    def test_info_prints_architecture_tasks_and_dtype(self):
         told = self.ok("info", self.causal, "--json").json
         self.assertEqual((told["model_type"], told["layers"], told["heads"], told["longest"], told["causal"]), ("clearhead-attention", 2, 2, 0, True))
         self.assertEqual(told["tasks"], ["generate"])
@@ -547,7 +547,7 @@ class Answers(Case):
         self.assertEqual(done.code, 0)
         self.assertRegex(done.errors, r"^model: bf16 weights are converted to f32: \S+ KiB in the file, \S+ KiB in memory\n$")
 
-    def test_a_library_without_kernels_for_bf16_does_not_keep_a_model_from_bf16(self):
+    def test_bf16_works_where_onednn_has_no_bf16_kernels(self):
         known = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json").json
         for limit in ("AVX2", "SSE41"):  # the instruction set that oneDNN may use, set as its users do
             told = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json", DNNL_MAX_CPU_ISA=limit, ONEDNN_MAX_CPU_ISA=limit).json
@@ -555,7 +555,7 @@ class Answers(Case):
             for here, there in zip(told["embedding"], known["embedding"]):
                 self.assertAlmostEqual(here, there, delta=BF16)
 
-    def test_the_doctor_says_what_computes(self):
+    def test_the_doctor_reports_backends_drivers_and_overrides(self):
         told = self.ok("doctor", "--json").json
         self.assertEqual(sorted(told), ["backend", "backends", "bf16", "drivers", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
         here = self.ok("doctor", "--json", CLEARHEAD_BACKEND="ref").json

@@ -17,7 +17,7 @@ NUMBERS = ("F32", [1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])
 
 
 class Limits(Case):
-    def test_a_file_beyond_the_shells_limit_is_said_and_nothing_is_left(self):
+    def test_a_file_over_the_ulimit_is_reported_and_leaves_nothing(self):
         out = self.folder / "kept.trace"
         done = subprocess.run(["bash", "-c", 'ulimit -f 4; "$@"', "bash", str(BINARY), "trace", str(self.causal), "abcdef" * 60, "-o", str(out)],
                               capture_output=True, text=True, env=environment(), timeout=60)
@@ -26,7 +26,7 @@ class Limits(Case):
         self.assertEqual(list(self.folder.glob("kept*")), [])
 
 
-    def test_what_is_no_file_in_a_models_place_is_refused_at_once(self):
+    def test_pipes_devices_and_oversized_files_are_refused_at_once(self):
         for name, made, says in (("config.json", lambda p: os.mkfifo(p), "expected a regular file, found a pipe"),
                                  ("config.json", lambda p: p.symlink_to("/dev/zero"), "expected a regular file, found a device"),
                                  ("tokenizer.json", lambda p: os.mkfifo(p), "expected a regular file, found a pipe"),
@@ -46,7 +46,7 @@ class Limits(Case):
 
 
 class ControlCharacters(Case):
-    def test_names_from_files_reach_no_terminal_as_control_sequences(self):
+    def test_control_sequences_in_names_are_escaped(self):
         hostile = "\x1b]52;c;YWJj\x07\x7f\x9b2J"
         parts = self.folder / "parts.json"
         parts.write_text(json.dumps([{"name": hostile, "role": "part", "begin": 0, "end": 3}]))
@@ -67,13 +67,13 @@ class Usage(Case):
         self.assertEqual((done.code, done.out), (2, ""))
         self.assertIn("Examples:", done.errors)
 
-    def test_unknown_words_name_what_is_near(self):
+    def test_unknown_commands_and_options_suggest_the_nearest_name(self):
         self.refused(2, 'clearhead has no command "shwo"; nearest: "show" (clearhead --help says more)', "shwo", "model", "text")
         self.refused(2, 'clearhead show has no option "--quary"; nearest: "--query" (clearhead show --help says more)', "show", "m", "t", "--quary", "1")
         self.refused(2, 'clearhead run has no command "embd"; nearest: "embed" (clearhead run --help says more)', "run", "embd", "m", "t")
         self.refused(2, 'clearhead info did not expect "b" (clearhead info --help says more)', "info", "a", "b")
 
-    def test_what_a_command_needs_is_said(self):
+    def test_missing_and_conflicting_arguments_are_named(self):
         self.refused(2, "model is required (clearhead show --help says more)", "show")
         self.refused(2, "--to is required (clearhead ask --help says more)", "ask", self.causal, "abc", "--from", "a")
         self.refused(2, "a model needs a text: give one, or --file, or - for standard input", "show", self.causal)
@@ -105,7 +105,7 @@ class Usage(Case):
         self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1", "--by", "segment")
         self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text, "--sort", "nothing")
 
-    def test_a_trace_refuses_what_shapes_a_run(self):
+    def test_a_trace_refuses_options_that_affect_a_run(self):
         kept = self.folder / "kept.trace"
         self.ok("trace", self.causal, "abc", "-o", kept)
         self.refused(2, "a trace already has its text; give a model to read another one", "show", kept, "abc")
@@ -204,7 +204,7 @@ class Models(Case):
         self.change("model.safetensors", lambda data: data + b"more")
         self.fails("model/model.safetensors: the last tensor ends at byte 474352, the file goes on to 474356. The header does not describe these bytes.")
 
-    def test_garbled_weights_are_not_believed(self):
+    def test_garbled_weights_are_refused(self):
         self.change("model.safetensors", lambda data: b"PK\x03\x04" * 100)
         self.fails("model/model.safetensors: the header's length reads 289157608118635344 bytes, at most 100000000 are allowed. This is probably not a safetensors file.")
         self.change("model.safetensors", lambda data: struct.pack("<Q", 16) + b"not json at all!")
@@ -369,7 +369,7 @@ class Traces(Case):
                    "--layers to keep fewer layers, or --truncate")
         self.refused(1, message, "trace", self.both, "--file", self.text, "--window", "16", "--budget", "1K", "-o", self.folder / "x")
 
-    def test_spans_that_no_window_holds_have_no_mass_instead_of_none(self):
+    def test_attention_between_spans_that_share_no_window_is_refused(self):
         message = "no window contains both #0:1 and #50:51, so these pairs were never scored; use a longer --window"
         done = run("ask", self.both, "abcdefgh" * 8, "--window", "24", "--from", "#0", "--to", "#50")
         self.assertEqual((done.code, done.errors.splitlines()[-1], done.out), (1, f"clearhead: {message}", ""))
@@ -411,7 +411,7 @@ class Traces(Case):
             self.assertEqual(done.code, 1)
             self.assertIn(says, done.errors)
 
-    def test_a_trace_without_its_parts_names_the_first(self):
+    def test_missing_trace_metadata_is_named(self):
         write_safetensors(self.kept, {"x": NUMBERS}, {"clearhead_trace": "1"})
         self.fails('kept.trace: metadata "plan" is missing')
 
@@ -502,11 +502,11 @@ class Output(Case):
         finally:
             subprocess.run(["umount", small], check=False)
 
-    def test_a_full_device_stays_what_it_is(self):
+    def test_a_failed_write_to_a_device_keeps_the_device(self):
         self.refused(1, "/dev/full: cannot be written: No space left on device; some bytes may have been written", *self.attend("/dev/full"), folder=self.folder)
         self.assertTrue(Path("/dev/full").is_char_device())
 
-    def test_where_nothing_can_be_written_nothing_is_computed(self):
+    def test_unwritable_outputs_are_refused_before_the_model_is_loaded(self):
         message = "missing/x: cannot be written: No such file or directory; nothing was changed"
         self.refused(1, message, "trace", "nomodel", "abc", "-o", "missing/x", folder=self.folder)
         self.refused(1, message, "view", "nomodel", "abc", "--html", "missing/x", folder=self.folder)
@@ -517,7 +517,7 @@ class Output(Case):
             done = subprocess.run([BINARY, "tokens", self.causal, "abc", "--json"], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False)
         self.assertEqual((done.returncode, done.stderr), (1, b"clearhead: standard output cannot be written: No space left on device\n"))
 
-    def test_a_reader_that_leaves_is_no_crash(self):
+    def test_a_closed_output_pipe_does_not_crash(self):
         process = subprocess.Popen([BINARY, "tokens", self.causal, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
         process.stdout.close()
         process.stdin.write(b"abc\n" * 10000)

@@ -10,7 +10,7 @@ class Bleu(Case):
         self.ours.write_text("The cat sat on the mat.\nIl a dit « oui ».\n", encoding="utf-8")
         self.theirs.write_text("The cat sat on a mat.\r\nIl a dit «\u00a0oui\u00a0».", encoding="utf-8")
 
-    def test_the_line_is_sacrebleus_with_a_signature_of_our_own(self):
+    def test_output_follows_sacrebleu_with_a_clearhead_signature(self):
         told = self.ok("bleu", self.ours, self.theirs).out
         self.assertRegex(told, r"^BLEU\|nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:clearhead-[\d.]+ = 76\.28 "
                                r"92\.9/83\.3/70\.0/62\.5 \(BP = 1\.000 ratio = 1\.000 hyp_len = 14 ref_len = 14\)\n$")
@@ -27,7 +27,7 @@ class Bleu(Case):
         self.assertEqual((found["matched"], found["total"]), ([6, 5, 4, 3], [7, 6, 5, 4]))
         self.assertIn("|tok:zh|", found["signature"])
 
-    def test_what_is_wrong_is_said_with_the_way_out(self):
+    def test_mismatched_and_empty_files_are_refused(self):
         self.theirs.write_text("one line\n", encoding="utf-8")
         self.refused(1, f"{self.ours} has 2 lines, {self.theirs} has 1; expected a sentence and its reference on the same line of both", "bleu", self.ours,
                      self.theirs)

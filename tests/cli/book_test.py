@@ -10,7 +10,7 @@ BOOK = Path(__file__).resolve().parents[2] / "models/book"
 
 
 class Book(Case):
-    def test_it_foretells_novels_it_never_saw_far_in_as_near_the_beginning(self):
+    def test_a_held_out_novel_scores_below_1_70_bits_per_byte(self):
         text = (BOOK / "held-out.txt").read_text(encoding="utf-8")
         self.assertGreater(len(text.encode()), 400_000)
         part = self.folder / "part.txt"
@@ -30,7 +30,7 @@ class Book(Case):
         told = done.json
         return told["bits_per_byte"] * told["bytes"]
 
-    def test_what_comes_again_costs_fewer_bits(self):
+    def test_repeated_passages_cost_fewer_bits(self):
         seed = random.Random(3)
         text = (BOOK / "held-out.txt").read_text(encoding="utf-8")
         words = [word for word in text.split() if word.isalpha()]
@@ -59,7 +59,7 @@ class Book(Case):
         twice = f"{passage} {passage}"
         self.assertGreater(self.bits(twice, "--knock-out", name), self.bits(twice))
 
-    def test_it_is_small_and_says_what_it_is(self):
+    def test_the_model_is_small_and_info_lists_its_task(self):
         told = self.ok("info", BOOK, "--json").json
         self.assertLess(sum(path.stat().st_size for path in BOOK.iterdir() if path.name != "held-out.txt"), 6_000_000)
         self.assertIn("generate", told["tasks"])

@@ -41,7 +41,7 @@ class Demo(Case):
         done = run("demo", "--examples-only", "--models", models, "--out", self.folder / "out")
         self.assertEqual((done.code, done.errors.splitlines()[-1]), (1, f"clearhead: {models}/known/example.json: {message}"))
 
-    def test_an_example_is_refused_by_what_is_wrong_with_it(self):
+    def test_invalid_examples_are_refused_with_the_reason(self):
         self.refused_example('field "head" is not understood; remove it, or use a version of clearhead that knows it', head="1.0")
         self.refused_example('"input": expected some text, found ""', input="")
         self.refused_example('"state": L1.H9: layer 1 has heads 0 to 1', state="f=dec&h=1.9")

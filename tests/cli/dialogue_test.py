@@ -57,7 +57,7 @@ class Dialogues(Case):
     def chat(self, said, *arguments):
         return run("run", "chat", self.model, *arguments, stdin=said.encode())
 
-    def test_what_was_said_before_is_learned_from_and_measured(self):
+    def test_earlier_turns_lower_the_perplexity(self):
         self.assertEqual(self.trained[3].code, 0, self.trained[3].errors)
         self.assertIn(f"clearhead run chat {self.model}\n", self.trained[3].errors)
         with_turns, without = self.measured(3), self.measured(0)
@@ -69,7 +69,7 @@ class Dialogues(Case):
         self.assertEqual(run("info", self.model, "--json").json["tasks"], ["translate", "chat"])
         self.assertEqual(run("run", self.model, "i am bob").out, self.chat("i am bob\n").out)
 
-    def test_the_model_says_how_many_turns_it_reads(self):
+    def test_generation_config_stores_the_number_of_turns(self):
         self.assertEqual(json.loads((self.model / "generation_config.json").read_text(encoding="utf-8")), {"num_beams": 2, "eos_token_id": 0, "turns_before": 3})
         bare = self.folder / "bare"
         shutil.copytree(self.model, bare)
@@ -79,7 +79,7 @@ class Dialogues(Case):
         self.assertIn('generation_config.json has no "turns_before"', refused.errors)
         self.assertEqual(run("run", "chat", bare, "--turns", "3", stdin=b"i am bob\n").code, 0)
 
-    def test_a_chat_answers_from_what_was_said_until_an_empty_line(self):
+    def test_a_chat_remembers_turns_until_an_empty_line(self):
         for name in NAMES:
             self.assertEqual(self.chat(f"i am {name}\nwho am i\n").out.splitlines()[-1], f"you are {name}")
         done = self.chat("i am bob\nwho am i\n\nwho am i\n", "--json")

@@ -54,7 +54,7 @@ def plain(word):
 
 
 class EnFr(Case):
-    def test_words_were_chosen_by_the_words_they_mean(self):
+    def test_alignments_match_hand_aligned_words(self):
         sentences = [line.split(" | ") for line in ALIGNED.strip().splitlines()]
         done = run("run", "translate", EN_FR, "-", "--align", "--json", stdin="\n".join(english for english, _ in sentences).encode())
         self.assertEqual(done.code, 0, done.errors)
@@ -79,7 +79,7 @@ class EnFr(Case):
         self.assertGreater(turned_met, 8, told)
         self.assertGreater(turned / turned_met, 0.75, told)
 
-    def test_it_is_small_and_says_what_it_is(self):
+    def test_the_model_is_small_and_info_lists_its_task(self):
         told = self.ok("info", EN_FR, "--json").json
         self.assertLess(sum(path.stat().st_size for path in EN_FR.iterdir()), 12_000_000)
         self.assertIn("translate", told["tasks"])

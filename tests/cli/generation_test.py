@@ -110,7 +110,7 @@ class Generation(Case):
 
 
 class Marks(Case):
-    def test_a_span_is_the_tokens_of_its_own_characters(self):
+    def test_a_span_excludes_the_metaspace_marker_token(self):
         model = self.folder / "marks"
         shutil.copytree(ROOT / "tests/goldens/bert/pooler", model)
         vocabulary = {piece: at for at, piece in enumerate(["?", "▁", "中", "国", "人"])}

@@ -38,7 +38,7 @@ class Items(unittest.TestCase):
         self.assertIn("⟨question⟩ Where is the football ?", out[0])
         self.assertRegex(out[1], r"^ 79\.00 %  #70 +⟨line 6⟩ Mary went to the kitchen \.$")
 
-    def test_patches_stand_in_their_places(self):
+    def test_patches_are_drawn_as_a_grid(self):
         out = self.shown("patches", "--head", "L1.H0", "--query", "patch 3,4").split("\n")
         self.assertIn("⟨patch 3,4⟩ of 8×8", out[0])
         self.assertEqual([len(line) for line in out[1:9]], [16] * 8)
@@ -49,7 +49,7 @@ class Items(unittest.TestCase):
         self.assertIn("delicious█", out)
         self.assertNotIn("sentence 4", out)
 
-    def test_what_a_sink_logit_takes_is_said(self):
+    def test_the_weight_of_a_sink_logit_is_printed(self):
         model, story = str(support.ROOT / "models/stories"), self.folder / "story.txt"
         story.write_text("Mary got the milk there.\nJohn moved to the bedroom.\nDaniel went to the garden.\n")
         for place, least, most in (("kitchen", 60, 99), ("bedroom", 0, 20)):  # no statement says the first; the second statement says the other

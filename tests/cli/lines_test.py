@@ -47,7 +47,7 @@ class Lines(Case):
         else:
             self.assertEqual(a, b)
 
-    def test_an_answer_of_many_is_that_of_the_line_alone(self):
+    def test_batched_lines_give_the_same_answers_as_single_lines(self):
         masked = [line + " [MASK] a [MASK]"[: 9 if "c" in line else 16] for line in LINES]
         for task, model, lines, more in (
             ("embed", self.golden("bert/pooler"), LINES, ()),
@@ -61,7 +61,7 @@ class Lines(Case):
                 self.assertEqual(alone.code, 0, alone.errors)
                 self.close(answer, alone.json, LINE_PLACES)
 
-    def test_scores_of_lines_are_those_of_each(self):
+    def test_scores_of_batched_lines_equal_single_scores(self):
         lines = ["Once upon a time", "", "x", "The king was in his house.", "He said nothing"]
         answers = self.together("score", ROOT / "models/book", lines=lines)
         for line, answer in zip(lines, answers):
@@ -76,7 +76,7 @@ class Lines(Case):
         answers = self.together("fill", self.golden("bert/mlm"), lines=["a [MASK]", "", "[MASK] b"])
         self.assertEqual(([len(answer["masks"]) for answer in answers]), [1, 0, 1])
 
-    def test_embeddings_are_kept_as_an_array_and_lines_may_end_as_they_like(self):
+    def test_embeddings_are_saved_as_npy_and_any_line_ending_is_accepted(self):
         out = self.folder / "vectors.npy"
         self.ok("run", "embed", self.golden("bert/pooler"), "-", "--lines", "-o", out, stdin=b"ab\r\nc d\r\nlast")
         data = out.read_bytes()
@@ -104,7 +104,7 @@ class Lines(Case):
         self.assertEqual((alone.code, alone.out), (1, ""))
         self.assertIn("line 1: text has", alone.errors)
 
-    def test_what_concerns_every_line_is_said_once(self):
+    def test_errors_common_to_all_lines_are_printed_once(self):
         done = run("run", "fill", self.golden("bert/classify"), "-", "--lines", stdin=b"a [MASK]\nb [MASK]\n")
         self.assertEqual((done.code, done.out, done.errors.count("\n")), (1, "", 1))
         done = run("run", "embed", self.golden("bert/pooler"), "-", "--lines", "--knock-out", "L99.H0", stdin=b"a\nb\n")
@@ -129,7 +129,7 @@ class Lines(Case):
                     self.assertEqual(json.loads(done.out.splitlines()[1]), {"masks": []} if task == "fill" else [])
                     self.assertFalse([value for value in json.loads(done.out.splitlines()[1]).values() if isinstance(value, (list, str)) and value and value != "max_tokens"] if task != "tag" else json.loads(done.out.splitlines()[1]), task)
 
-    def test_a_line_without_the_place_that_is_cut_is_refused_alone(self):
+    def test_a_line_too_short_for_a_cut_fails_without_affecting_other_lines(self):
         text = "a b c d e f\na\n\na b c d e\n"
         masked = text.replace("\n", " [MASK]\n").replace("\n [MASK]\n", "\n\n")
         for task, model, cut, lines, more in (
@@ -150,7 +150,7 @@ class Lines(Case):
             alone = run("run", task, model, lines.splitlines()[0], "--json", "--cut", cut, *more)
             self.close(answers[0], alone.json if task != "score" else {key: alone.json.get(key, answers[0][key]) for key in answers[0]}, LINE_PLACES)
 
-    def test_a_line_without_the_place_that_is_cut_has_no_translation(self):
+    def test_a_line_too_short_for_a_cut_has_no_translation(self):
         done = run("run", "translate", ROOT / "models/en-fr", "-", "--json", "--cut", "12/0@enc", "--max-tokens", "8",
                    stdin=b"The house by the river is very old and its garden is full of flowers.\nHello.\n")
         answers = done.json["translations"]
@@ -158,13 +158,13 @@ class Lines(Case):
         self.assertRegex(answers[1]["error"], r"^line 2: an attention knockout names queries 12; this run has \d of them")
         self.assertEqual(done.errors.splitlines()[-1], "clearhead: 1 of 2 lines has no translation")
 
-    def test_a_place_that_an_input_does_not_have_is_refused(self):
+    def test_cuts_of_positions_outside_the_input_are_refused(self):
         for model, given, more in (("authorship", "One. Two.", ()), ("stories", "Mary went out.", ("--question", "Where?"))):
             done = run("run", "classify", ROOT / "models" / model, given, "--cut", "0/9000", *more)
             self.assertEqual((done.code, done.out), (1, ""), model)
             self.assertRegex(done.errors, "an attention knockout names keys 9000; this run has [0-9]+ of them", model)
 
-    def test_a_turn_of_a_chat_without_the_place_that_is_cut_has_no_answer(self):
+    def test_a_chat_turn_too_short_for_a_cut_has_no_answer(self):
         done = run("run", "chat", ROOT / "models/chat", "Hello there", "--cut", "0/90@cross")
         self.assertEqual((done.code, done.out), (1, ""))
         self.assertRegex(done.errors, "line 1: an attention knockout names keys 90; this run has [0-9]+ of them")
@@ -200,7 +200,7 @@ class Lines(Case):
         self.refused(1, "standard input, line 1: the text is in UTF-16; expected text in UTF-8. Convert it: iconv -f UTF-16 -t UTF-8",
                      "tokens", self.causal, "-", stdin="hi".encode("utf-16"))
 
-    def test_of_two_masks_the_one_that_is_named_is_explained(self):
+    def test_why_explains_the_named_one_of_two_masks(self):
         ask = ("why", self.golden("bert/mlm"), "a [MASK] b [MASK] c", "--method", "attention")
         done = run(*ask)
         self.assertEqual((done.code, done.out), (1, ""))

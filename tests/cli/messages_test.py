@@ -20,7 +20,7 @@ class Messages(Case):
             self.assertIn("the text is \"a b.txt\", which is also the name of a file; to read the file: --file 'a b.txt'\n", done.errors)
         self.assertNotIn("name of a file", run("run", "score", BOOK, "a b.txt").errors)
 
-    def test_layers_and_tokens_beyond_the_model_and_the_text(self):
+    def test_layers_and_tokens_out_of_range_are_refused_with_the_valid_range(self):
         self.said(1, "layer 99; this model's layers are 0 to 5", "why", BOOK, TEXT, "--method", "attention", "--layer", "99")
         self.said(1, "layer 9; this model's layers are 0 to 5", "why", BOOK, TEXT, "--method", "attention", "--head", "L9.H0")
         for token in (0, 99):

@@ -25,7 +25,7 @@ class Options(Case):
         self.assertEqual(done.code, 0, (arguments, done.errors))
         return done
 
-    def test_no_option_takes_the_arguments_after_it_for_more_values(self):
+    def test_no_option_takes_a_variable_number_of_values(self):
         count = 0
         for command, told in self.commands():
             for line in told.splitlines():
@@ -36,7 +36,7 @@ class Options(Case):
                 self.assertNotIn("...", found[1] or "", (command, line))
         self.assertGreater(count, 150)  # options were found
 
-    def test_texts_after_options_of_several_values_are_texts(self):
+    def test_texts_may_follow_repeatable_options(self):
         text = "a b c d"
         for options in (
             ("--cut", "1/0"), ("--keep-only", "2/0:2"), ("--knock-out", "L0.H0"), ("--cut", "1/0", "--cut", "2/1"), ("--rows", "1:2"),
@@ -58,7 +58,7 @@ class Options(Case):
         repeated = self.said("why", book, "--method", "attention", "--method", "rollout", "It was a dark", "--json").json
         self.assertEqual(list(repeated["items"][0]["shares"]), ["attention", "rollout"])
 
-    def test_places_that_are_not_there_are_refused(self):
+    def test_positions_and_layers_out_of_range_are_refused(self):
         text = "abcd"
         for option, value, says in (
             ("--cut", "100:200/3:5", "an attention knockout names queries 100:200; this run has 4 of them, counted from 0"),

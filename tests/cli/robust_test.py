@@ -27,7 +27,7 @@ class Classifiers(TaskCase):
     def report(self, *options):
         return self.ok("robust", self.model, "--file", self.folder / "labelled.tsv", "--text", 2, "--label", 1, "--json", *options).json["files"][0]
 
-    def test_what_is_known_of_answers_and_maps(self):
+    def test_perturbations_change_answers_and_maps_as_expected(self):
         lines = [line for line in (self.folder / "test.tsv").read_text(encoding="utf-8").splitlines(True) if not line.startswith("-")]
         (self.folder / "labelled.tsv").write_text("".join(lines), encoding="utf-8")
         report = self.report("--distractor", "we saw it on a road")
@@ -75,7 +75,7 @@ class Classifiers(TaskCase):
         self.assertIn("b.jsonl", page.read_text(encoding="utf-8"))
         self.assertNotIn("http://", page.read_text(encoding="utf-8").replace("http://www.w3.org", ""))
 
-    def test_what_is_wrong_is_said(self):
+    def test_invalid_files_and_columns_are_refused(self):
         file = self.folder / "a.tsv"
         file.write_text("colour\tthe red road\nplant\ta tree\n", encoding="utf-8")
         table = ["robust", self.model, "--file", file]
@@ -139,7 +139,7 @@ class Translators(Case):
 
 
 class LanguageModels(Case):
-    def test_bits_of_what_a_change_left_alone(self):
+    def test_padding_and_later_text_change_neither_bits_nor_maps(self):
         file = self.folder / "text.txt"
         file.write_text("".join(f"Line {i} says that {i} and {i} are alike.\n" for i in range(60)), encoding="utf-8")
         changes = by_change(self.ok("robust", self.causal, "--file", file, "--piece", 200, "--json").json["files"][0])

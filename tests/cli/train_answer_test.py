@@ -73,7 +73,7 @@ class Answers(AnswerCase):
             exact += (said["answer"] or "") == (line["answers"][0][2] if line["answers"] else "")
         self.assertGreaterEqual(exact, 18)
 
-    def test_what_is_saved_has_the_names_and_fields_of_transformers(self):
+    def test_the_saved_model_has_the_names_and_fields_of_transformers(self):
         self.assertEqual(self.train("run", "steps=20", "validate=20").code, 0)
         config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
         self.assertEqual(config["architectures"], ["BertForQuestionAnswering"])
@@ -83,7 +83,7 @@ class Answers(AnswerCase):
         self.assertNotIn("bert.pooler.dense.weight", names)
         self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify", self.folder / "run/best", "a hen")
 
-    def test_texts_in_place_of_ids_and_starts_of_characters_give_the_same_run(self):
+    def test_squad_style_answers_and_inline_contexts_train_the_same_model(self):
         for part in ("train", "valid"):
             lines = self.lines_of(f"{part}.jsonl")
             for line in lines:
@@ -97,7 +97,7 @@ class Answers(AnswerCase):
         for name in ("best/model.safetensors", "log.csv"):
             self.assertEqual((self.folder / "first" / name).read_bytes(), (self.folder / "second" / name).read_bytes(), name)
 
-    def test_the_first_steps_read_only_what_holds_an_answer(self):
+    def test_the_first_steps_train_only_on_windows_with_an_answer(self):
         answered = [line for line in self.lines_of("train.jsonl") if line["answers"]]
         self.write_lines("answered.jsonl", answered)
         self.assertLess(len(answered), 300)

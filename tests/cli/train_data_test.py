@@ -37,7 +37,7 @@ class DataOfARun(TrainingCase):
         self.assertEqual(done.code, 2)
         self.assertIn("besides data=DIR, for a data folder that was moved, settings belong to a new run", done.errors)
 
-    def test_the_origin_is_told_of_the_recipes_own_files_only(self):
+    def test_the_data_source_is_printed_only_for_the_recipes_own_files(self):
         (self.folder / "text.txt").unlink()
         self.assertIn("there is no such file; give the folder that holds it with data=DIR. The text is made by the test.", self.train("run").errors)
         mine = self.train("run", 'files=["mine.txt"]').errors

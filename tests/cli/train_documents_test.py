@@ -45,7 +45,7 @@ class Folds(DocumentsCase):
         self.write(model=HAN, task={"kind": "classification", "text": "said", "label": "kind",
                                     "folds": {"files": ["a.jsonl", "b.jsonl"], "count": 4, "hold_out": 0}})
 
-    def test_the_fold_that_is_held_out_tests(self):
+    def test_the_held_out_fold_is_the_test_data(self):
         counted = []
         for fold in range(4):
             out = self.trained(f"task.folds.hold_out={fold}", "steps=20", folder=f"fold-{fold}")
@@ -86,7 +86,7 @@ class Vectors(DocumentsCase):
         del recipe["tokenizer"]
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
-    def test_they_are_that_models_and_so_is_the_tokenizer(self):
+    def test_vectors_and_tokenizer_come_from_the_other_model(self):
         self.vectors()
         out = self.trained("steps=10", "validate=10") / "best"
         ours, theirs = (read_safetensors(folder / "model.safetensors") for folder in (out, self.other))
@@ -94,7 +94,7 @@ class Vectors(DocumentsCase):
         self.assertEqual((out / "tokenizer.json").read_bytes(), (self.other / "tokenizer.json").read_bytes())
         self.done("train", "--resume", self.folder / "run")
 
-    def test_columns_are_given_a_deviation(self):
+    def test_vector_columns_are_standardised_to_the_given_deviation(self):
         self.vectors(deviation=0.5)
         out = self.trained("steps=2", "validate=2") / "best"
         ours, theirs = (self.rows(folder / "model.safetensors") for folder in (out, self.other))
@@ -109,7 +109,7 @@ class Vectors(DocumentsCase):
         shape, values = read_safetensors(file)["embedding.weight"]
         return [values[at:at + shape[1]] for at in range(0, len(values), shape[1])]
 
-    def test_an_encoder_begins_at_a_bert_and_stays_as_it_is(self):
+    def test_an_encoder_is_initialised_from_a_bert_and_stays_frozen(self):
         words = str(self.other)
         self.write_lines("words.jsonl", [{"kind": one["kind"], "said": " ".join(one["said"])} for one in self.kinds(20)])
         bert = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 200, "max_position_embeddings": 16}
@@ -145,7 +145,7 @@ class Vectors(DocumentsCase):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
         self.assertIn('"vectors" has no "tensor", and the model has no encoder at "embedding.weight"', self.tried())
 
-    def test_what_is_not_there_or_does_not_fit_is_refused(self):
+    def test_missing_and_mismatched_tensors_are_refused(self):
         file = self.other / "model.safetensors"
         self.vectors(parameter="words.weight")
         self.assertRegex(self.tried(), r'"vectors.parameter" is "words.weight"; the model\'s parameters are embedding.weight, words.weight_ih_l0, ')
@@ -163,7 +163,7 @@ class Vectors(DocumentsCase):
 class Books(DocumentsCase):
     """Passages of books, labelled with their book."""
 
-    def test_they_are_told_by_their_words(self):
+    def test_books_are_classified_by_their_words(self):
         parts = {}
         for book, words in (("farm", ("cat", "dog")), ("shed", ("saw", "axe"))):
             texts = ["\n\n".join(f"Chapter {i}\n\n" + " ".join(self.sentence(self.random.choice(words)) for _ in range(4)) for i in range(count)) + "\n"
@@ -178,7 +178,7 @@ class Books(DocumentsCase):
         self.assertGreater(measured["accuracy"], 0.9)
         self.assertRegex(self.done("run", model, "We met a dog. On a road.").out, r"^ *\d+\.\d+ %  farm\n")
 
-    def test_the_model_that_ships_tells_books_by_their_style(self):
+    def test_the_authorship_model_classifies_books_by_style(self):
         texts = {"tinyshakespeare": "Speak, good my lord, for thou art not so base. What would'st thou have? I'll to the king, and he shall hear of't.",
                  "pride-and-prejudice": "I never saw so sweet a girl, said his sister, with great civility; and she could not but think his attentions most agreeable.",
                  "war-and-peace": "The officers and soldiers of the regiment stood near the campfire. The adjutant galloped up to the general."}

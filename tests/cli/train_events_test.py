@@ -104,7 +104,7 @@ class Events(TrainingCase):
             for step, value in expected.items():
                 self.assertAlmostEqual(told[step], value, delta=SUM * abs(value) + KEPT)
 
-    def test_numbers_are_those_of_the_log(self):
+    def test_scalars_equal_the_log(self):
         self.assertEqual(self.train("run").code, 0)
         self.check_numbers("run")
         self.assertEqual(len(self.numbers("run", "tokens_per_second")), 11)
@@ -143,7 +143,7 @@ class Events(TrainingCase):
         self.assertEqual(len(list((self.folder / "run").glob("events.out.tfevents.*"))), 2)
         self.assertGreaterEqual(len(before), 120)
 
-    def test_a_run_that_goes_on_has_no_step_twice(self):
+    def test_a_resumed_run_has_no_duplicate_steps(self):
         self.killed_and_resumed()
         self.assertEqual(list(self.numbers("run", "rate")), list(range(1, 401)))
         self.check_numbers("run")

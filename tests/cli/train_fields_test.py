@@ -16,7 +16,7 @@ class Fields(Case):
         written = (ROOT / "docs" / "recipe-fields.md").read_text(encoding="utf-8")
         self.assertEqual(module.page(os.environ["CLEARHEAD"]), written, "run tools/recipe-fields CLEARHEAD > docs/recipe-fields.md")
 
-    def test_every_row_says_what_it_accepts_and_means(self):
+    def test_every_field_has_accepted_values_a_default_and_a_meaning(self):
         rows = [json.loads(line) for line in self.ok("train", "--fields", "--json").out.splitlines()]
         self.assertGreater(len(rows), 100)
         for row in rows:

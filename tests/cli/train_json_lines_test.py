@@ -30,7 +30,7 @@ class JsonLines(TrainingCase):
         for what, value in expected.items():
             self.assertTrue(found[what] == value, what)  # the diff of assertEqual takes minutes
 
-    def test_texts_are_those_of_a_plain_file(self):
+    def test_json_lines_texts_train_like_a_plain_file(self):
         turns = [[f"turn {i * 7 % 50}", f"é {i * i}."] for i in range(300)]
         plain = [" ".join(both) + "\n" for both in turns]
         (self.folder / "plain.txt").write_text("".join(plain), encoding="utf-8")
@@ -46,7 +46,7 @@ class JsonLines(TrainingCase):
         splits("turns.jsonl", lines)
         self.same(self.outcome("lines", TEXTS | {"files": ["turns.jsonl"], "fields": ["turns"], "splits": "splits.tsv"}), expected)
 
-    def test_pairs_are_those_of_a_table(self):
+    def test_json_lines_pairs_train_like_a_table(self):
         pairs = [(f"{i} and {i + 1}", f"{i + 1} und {i}") for i in range(120)]
         files = {"train": pairs[:100], "valid": pairs[100:110], "test": pairs[110:]}
         for part, held in files.items():

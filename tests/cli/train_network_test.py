@@ -84,7 +84,7 @@ class Title(NetworkCase):
         self.assertIn("an attention knockout names keys 9000; this run has", cut.errors)
         self.assertIn("tokens were read; the model has no more positions", self.done("run", copies, text * 9).errors)
 
-    def test_a_recipe_that_does_not_fit_is_refused(self):
+    def test_invalid_measures_are_refused(self):
         for setting, says in (("pairs.measure=meteor", '"pairs.measure": expected bleu or rouge, found "meteor"'),
                               ("pairs.best=bleu", '"pairs.best" is "bleu"; expected one of: loss, rouge_1, rouge_l')):  # fmt: skip
             refused = run("train", self.recipe, f"data={self.folder}", setting, "-o", self.folder / "none")
@@ -114,7 +114,7 @@ class Document(NetworkCase):
         self.random.choice(sentences)[0] = self.random.choice(words)
         return json.dumps({"kind": kind, "said": [" ".join(sentence) + "." for sentence in sentences]}) + "\n"
 
-    def test_what_it_learned_is_measured_and_answers(self):
+    def test_a_document_classifier_is_trained_tested_and_run(self):
         model = self.trained() / "best"
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
         self.assertGreater(measured["accuracy"], 0.9)
@@ -123,7 +123,7 @@ class Document(NetworkCase):
         many = self.done("run", "classify", model, "--lines", "--json", "We met a hen.\nAn axe. On a road.").out
         self.assertEqual([json.loads(line)["classes"][0]["label"] for line in many.splitlines()], ["animal", "tool"])
 
-    def test_its_maps_are_kept_with_their_sentences(self):
+    def test_a_document_trace_has_sentence_and_word_maps(self):
         model, trace = self.trained() / "best", self.folder / "one.trace"
         self.done("trace", model, "We met it. A dog on a road.", "-o", trace)
         told = self.done("info", trace, "--json").json
@@ -165,7 +165,7 @@ class Translator(NetworkCase):
             "max_tokens": 512, "length": 16, "steps": 400, "report": 100, "validate": 100, "checkpoint": 100, "schedule": {"kind": "cosine", "learning_rate": 0.01},
         }), encoding="utf-8")
 
-    def test_it_translates_and_shows_what_it_looked_at(self):
+    def test_a_recurrent_translator_is_trained_run_and_traced(self):
         out = self.trained("--watch", "abcd\tABCD")
         model = out / "best"
         said = self.done("run", "translate", model, "abcd\ndcba", "--align", "--json", "--beams", "2").json

@@ -52,7 +52,7 @@ class Picture(PictureCase):
            "intermediate_size": 32}
     CBAM = {"model_type": "convolutional_attention", "patch_size": 1, "hidden_size": 8, "num_stages": 2, "blocks_per_stage": 1}
 
-    def test_what_it_learned_is_measured_and_answers(self):
+    def test_picture_classifiers_are_trained_tested_and_run(self):
         for model in (self.VIT, self.CBAM):
             with self.subTest(model["model_type"]):
                 self.write(self.TASK, model)
@@ -83,7 +83,7 @@ class Picture(PictureCase):
 
 
 class Scene(PictureCase):
-    def test_questions_about_scenes_are_learned_and_measured_with_what_was_looked_at(self):
+    def test_scene_questions_are_learned_and_measured_with_their_attention(self):
         scenes = {"pictures": self.TASK["pictures"], "side": 2, "train": 600, "valid": 10, "test": 40, "questions": 3, "fewest": 1}
         self.write({name: value for name, value in self.TASK.items() if name != "pictures"} | {"scenes": scenes},
                    {"model_type": "scene_question", "vocab_size": 120, "image_size": 2 * SIDE, "patch_size": 8, "hidden_size": 32,

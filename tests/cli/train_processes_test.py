@@ -48,7 +48,7 @@ class Processes(TrainingCase):
             for name, data in self.files("one").items():
                 self.assertEqual(self.files(f"by{count}")[name], data, f"{count} processes: {name}")
 
-    def test_so_it_is_in_bf16_and_where_layers_are_computed_again(self):
+    def test_two_processes_give_the_same_bits_in_bf16_with_gradient_checkpointing(self):
         self.write(steps=6, accumulate=4, dropout=0.1, attention_dropout=0.1, report=5, validate=10, checkpoint=5, precision="bf16",
                    gradient_checkpointing=True)
         self.assertEqual(self.train("one").code, 0)
@@ -56,7 +56,7 @@ class Processes(TrainingCase):
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual(self.files("by2"), self.files("one"))
 
-    def test_losses_on_maps_are_added_and_reported_alike(self):
+    def test_two_processes_give_the_same_alignment_and_entropy_losses(self):
         lines = "".join(f"{i} and {i * 7 % 40}\t{i * 7 % 40} und {i}\t0-2 1-1 2-0\n" for i in range(90))
         for name in ("train.tsv", "valid.tsv"):
             (self.folder / name).write_text(lines, encoding="utf-8")
@@ -68,7 +68,7 @@ class Processes(TrainingCase):
         self.assertEqual(self.files("by2"), self.files("one"))
         self.assertRegex(done.out, r"step 2 of 6  loss .*left  alignment \d+\.\d{4}  entropy \d+\.\d{4}\n")
 
-    def test_a_lost_process_ends_the_run_and_another_number_goes_on_from_its_checkpoint(self):
+    def test_a_killed_process_ends_the_run_and_another_process_count_resumes_it(self):
         settings = [self.recipe, f"data={self.folder}", "steps=400", "validate=400", "report=400"]
         run = subprocess.Popen(self.command(4, *settings, "-o", self.folder / "lost"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                env=environment(**ALLOWED))
@@ -92,7 +92,7 @@ class Processes(TrainingCase):
                                              check=False)).code, 0)
         self.assertEqual(self.files("lost"), self.files("alone"))
 
-    def test_ctrl_c_saves_and_another_number_goes_on_with_the_bits_of_a_run_that_never_stopped(self):
+    def test_ctrl_c_saves_and_another_process_count_resumes_with_the_same_bits(self):
         # The run must take seconds even on a fast machine, because mpirun waits one second before it passes the signal on. It reads nothing
         # meanwhile, so a process with much output would block until it is killed.
         settings = ["steps=3000", "report=75", "validate=3000", "checkpoint=3000"]
@@ -110,14 +110,14 @@ class Processes(TrainingCase):
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual(self.files("asked"), self.files("one"))
 
-    def test_parts_that_cannot_be_shared_evenly_are_refused(self):
+    def test_micro_batches_that_cannot_be_shared_evenly_are_refused(self):
         done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "three")
         self.assertNotEqual(done.code, 0)
         self.assertIn("a step has 4 micro-batch(es) (\"accumulate\") and there are 3 processes; each takes 1, 2, 4, 8 … of them: give accumulate=3, "
                       "or start another number of processes", done.errors)
         self.assertFalse((self.folder / "three").exists())
 
-    def test_a_number_of_parts_that_is_no_power_of_two_is_shared_by_as_many(self):
+    def test_six_micro_batches_on_three_processes_give_the_bits_of_one(self):
         self.write(steps=6, accumulate=6, report=5, validate=10, checkpoint=5)
         self.assertEqual(self.train("one").code, 0)
         done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "by3")

@@ -67,7 +67,7 @@ class Stories(Case):
         self.assertEqual(tested["solved"], sum(value >= 0.95 for value in tested["details"].values()) / 2)
         self.assertRegex(self.measure("run").out, r"mean_accuracy [\d.]+ %  solved .*\(120 texts\)\n +[\d.]+ %  t1\n +[\d.]+ %  t2\n")
 
-    def test_an_answer_that_training_has_not_counts_as_wrong_and_is_named(self):
+    def test_answers_absent_from_the_training_data_count_as_wrong_and_are_named(self):
         with (self.folder / "t2_test.txt").open("a", encoding="utf-8") as file:
             file.write("1 Ann went to the hall.\n2 Is Ann in the hall?\tperhaps\t1\n")
         self.assertEqual(self.train("run", "steps=20").code, 0)
@@ -76,7 +76,7 @@ class Stories(Case):
         self.assertIn(f'{self.folder}/t2_test.txt, line 242: training has no answer "perhaps"', tested["details"])
         self.assertLess(tested["details"]["t2"], 61 / 61)
 
-    def test_what_does_not_fit_is_named(self):
+    def test_invalid_files_and_settings_are_named(self):
         (self.folder / "t2_valid.txt").write_text("1 Ann went to the hall.\n2 Where?\tattic\t7\n", encoding="utf-8")
         done = self.train("run")
         self.assertEqual(done.code, 1)

@@ -75,7 +75,7 @@ class Matching(TaskCase):
         files = {part: f"{part}.tsv" for part in ("train", "valid", "test")}
         self.write({"kind": "sentence-similarity", "candidates": 4}, pairs=files, steps=160)
 
-    def test_the_other_side_is_chosen_after_training(self):
+    def test_the_matching_text_is_ranked_first_after_training(self):
         done = self.train("run")
         self.assertEqual(done.code, 0, done.errors)
         reports = [json.loads(line) for line in done.out.splitlines()]
@@ -105,7 +105,7 @@ class Matching(TaskCase):
         known = {("go north", "vik"), ("go north\nvik", "go south"), ("vik\ngo south", "ulm")}
         self.assertLessEqual({(texts[0], texts[2]), (texts[1], texts[3])}, known)
 
-    def test_what_does_not_fit_is_refused(self):
+    def test_fields_of_a_task_that_contradict_pairs_or_batch_are_refused(self):
         for fields, what in (({"kind": "classification", "train": "a", "valid": "b", "text": 1, "label": 2}, '"task.kind": expected sentence-similarity, beside "pairs"'),
                              ({"kind": "sentence-similarity", "candidates": 1}, '"task.candidates": expected an integer of 2 or more')):
             recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {"task": fields}
@@ -141,14 +141,14 @@ class Classification(TaskCase):
         self.assertEqual(header, "step,loss,rate,gradient_norm,validation_loss,accuracy,macro_f1,matthews")
         self.assertTrue(all(len(row.split(",")) == 8 for row in rows))
 
-    def test_batches_show_what_is_to_be_said_of_each_text(self):
+    def test_batches_show_the_target_class_of_each_text(self):
         part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
         self.assertEqual((len(part["ids"]), len(part["targets"]), part["counted"]), (16, 16, 16))
         for ids, targets in zip(part["ids"], part["targets"]):  # a token is a byte
             words = bytes(ids).decode().split()
             self.assertEqual(targets, [0 if set(words) & set(ANIMALS) else 1])
 
-    def test_what_is_saved_has_the_names_and_fields_of_transformers(self):
+    def test_the_saved_model_has_the_names_and_fields_of_transformers(self):
         self.assertEqual(self.train("run", "steps=20").code, 0)
         config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
         self.assertEqual(config["architectures"], ["BertForSequenceClassification"])
@@ -185,7 +185,7 @@ class Classification(TaskCase):
         self.assertEqual((first["classifier.weight"][0], second["classifier.weight"][0]), ([2, 32], [3, 32]))
         self.assertEqual(run("run", "classify", self.folder / "second/best", "z is the road", "--json").json["classes"][0]["label"], "z")
 
-    def test_pairs_are_two_segments(self):
+    def test_text_pairs_are_classified(self):
         pairs = "".join(f"{'same' if a == b else 'other'}\t{a}\t{b}\n" for a in COLOURS for b in COLOURS) * 10
         for part in ("train", "valid"):
             (self.folder / f"{part}.tsv").write_text(pairs, encoding="utf-8")
@@ -250,7 +250,7 @@ class Problems(TaskCase):
             scores = {one["label"]: one["probability"] for one in run("run", "classify", self.folder / "run/best", text, "--json").json["classes"]}
             self.assertEqual((round(scores["animal"]), round(scores["colour"])), expected, text)
 
-    def test_lists_of_labels_in_json_lines_are_labels_in_a_cell(self):
+    def test_json_label_lists_train_the_same_model_as_comma_separated_labels(self):
         for part, count in (("train", 40), ("valid", 20)):
             lines = [self.labelled() for _ in range(count)]
             self.write_lines(f"{part}.tsv", lines)
@@ -286,7 +286,7 @@ class Problems(TaskCase):
         label = self.random.choice(("good", "bad"))
         return label, [*self.words(FILLERS), label]
 
-    def test_a_number_is_learned_measured_and_answered(self):
+    def test_regression_is_learned_measured_and_answered(self):
         def counted():
             words = [self.random.choice(("very", *FILLERS)) for _ in range(8)]
             return words.count("very") / 2 - 1, words

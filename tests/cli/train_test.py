@@ -55,7 +55,7 @@ class TrainingCase(Case):
         return errors.decode()
 
 
-class RunsThatMeet(TrainingCase):
+class RunEdgeCases(TrainingCase):
     """Two runs in the same folder, changed data, signals, and sizes that no machine has."""
 
     def test_a_folder_belongs_to_one_process_at_a_time(self):
@@ -88,7 +88,7 @@ class RunsThatMeet(TrainingCase):
         self.assertEqual(done.code, 0)
         self.assertIn("the data has changed since the checkpoint was written", done.errors)
 
-    def test_a_step_of_many_parts_ends_between_two_of_them(self):
+    def test_a_signal_stops_a_step_between_micro_batches(self):
         self.write(steps=4, accumulate=1 << 20)
         process = self.start(self.recipe, f"data={self.folder}", "-o", "run")
         time.sleep(1)
@@ -105,7 +105,7 @@ class RunsThatMeet(TrainingCase):
         self.assertEqual(done.errors.splitlines()[-1], f"clearhead: {self.folder}/run/best/model.safetensors: the run has ended, and its best model is "
                          "gone; the checkpoint has the last step's weights. Train again to have it")
 
-    def test_what_is_printed_into_a_closed_stream_is_in_no_file(self):
+    def test_output_to_closed_streams_is_not_written_into_run_files(self):
         done = subprocess.run(["bash", "-c", 'exec "$@" >&- 2>&-', "bash", BINARY, "train", self.recipe, f"data={self.folder}", "-o", "run", "steps=20"],
                               cwd=self.folder, env=environment(), timeout=60)
         self.assertIn(done.returncode, (0, 1))
@@ -114,7 +114,7 @@ class RunsThatMeet(TrainingCase):
                 self.assertNotIn(b"tokens/s", path.read_bytes(), path)
         read_safetensors(self.folder / "run/checkpoint.safetensors")
 
-    def test_what_no_memory_holds_is_refused_before_it_begins(self):
+    def test_runs_that_exceed_memory_are_refused_before_they_begin(self):
         for setting, names in (("batch=1000000000", "for a part of a step (\"batch\" 1,000,000,000 x \"length\" 32)"),
                                ("model.intermediate_size=1000000000", "for parameters, gradients and the optimiser's sums (\"model\")")):
             done = self.train("run", setting)
@@ -187,7 +187,7 @@ class Training(TrainingCase):
         for name, data in whole.items():
             self.assertEqual(killed[name], data, name)
 
-    def test_a_run_begins_at_a_model(self):
+    def test_a_run_starts_from_a_trained_model(self):
         self.assertEqual(self.train("first").code, 0)
         self.write(model=None, **{"from": str(self.folder / "first/best")})
         done = self.train("second", "--json", "steps=20", "ema_decay=0.9")
@@ -222,7 +222,7 @@ class Training(TrainingCase):
         self.assertIn("⏎line ", told[1] + told[2])
         self.assertFalse((self.folder / "runs").exists())
 
-    def test_dropout_averages_repeats_and_bf16_do_what_they_say(self):
+    def test_dropout_ema_repeats_and_bf16_saving_take_effect(self):
         losses = {}
         for name, settings in {"plain": [], "dropped": ["dropout=0.3"], "averaged": ["ema_decay=0.98"], "repeated": ["repeat.probability=1"], "narrow": ['save="bf16"']}.items():
             done = self.train(name, "--json", *settings)
@@ -311,7 +311,7 @@ class Training(TrainingCase):
         self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is not a number; op \d+ \(\w+\) gave|"
                                                         r"gradient of \"[\w.]+\" is not finite .*; the backward pass of op \d+ \(\w+\) gave)")
 
-    def test_a_model_is_measured_on_what_no_training_saw(self):
+    def test_a_model_is_measured_on_the_test_split(self):
         self.assertEqual(self.train("run").code, 0)
         text = (self.folder / "text.txt").read_text(encoding="utf-8")
         cut, end = text.index("line 350:"), len(text.encode())
@@ -335,7 +335,7 @@ class Training(TrainingCase):
         config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"max_position_embeddings": 100000}), encoding="utf-8")
         return self.folder / "run/best"
 
-    def test_what_is_wrong_is_said_with_the_way_out(self):
+    def test_invalid_recipes_and_options_are_refused_with_advice(self):
         where = self.recipe
         self.assertEqual(self.train("run", "steps=3").code, 0)
         self.refused(1, f"{self.folder}/run already contains a run; continue it with --resume, or give another folder", "train", where,
@@ -353,7 +353,7 @@ class Training(TrainingCase):
         names = ["model.embed_tokens", *(f"model.layers.*.{name}" for name in (
             "input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
             "mlp.up_proj", "mlp.down_proj")), "model.norm"]
-        self.refused(1, "optimiser: the group \"q_porj\" is the first to match none of the parameters' names: " +
+        self.refused(1, "optimiser: no parameter has \"q_porj\" as its first matching group; the names are " +
                      ", ".join(f"{name}.weight" for name in names), "train", where, f"data={self.folder}", "optimiser.groups=[{\"match\": \"q_porj\"}]", "-o",
                      self.folder / "other")
         self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run", "train", "--resume", self.folder / "run", "steps=9")

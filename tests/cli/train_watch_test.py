@@ -14,7 +14,7 @@ class Watch(TrainingCase):
     def names(self, out):
         return sorted(path.name for path in (self.folder / out / "watch").iterdir())
 
-    def test_early_steps_are_close_together_and_the_last_is_the_last(self):
+    def test_watched_steps_are_denser_early_and_include_the_last_step(self):
         self.write(steps=45, watch={"texts": TEXTS, "checkpoints": 4})
         self.assertEqual(self.train("run").code, 0)
         self.assertEqual(self.names("run"), [f"step-{step:06}.trace" for step in (0, 5, 20, 45)])
@@ -24,7 +24,7 @@ class Watch(TrainingCase):
         self.assertEqual((image[1], image[2], image[3]), ([98], [198], [3]))
         self.assertEqual(image[4][0][:8] + image[4][0][16:24], b"\x89PNG\r\n\x1a\n" + struct.pack(">II", 198, 98))
 
-    def test_a_trace_is_the_model_on_each_text_alone(self):
+    def test_watched_texts_are_traced_independently(self):
         self.write(steps=20, held_out=0, watch={"texts": TEXTS, "checkpoints": 2})
         self.assertEqual(self.train("run").code, 0)
         begin = 0
@@ -54,7 +54,7 @@ class Watch(TrainingCase):
                   "steps": 12, "generation": {"num_beams": 1, "eos_token_id": 0}, "schedule": {"learning_rate": 0.01}, "report": 6, "validate": 12, "watch": watch}
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
-    def test_pairs_are_watched_with_their_cross_attention_each_alone(self):
+    def test_watched_pairs_have_cross_attention_and_are_traced_independently(self):
         pairs = ["a g a\tG A", "b h\tH B H B"]
         self.pairs({"texts": pairs, "checkpoints": 3})
         self.assertEqual(self.train("run").code, 0)
@@ -94,7 +94,7 @@ class Watch(TrainingCase):
         self.ok("view", trace, "--html", page)
         return self.manifests(page)[0]
 
-    def test_what_is_no_pair_is_refused(self):
+    def test_texts_that_are_not_pairs_are_refused(self):
         for text in ("no tab", "\tb", "a\t", "a\tb\tc"):
             self.pairs({"texts": ["a\tA", text]})
             self.refused(1, f'{self.recipe}: "watch.texts": text 2 is no pair; expected a source and its target with a tab between', "train",
@@ -102,7 +102,7 @@ class Watch(TrainingCase):
         self.pairs({"texts": ["a\t" + "b " * 70]})
         self.assertIn("tokens, the model's positions end at 64", self.train("run").errors)
 
-    def test_the_viewer_and_a_page_take_the_folder(self):
+    def test_view_exports_a_page_from_a_watch_folder(self):
         self.write(steps=3, watch={"texts": TEXTS})
         self.assertEqual(self.train("run").code, 0)
         folder = self.folder / "run/watch"
@@ -114,7 +114,7 @@ class Watch(TrainingCase):
         self.refused(2, "--segments names parts of one text; here are several traces", "view", folder, "--segments", self.recipe)
         self.assertEqual(self.ok("view", folder / "step-000003.trace", "--html", self.folder / "page.html").code, 0)
 
-    def test_what_is_wrong_is_said_with_the_way_out(self):
+    def test_invalid_watch_settings_are_refused(self):
         where = self.recipe
         for watch, message_of in (
             ({"texts": ["a", ""]}, '"watch.texts": text 2 is empty'),

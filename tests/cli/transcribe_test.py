@@ -114,7 +114,7 @@ class Transcription(Case):
             self.assertGreater(high + low, 1.3, f"{method}: {own}")  # 1 would mean that both words came from the same frames
         self.refused(1, f'{best}: "mid" is not in the generated text: "high low"', "why", best, sound, "--target", "mid")
 
-    def test_a_run_goes_on_with_the_same_bits(self):
+    def test_training_twice_gives_the_same_bits(self):
         self.assertEqual(run(*self.task("steps=8", "validate=4", "checkpoint=4")).code, 0)
         whole = (self.folder / "run/best/model.safetensors").read_bytes()
         self.assertEqual(run("train", self.recipe, f"data={self.folder}", "steps=8", "validate=4", "checkpoint=4", "-o", self.folder / "again").code, 0)
@@ -130,7 +130,7 @@ class Transcription(Case):
         self.refused(1, f'{self.table}, line 1: no column "wort"; there are "file", "word", "voice", "split"', *self.task("task.text=wort"))
         self.refused(1, f'{self.recipe}: "task.joined": expected how many sounds are joined, from and to, as in [1, 7], found an array of '
                         '2', *self.task("task.joined=[3,1]"))
-        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second',
+        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second in training, 8000 in validation',
                      *self.task("model.sound.rate=16000"))
         self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds',
                      *self.task("length=2"))

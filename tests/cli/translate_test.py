@@ -61,7 +61,7 @@ class Translate(Case):
         self.file = self.folder / "lines.txt"
         self.file.write_text("\n".join(LINES) + "\n")
 
-    def test_gives_a_line_for_a_line_and_the_same_alone(self):
+    def test_each_line_gives_one_line_equal_to_its_translation_alone(self):
         together = self.ok("run", "translate", self.model, "--file", self.file, "--max-tokens", 12, "--json").json["translations"]
         self.assertEqual([made["source"] for made in together], LINES)
         self.assertEqual(together[1]["text"], "")
@@ -100,7 +100,7 @@ class Translate(Case):
             self.assertEqual((refused.code, refused.out), (1, ""), found)
             self.assertRegex(refused.errors, r'^clearhead: \S+generation_config\.json: "num_beams": expected a (whole )?number(, 1 to 1000)?, found \S.*\n$')
 
-    def test_a_trace_shows_which_source_words_were_looked_at(self):
+    def test_a_trace_has_cross_attention_and_alignments_name_source_words(self):
         trace = self.folder / "t.trace"
         text = "a cat sat"  # for other texts the model stops at once
         done = run("run", "translate", self.model, text, "--max-tokens", 9, "--json", "--align", "--head", "L1.H1", "--trace", trace)
@@ -134,7 +134,7 @@ class Translate(Case):
         self.assertEqual((done.code, done.out, done.errors), (0, "\n", f"{trace}: no trace was written, because the model generated nothing\n"))
         self.assertFalse(trace.exists())
 
-    def test_edits_change_what_is_written_and_what_is_seen(self):
+    def test_edits_change_the_translation_and_the_trace(self):
         one = ("run", "translate", self.model, "a cat", "--max-tokens", 9, "--json")
         whole = self.ok(*one).json["translations"][0]
         for edit in (("--knock-out", "cross.L0.H0"), ("--knock-out", "enc.L1.H1"), ("--cut", "0:9/1:3@cross.L1"), ("--keep-only", "0:9/0@dec")):
@@ -143,11 +143,11 @@ class Translate(Case):
         self.ok(*one, "--cut", "1/2:4@cross.L1.H0", "--trace", trace)
         cells = self.ok("show", trace, "--family", "cross", "--head", "L1.H0", "--json").json["cells"]
         self.assertEqual([[not weight for weight in row] for row in cells], [[row == 1 and key in (2, 3) for key in range(5)] for row in range(len(cells))])
-        self.refused(1, 'an ablated head names no family; the attention of a model of type "marian" is enc, dec and cross', *one, "--knock-out", "L0.H0")
+        self.refused(1, 'an ablated head names no family; the families of attention of a model of type "marian": enc, dec and cross', *one, "--knock-out", "L0.H0")
         self.refused(2, '--knock-out: expected a head like L3.H5, found "L0"', *one, "--knock-out", "cross.L0")
         self.refused(2, '--cut: expected @L3, @L3.H5 or @cross.L3.H5, found "@cross.x"', *one, "--cut", "1/2@cross.x")
 
-    def test_a_text_alone_is_written_from_and_then_looked_at(self):
+    def test_show_of_a_single_text_equals_the_trace_of_its_translation(self):
         written = self.ok("run", "translate", self.model, "a cat", "--json").json["translations"][0]["text"]
         shown = run("show", self.model, "a cat", "--family", "cross", "--head", "L1.H0")
         self.assertIn("written: ", shown.errors)
@@ -176,7 +176,7 @@ class Translate(Case):
         self.assertEqual([item.get("text") for item in done.json["translations"]], [alone[0], None, "", alone[1]])
         self.assertEqual(done.json["translations"][1], {"source": "b" * 70, "error": says})
 
-    def test_says_what_it_cannot_do(self):
+    def test_unsupported_inputs_and_options_are_refused(self):
         self.refused(1, "line 1 has 70 tokens; this model's positions end at 64. Give it one sentence a line.",
                      "run", "translate", self.model, "b" * 70)  # fmt: skip
         self.refused(1, f'{self.causal}: a model of type "clearhead-attention" reads no source; expected an encoder-decoder',

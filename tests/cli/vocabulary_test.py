@@ -38,7 +38,7 @@ class Vocabulary(Case):
         done = run("vocabulary", "bpe", self.text, "--size", "4000", "-o", self.out)
         self.assertEqual((done.code, done.errors), (0, "265 of 4,000 tokens: no other pair of adjacent tokens occurs 2 times in the text\n"))
 
-    def test_what_is_wrong_is_said_with_the_way_out(self):
+    def test_invalid_sizes_texts_and_paths_are_refused(self):
         room = "a vocabulary of 100 tokens has no room for its 0 special tokens and 256 single bytes; expected a size of 256 or more"
         self.refused(1, room, "vocabulary", "bpe", self.text, "--size", "100", "-o", self.out)
         self.text.write_text("", encoding="utf-8")
@@ -101,7 +101,7 @@ class Recipes(Case):
         self.assertIn("Ġlower", went_on["tokenizer"])
         self.assertEqual(went_on["tokenizer"], began["tokenizer"])
 
-    def test_what_is_wrong_with_a_tokenizer_is_said(self):
+    def test_invalid_tokenizer_settings_are_refused(self):
         where = self.recipe
         self.write({"bpe": 100})
         self.refused(1, f'{where}: "tokenizer.bpe": expected an integer of 256 or more, found 100', "train", where)

@@ -56,7 +56,7 @@ class Weights(Case):
             self.assertGreater(self.apart(dynamic, int8), 1e-4 * largest)
             self.assertLess(self.apart(dynamic, f32), 0.05 * largest)
 
-    def test_int8_dynamic_chooses_the_words_and_classes_that_f32_does(self):
+    def test_int8_dynamic_generates_the_same_first_tokens_as_f32(self):
         book = ("run", "generate", ROOT / "models/book", "It was a dark", "--greedy", "--max-tokens", "6", "--json")
         exact, dynamic = (run(*book, "--weights", weights).json for weights in ("f32", "int8-dynamic"))
         self.assertEqual(exact["tokens"][:3], dynamic["tokens"][:3])
@@ -64,7 +64,7 @@ class Weights(Case):
         for one, other in zip(exact["probabilities"][:3], dynamic["probabilities"]):
             self.assertAlmostEqual(one, other, delta=0.05)
 
-    def test_models_that_keep_f32_are_named(self):
+    def test_unsupported_weight_formats_are_refused(self):
         digits = ROOT / "models/digits"
         self.refused(1, f'{digits}: weights of a model of type "convolutional_attention" are kept as f32',
                      "run", "classify", digits, digits / "example.png", "--weights", "int8-dynamic")

@@ -29,7 +29,7 @@ class Why(Asking):
     BOOK = str(ROOT / "models/book")
     TEXT = "It was a dark and stormy"
 
-    def test_an_article_looks_at_its_noun(self):
+    def test_a_translated_noun_is_attributed_to_its_source_words(self):
         answer = self.done("why", str(ROOT / "models/en-fr"), "The red car is in front of the house.", "--target", "voiture", "--method", "all", "--json").json
         self.assertIn("voiture", answer["answer"])
         self.assertGreater(answer["probability"], 0.5)
@@ -57,7 +57,7 @@ class Why(Asking):
         self.refused("--target and --contrast set the target of --gradients", "trace", self.BOOK, self.TEXT, "--target", "night", "-o", "x")
         self.refused("--gradients needs one run over the whole text", "trace", self.BOOK, self.TEXT, "--gradients", "--window", "4", "-o", "x")
 
-    def test_a_score_is_taken_apart(self):
+    def test_a_score_is_decomposed_into_contributions(self):
         place = "6/3@L4.H0"
         split = self.done("why", self.BOOK, "It was a dark and stormy night", "--score", place, "--json").json
         self.assertEqual([split["layer"], split["head"], split["query"], split["key"]], [4, 0, 6, 3])
@@ -78,7 +78,7 @@ class Why(Asking):
             self.assertAlmostEqual(sum(part[side] for part in split["parts"]), split["score"], places=5)
             self.assertTrue(all(part[side] == 0 for part in split["parts"] if part["part"].startswith(others)))
 
-    def test_the_text_and_its_strongest_parts(self):
+    def test_text_output_shows_the_target_and_the_effect_of_removal(self):
         out = self.done("why", self.BOOK, self.TEXT, "--target", "night", "--method", "relevance,occlusion").out
         self.assertIn('next token " night"', out)
         self.assertIn("relevance", out)
@@ -109,13 +109,13 @@ class Why(Asking):
         shown = self.done("why", self.BOOK, self.TEXT, "--target", "\n", "--method", "attention").out
         self.assertRegex(shown.splitlines()[0], r'next token "⏎" · .* %$')
 
-    def test_heads_and_layers(self):
+    def test_inside_reports_layers_and_heads(self):
         answer = self.done("why", self.BOOK, self.TEXT, "--inside", "--json").json
         self.assertEqual(len(answer["layers"]), 7)
         self.assertAlmostEqual(answer["layers"][-1]["probability"], answer["probability"], places=5)
         self.assertEqual([len(answer[name]) for name in ("knocked_out", "gradient", "adds")], [36, 36, 36])
 
-    def test_patches_between_two_texts(self):
+    def test_activation_patching_between_two_texts(self):
         answer = self.done("why", self.BOOK, "He was a good one, and a good", "--clean", "He was a good man, and a good", "--target", "man", "--inside", "--json").json
         self.assertEqual(len(answer["heads"]), 36)
         self.assertGreater(answer["clean"], answer["corrupted"])
@@ -129,7 +129,7 @@ class Why(Asking):
             strongest = max(answer["items"], key=lambda item: item["shares"][method])
             self.assertEqual(strongest["text"], "Mary went to the kitchen.", method)
 
-    def test_what_cannot_be_asked_is_named(self):
+    def test_invalid_targets_and_methods_are_refused(self):
         self.fails("there is no method \"relevanse\"; the methods are", "why", self.BOOK, self.TEXT, "--method", "relevanse")
         self.fails("token 99 of a text of", "why", self.BOOK, self.TEXT, "--target", "token 99")
         self.fails("the clean text has", "why", self.BOOK, self.TEXT, "--clean", "It was", "--inside")
@@ -174,7 +174,7 @@ class Judge(Asking):
         (self.folder / "scene.jsonl").write_text(json.dumps(question | {"marks": [[8, 10]]}), encoding="utf-8")
         self.fails("scene.jsonl:1: mark [8, 10]: expected a range within the 9 items of the picture, counted from 0", *command)
 
-    def test_marks_of_people(self):
+    def test_marked_evidence_is_scored_with_auprc(self):
         question = json.dumps({"text": self.SENTENCE, "target": "voiture", "marks": [[8, 11]]}) + "\n"
         found = self.done("judge", str(ROOT / "models/en-fr"), question, "--method", "attention", "--removal", "unseen", "--json").json
         self.assertEqual(found["verdicts"][0]["methods"]["attention"]["auprc"]["mean"], 1)
@@ -198,12 +198,12 @@ class Judge(Asking):
         self.assertIn("not with --sanity", refused.errors)
         self.assertEqual(refused.code, 2)
 
-    def test_another_model_of_the_task(self):
+    def test_agreement_with_another_model_of_the_task_is_measured(self):
         found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--method", "relevance,attention", "--with", str(ROOT / "models/en-fr"), "--json").json
         self.assertEqual([round(tau, 6) for tau in found["others"][0]["agreement"].values()], [1, 1])
         self.fails("its labels or tokens are not those of", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--with", str(ROOT / "models/en-zh"))
 
-    def test_the_map_that_moves_while_the_answer_stays(self):
+    def test_moved_finds_a_different_map_with_the_same_answer(self):
         found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--json").json
         one = found["texts"][0]
         self.assertLessEqual(abs(one["kept"] - one["probability"]), 0.01)

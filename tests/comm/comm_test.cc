@@ -36,7 +36,7 @@ TEST(TreeSum, AddsNeighboursThenTheirSums) {
   EXPECT_EQ(order_of(numbers(0, 7)), "(((0 1) (2 3)) ((4 5) 6))");
 }
 
-TEST(TreeSum, IsTheSameTreeWhoeverAddsAPowerOfTwoOfIt) {
+TEST(TreeSum, HasTheSameOrderWhenEachProcessAddsAPowerOfTwo) {
   for (int parts : {1, 2, 4, 8}) {
     for (int processes = 1; processes <= 6; ++processes) {
       std::vector<std::string> sums;
@@ -46,7 +46,7 @@ TEST(TreeSum, IsTheSameTreeWhoeverAddsAPowerOfTwoOfIt) {
   }
 }
 
-TEST(Alone, IsARingOfOneWhoseSumsAreItsOwn) {
+TEST(SingleProcessComm, SumsShiftsAndGathersItsOwnValues) {
   const std::shared_ptr<Comm> comm = alone();
   Tensor mine = Tensor::from<float>({1, 2}, {2}), next = Tensor::zeros({2});
   comm->sum({mine});

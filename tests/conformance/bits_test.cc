@@ -219,7 +219,7 @@ TEST_P(Bits, ManyQueriesOverPagesOfBf16AreThoseOverATensor) {
 // In a row that sees only one key, m + log₂ℓ is that key's score as the forward itself computed it. 2^x is accurate to 2e-7 and one ulp of
 // a score beyond 64 changes it by 5e-6, so a distance of less than a third of an ulp means equal bits. (The reference computes in double
 // internally, so it may be half an ulp away.)
-TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
+TEST_P(Bits, RecomputedScoresEqualTheForwardsOwnScores) {
   Inputs in = inputs(64);
   for (int64_t i = 0; i < in.q.numel(); ++i) in.q.mutable_data<float>()[i] *= 40;
   Tensor visible = Tensor::zeros({1, 1, kLength, kLength}, DType::kBool);

@@ -101,9 +101,9 @@ const Wanted& wanted(const Values& values) {
   return cache.emplace(values, Wanted{std::move(c), std::move(rows), std::move(d_out), std::move(gradients)}).first->second;
 }
 
-class ByName : public testing::TestWithParam<Param> {};
+class NamedDescriptions : public testing::TestWithParam<Param> {};
 
-TEST_P(ByName, ForwardWeightsAndGradientsAgree) {
+TEST_P(NamedDescriptions, ForwardWeightsAndGradientsAgree) {
   const Backend& backend = *GetParam().backend;
   for (const Choices& description : GetParam().group->descriptions) {
     for (const Frame& frame : GetParam().group->frames) {
@@ -125,7 +125,7 @@ TEST_P(ByName, ForwardWeightsAndGradientsAgree) {
 }
 
 // A test whose gradients are all zero would pass with any backend.
-TEST(ByNameItself, HasGradientsOfEveryTableAndOfEveryHardChoice) {
+TEST(NamedDescriptionCases, HaveNonZeroGradientsForEveryOperand) {
   for (const Group& group : groups()) {
     for (const Choices& description : group.descriptions) {
       Choices choices = group.frames[0].choices;
@@ -145,7 +145,7 @@ TEST(ByNameItself, HasGradientsOfEveryTableAndOfEveryHardChoice) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, ByName, testing::ValuesIn(params()),
+INSTANTIATE_TEST_SUITE_P(Backends, NamedDescriptions, testing::ValuesIn(params()),
                          [](const auto& of) { return of.param.group->name + "_" + table_name(*of.param.backend); });
 
 }  // namespace

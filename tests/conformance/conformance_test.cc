@@ -66,7 +66,7 @@ void expect_fine(const Check& check, size_t rows) {
 
 size_t rows_of(const Case& c) { return static_cast<size_t>(std::min(kRowsOfACase, c.shape.batch * c.shape.heads * c.shape.queries)); }
 
-TEST_P(Conformance, TheForwardAndWhatItKeepsOfARowAgreeWithTheOracle) {
+TEST_P(Conformance, ForwardOutputsAndRowStatisticsAgreeWithTheOracle) {
   for_each_case([&](const Case& c, size_t index) {
     Check check;
     check_forward(backend_, c, run(backend_, c), expected_of(index), check);
@@ -82,7 +82,7 @@ TEST_P(Conformance, WeightsScoresAndRowSumsAgreeWithTheOracle) {
   });
 }
 
-TEST_P(Conformance, WeightsAfterAreThoseBeforeTimesTheOraclesFactors) {
+TEST_P(Conformance, WeightsAfterDropoutAndMasksEqualWeightsTimesOracleFactors) {
   int dropped = 0, compared = 0;
   for_each_case([&](const Case& c, size_t index) {
     if (!c.spec.after.dropout && !c.spec.after.head_mask && !c.spec.after.gaussian) return;
@@ -95,7 +95,7 @@ TEST_P(Conformance, WeightsAfterAreThoseBeforeTimesTheOraclesFactors) {
   EXPECT_LT(dropped, compared * 2 / 3);
 }
 
-TEST_P(Conformance, AnyPartOfTheMapHasTheBitsOfTheWhole) {
+TEST_P(Conformance, AnySliceOfTheMapHasTheBitsOfTheWhole) {
   int compared = 0;
   for_each_case([&](const Case& c, size_t) {
     if (c.shape.queries < 2 || c.shape.keys < 3) return;

@@ -94,7 +94,7 @@ bool all_nan(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
 }
 
-TEST_P(Extremes, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
+TEST_P(Extremes, NonFiniteKeysAndValuesReachOnlyTheRowsThatSeeThem) {
   const Inputs in = inputs();
   std::vector<Hiding> all = hidings();
   for (Hiding hiding : hidings()) {
@@ -129,7 +129,7 @@ TEST_P(Extremes, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
   }
 }
 
-TEST_P(Extremes, LooksShowNaNOnlyWhereItIsVisible) {
+TEST_P(Extremes, WeightsAreNaNOnlyInRowsThatSeeANaNKey) {
   const Inputs in = inputs();
   for (const Hiding& hiding : hidings()) {
     const AttentionRecord record = run(backend_, hiding.spec, in.q, with(in.k, 37, kNaN), in.v).record;
@@ -163,7 +163,7 @@ TEST_P(Extremes, NaNAndInfinitiesOfAQueryStayInItsRow) {
   }
 }
 
-TEST_P(Extremes, AScoreOfMinusInfinityHidesAndOnePlusInfinityMakesItsRowNaN) {
+TEST_P(Extremes, AScoreOfMinusInfinityIsHiddenAndPlusInfinityMakesItsRowNaN) {
   Random random(2);
   const Tensor q = Tensor::from<float>(std::vector<float>(kLength, 1), {1, 1, kLength, 1}), v = normal(random, {1, 1, kLength, 8});
   const Tensor k = normal(random, {1, 1, kLength, 1});
@@ -184,7 +184,7 @@ TEST_P(Extremes, AScoreOfMinusInfinityHidesAndOnePlusInfinityMakesItsRowNaN) {
 
 // Products that overflow: queries 0, 3, … have a score of −∞ with every key, or with every key except each fifth, whose score is 0. The
 // other queries are 0.
-TEST_P(Extremes, AScoreThatOverflowsToMinusInfinityHidesAlsoWhereARowHasNoOther) {
+TEST_P(Extremes, ScoresThatOverflowToMinusInfinityAreHiddenEvenInWholeRows) {
   constexpr int64_t kKeys = 311, kWidth = 64, kFew = 16;
   Random random(4);
   const Tensor v = normal(random, {1, 1, kKeys, 19});
@@ -278,7 +278,7 @@ TEST_P(Extremes, RowsThatSeeNothingAreZerosUnderEveryNormaliser) {
   }
 }
 
-TEST_P(Extremes, OfASparseRowOnlyTheSupportIsRead) {
+TEST_P(Extremes, SparseRowsReadOnlyTheValuesInTheirSupport) {
   const Inputs in = inputs();
   const Hard drawn{.choice = Hard::Choice::kSampled, .seed = 2};
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Hard{}), Normaliser(drawn)}) {
@@ -311,7 +311,7 @@ TEST_P(Extremes, OfASparseRowOnlyTheSupportIsRead) {
   }
 }
 
-TEST_P(Extremes, ThresholdsHoldForEqualScoresForLargeOnesAndForInfinity) {
+TEST_P(Extremes, SparseThresholdsAreRightForEqualLargeAndInfiniteScores) {
   constexpr int64_t kKeys = 3000;  // many tiles; the first guess of the threshold uses only some of the keys
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{})}) {
     const AttentionSpec spec{.score = Dot{1}, .normaliser = normaliser};
@@ -364,7 +364,7 @@ TEST_P(Extremes, LargeRandomLogitsStayInsideTheBound) {
 
 // Scores rise in steps of 70 nats, none of them at the beginning of a key tile, so what a block
 // has accumulated from a tile's earlier keys must be rescaled.
-TEST_P(Extremes, WhereScoresClimbInsideATileTheHighestStepIsAllThatCounts) {
+TEST_P(Extremes, ScoresThatRiseInsideATileAreRescaledToTheLargest) {
   constexpr int64_t kKeys = 600, kWidth = 64;
   constexpr int64_t kBegins[] = {0, 100, 140, 300, 521};
   const auto step_of = [&](int64_t key) { return std::upper_bound(std::begin(kBegins), std::end(kBegins), key) - std::begin(kBegins) - 1; };

@@ -114,7 +114,7 @@ TEST_P(GradientEdges, HaveOneSetOfBitsForAnyNumberOfThreads) {
   }
 }
 
-TEST_P(GradientEdges, OfASequenceAndAKeyHeadDoNotDependOnTheOthers) {
+TEST_P(GradientEdges, DoNotDependOnOtherSequencesOrKeyHeads) {
   Random random(5);
   const int64_t length = is_reference() ? 60 : 700;
   const int64_t d_k = of_keys(40), d_v = of_values(16);
@@ -219,7 +219,7 @@ void expect_rows(const std::string& what, const Tensor& found, const Tensor& cle
   }
 }
 
-TEST_P(GradientEdges, ANaNOfAKeyOrValueReachesOnlyThoseThatSeeItAndWhatTheySee) {
+TEST_P(GradientEdges, ANaNKeyOrValueReachesOnlyQueriesThatSeeItAndTheirKeys) {
   const Inputs in = inputs(of_keys(24), of_values(17));
   for (const Hiding& hiding : hidings(of_keys(24), of_values(17))) {
     const AttendGradients clean = gradients(hiding.spec, in.q, in.k, in.v, in.d_out);
@@ -247,7 +247,7 @@ TEST_P(GradientEdges, ANaNOfAKeyOrValueReachesOnlyThoseThatSeeItAndWhatTheySee) 
   }
 }
 
-TEST_P(GradientEdges, ANaNOfAQueryOrItsUpstreamReachesOnlyWhatItSees) {
+TEST_P(GradientEdges, ANaNQueryOrUpstreamGradientReachesOnlyTheKeysItSees) {
   const Inputs in = inputs(of_keys(24), of_values(17));
   for (const Hiding& hiding : hidings(of_keys(24), of_values(17))) {
     const AttendGradients clean = gradients(hiding.spec, in.q, in.k, in.v, in.d_out);

@@ -143,7 +143,7 @@ bool expect_slope(const char* what, const std::vector<Sum>& gradient, const Elem
   return true;
 }
 
-TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
+TEST(Gradients, OfTheReferenceMatchFiniteDifferencesOfTheOracle) {
   int compared = 0, operands = 0, sparse = 0, keys = 0, values = 0;
   for (size_t index = 0; index < cases().size() && !HasFailure(); ++index) {
     Case c = cases()[index];

@@ -145,7 +145,7 @@ TEST_P(LargeScores, GradientsAreThoseOfTheTie) {
   }
 }
 
-TEST_P(LargeScores, AHardChoiceKnowsItsProbabilityAtATie) {
+TEST_P(LargeScores, HardAttentionRecordsTheProbabilityOfATiedKey) {
   const Tensor v = values_with_a_tie();
   for (const float size : kSizes) {
     SCOPED_TRACE("scores of " + std::to_string(size));
@@ -173,7 +173,7 @@ TEST_P(LargeScores, SparseRowsSumToOneWhateverTheSizeOfTheirScores) {
   }
 }
 
-TEST_P(LargeScores, RowsOfLargeNegativeScoresAreAsOthersUntilTheyAreHidden) {
+TEST_P(LargeScores, LargeNegativeScoresAreOrdinaryUntilTheyCountAsHidden) {
   const Tensor v = values_of(std::vector<float>(kKeys, 4));
   for (const Named& named : normalisers()) {
     const AttentionSpec spec{.score = Dot{1}, .normaliser = named.normaliser};
@@ -207,7 +207,7 @@ TEST_P(LargeScores, AScoreThatIsInfiniteInBase2MakesItsRowNaN) {
   }
 }
 
-TEST_P(LargeScores, QueriesOf1e30LookAtTheirBestKey) {
+TEST_P(LargeScores, QueriesOf1e30AttendOnlyToTheirBestKey) {
   constexpr int64_t kQueries = 40, kFew = 30;
   Random random(12);
   Tensor q = normal(random, {1, 1, kQueries, 8}, 1e30F);

@@ -331,9 +331,9 @@ class BoundedMemory : public testing::TestWithParam<const Backend*> {
 
 TEST_P(BoundedMemory, SixteenThousandQueriesAndKeysOfEveryDescription) { expect_child_passes("EveryDescription"); }
 
-TEST_P(BoundedMemory, SixteenThousandKeysOfEveryOtherPart) { expect_child_passes("EveryOtherPart"); }
+TEST_P(BoundedMemory, SixteenThousandKeysWithTheRemainingFeatures) { expect_child_passes("EveryOtherPart"); }
 
-TEST_P(BoundedMemory, TwoHundredThousandKeysThroughACacheThatLetsGo) { expect_child_passes("CacheThatLetsGo"); }
+TEST_P(BoundedMemory, TwoHundredThousandKeysThroughASlidingCache) { expect_child_passes("CacheThatLetsGo"); }
 
 TEST_P(BoundedMemory, SixteenThousandKeysChosenByContent) { expect_child_passes("KeysChosenByContent"); }
 

@@ -72,7 +72,7 @@ TEST_P(Narrow, OutInAnyStridesHasTheSameBits) {
 }
 
 // As in bits_test.cc: in a row that sees only one key, m + log₂ℓ is that key's score as the forward itself computed it.
-TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
+TEST_P(Narrow, RecomputedScoresEqualTheForwardsOwnScores) {
   struct Call {
     int64_t queries;
     bool is_paged = false;
@@ -107,7 +107,7 @@ TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   }
 }
 
-TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
+TEST_P(Narrow, NonFiniteKeysAndValuesReachOnlyTheRowsThatSeeThem) {
   Tensor ids = Tensor::zeros({1, kLength}, DType::kI32);
   for (int64_t i = 0; i < kLength; ++i) ids.mutable_data<int32_t>()[i] = static_cast<int32_t>(i / 45);
   AttentionSpec segments;
@@ -208,7 +208,7 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
 }
 
 // Values that no query sees affect no row, and values that some queries see affect only those rows.
-TEST_P(Narrow, WhatAPageHoldsReachesOnlyTheFewQueriesThatSeeIt) {
+TEST_P(Narrow, NonFinitePagesReachOnlyTheQueriesThatSeeThem) {
   for (const int64_t width : {24, 48, 64}) {
     const Inputs in = inputs(DType::kBF16, width);
     const Tensor q = in.q.slice(2, kLength - 6, kLength);
@@ -238,7 +238,7 @@ TEST_P(Narrow, WhatAPageHoldsReachesOnlyTheFewQueriesThatSeeIt) {
 }
 
 // Rounding moves each weight by up to 2⁻⁸, and the sum that divides them by as much.
-TEST_P(Narrow, AnOutputOfOnesIsOneAndTheWeightsThatLooksShowSumToOne) {
+TEST_P(Narrow, ValuesOfOneGiveOneAndRecomputedWeightsSumToOne) {
   Random random(3);
   constexpr int64_t kQueries = 48;
   for (const int64_t keys : {3, 5, 4096}) {
@@ -285,7 +285,7 @@ void keep_used(const Backend& backend, AttentionRecord& record) {
 }
 
 // An exponential near the midpoint of two bf16 numbers may round to either; its last bit is 2⁻⁷ of its value.
-TEST_P(Narrow, WeightsAsUsedAreTheRoundedOnesOverTheSumOfWhatIsRounded) {
+TEST_P(Narrow, WeightsAsUsedAreRoundedExponentialsOverTheirSum) {
   const Inputs in = inputs(DType::kBF16, 64);
   AttentionRecord record = run(backend_, {.topology = causal()}, in.q, in.k, in.v).record;
   keep_used(backend_, record);
@@ -346,7 +346,7 @@ TEST_P(Narrow, ASweepOfWeightsAsUsedIsTheSumOverThem) {
 }
 
 // Values whose sums nearly cancel, so that what remains in the output is the effect of rounding the weights.
-TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
+TEST_P(Narrow, WeightsAsUsedTimesValuesReproduceTheKernelsOutput) {
   Random random(11);
   constexpr int64_t kRowsLooked = 60, kWidth = 32;
   const Tensor q = to_dtype(normal(random, {1, 2, kRowsLooked, 64}, 0.02F), DType::kBF16),

@@ -173,7 +173,7 @@ bool draws(const AttentionSpec& spec) {
   return spec.after.dropout || (hard && hard->choice == Hard::Choice::kSampled);
 }
 
-TEST_P(OneSetOfBits, OfEveryHeadOfEverySequenceAsIfItWereAlone) {
+TEST_P(OneSetOfBits, ForEveryHeadAloneAndInABatch) {
   int64_t compared = 0;
   for (const Choices& description : descriptions()) {
     const Case c = case_of(description, "heads 4/4", "100x300");

@@ -266,13 +266,13 @@ struct rc::Arbitrary<clearhead::conformance::Drawn> {
 namespace clearhead::conformance {
 namespace {
 
-RC_GTEST_PROP(RandomDescriptions, AgreeWithTheOracleOnEveryTable, (const Drawn& drawn)) {
+RC_GTEST_PROP(RandomDescriptions, AgreeWithTheOracleOnEveryBackend, (const Drawn& drawn)) {
   if (asked_for() == "print") std::cerr << drawn.text() << std::endl;
   const std::string off = off_in(drawn);
   if (!off.empty()) RC_FAIL(off);
 }
 
-TEST(RandomDescriptions, TheOneOfTheEnvironmentAgrees) {
+TEST(RandomDescriptions, TheCaseFromTheEnvironmentAgrees) {
   const std::string text = asked_for();
   const size_t bar = text.find(" | ");
   if (bar == std::string::npos) GTEST_SKIP() << "CLEARHEAD_CASE names no call";

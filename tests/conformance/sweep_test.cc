@@ -75,7 +75,7 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
 }
 
 // Accumulated in the forward, or swept afterwards if the driver cannot; asking for them changes nothing else.
-TEST_P(Sweeps, AForwardsOwnEntropyAndDistanceAreThoseOfTheOraclesWeights) {
+TEST_P(Sweeps, EntropyAndDistanceFromTheForwardAgreeWithTheOracle) {
   for (size_t index = 0; index < cases().size() && !HasFatalFailure(); ++index) {
     const Case& c = cases()[index];
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
@@ -195,7 +195,7 @@ TEST_P(Sweeps, ARecordOfSomeRowsIndexesItsOperandsByQuery) {
 }
 
 // The map over the backend in use: its rows, tiles, top-k and masses all come from the same weights.
-TEST_P(Sweeps, MapsShowTheOraclesWeightsByEveryLook) {
+TEST_P(Sweeps, RowsTilesTopKAndMassOfAMapAgreeWithTheOracle) {
   choose_backend(backend_.isa == InstructionSet::kReference ? "ref" : to_string(backend_.isa));
   for (size_t index = 1; index < cases().size() && !HasFatalFailure(); index += 5) {
     const Case& c = cases()[index];

@@ -47,7 +47,7 @@ class TrainDigits(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout.splitlines()[-1], r"^epoch 30: 12 of 12 right, \d+\.\d s$")
 
-    def test_says_what_it_needs(self) -> None:
+    def test_missing_arguments_and_files_are_reported(self) -> None:
         done = self.run_program()
         self.assertEqual(done.returncode, 2)
         self.assertIn("usage: train_digits TABLE.tsv", done.stderr)

@@ -25,7 +25,7 @@ std::vector<double> expected(const AttributionTarget& subject, const Json& share
   return subject.by_item(of_ids);
 }
 
-TEST(Attribution, shares_are_those_of_whole_matrices) {
+TEST(Attribution, SharesMatchThePyTorchGoldens) {
   const Json file = golden_file();
   for (const Json& golden : file.find("cases")->items()) {
     SCOPED_TRACE(golden.find("folder")->string());
@@ -48,7 +48,7 @@ TEST(Attribution, shares_are_those_of_whole_matrices) {
 }
 
 // Attribution sums gradients during the backward pass and a trace shows them afterwards: both must agree, in every model family.
-TEST(Attribution, a_trace_keeps_the_gradients_that_shares_are_made_of) {
+TEST(Attribution, TraceGradientsReproduceTheAttributionShares) {
   for (const Json& golden : golden_cases()) {
     SCOPED_TRACE(golden.find("folder")->string());
     const auto subject = golden_subject(golden);
@@ -77,7 +77,7 @@ TEST(Attribution, a_trace_keeps_the_gradients_that_shares_are_made_of) {
   }
 }
 
-TEST(Attribution, integrated_gradients_add_up_to_what_the_answer_gains) {
+TEST(Attribution, IntegratedGradientsSumToTheChangeOfTheAnswer) {
   const Json golden = golden_cases()[0];
   const auto subject = golden_subject(golden);
   InputTape at_text, at_zeros;
@@ -116,7 +116,7 @@ TEST(Attribution, PaddingAtTheEndOfATextChangesNoShareOfACausalClassifier) {
 }
 
 // Beyond 4,096 tokens a pass keeps only the inputs of layers and recomputes the layers. Tokens out of reach have no share.
-TEST(Attribution, a_long_text_gives_the_shares_of_a_short_one) {
+TEST(Attribution, CheckpointedLongTextsGiveTheSharesOfAShortText) {
   const auto model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true});  // a window of 256 in 6 layers
   Encoding whole;
   for (int64_t at = 0; at < 4200; ++at) {
@@ -141,7 +141,7 @@ TEST(Attribution, a_long_text_gives_the_shares_of_a_short_one) {
 }
 
 // A removed item is not read: making an item invisible changes the answer as attribution by occlusion reports it.
-TEST(Attribution, what_is_unseen_has_no_part_in_the_answer) {
+TEST(Attribution, OcclusionEqualsTheLossFromHidingAnItem) {
   for (const Json& golden : golden_cases()) {
     SCOPED_TRACE(golden.find("folder")->string());
     const auto subject = golden_subject(golden);
@@ -165,7 +165,7 @@ double log_probability_of_last(const Model& model, const std::string& text, size
   return std::accumulate(each.end() - static_cast<std::ptrdiff_t>(count), each.end(), 0.0);
 }
 
-TEST(Attribution, an_answer_of_several_tokens_is_explained_as_a_whole) {
+TEST(Attribution, AnAnswerOfSeveralTokensIsExplainedAsAWhole) {
   const auto model = book();
   const std::string text = "It was a dark and stormy";
   const auto subject = make_target(model, {.text = text}, {.target = "night, and"});
@@ -195,7 +195,7 @@ TEST(Attribution, an_answer_of_several_tokens_is_explained_as_a_whole) {
   EXPECT_NEAR(subject->answers({std::vector<uint8_t>(subject->items().size())}, RemovedBy::kUnseen)[0], subject->probability(), 1e-6);
 }
 
-TEST(Attribution, words_and_punctuation_are_spelled_as_they_follow_the_text) {
+TEST(Attribution, TargetsAreTokenisedAsContinuationsOfTheText) {
   const auto model = book();
   for (const auto& [text, of, answer] : {std::array<std::string, 3>{"It was a dark and stormy night", ".", "\".\""},
                                          {"It was a dark and stormy night", ",", "\",\""},
@@ -215,7 +215,7 @@ TEST(Attribution, words_and_punctuation_are_spelled_as_they_follow_the_text) {
 }
 
 // The token before the answer often matters most.
-TEST(Attribution, every_token_of_the_text_has_its_share) {
+TEST(Attribution, EveryTokenOfTheTextHasAShare) {
   const auto model = book();
   const std::string text = "It was a dark and stormy";
   const auto subject = make_target(model, {.text = text}, {.target = "night"});
@@ -242,7 +242,7 @@ TEST(Attribution, every_token_of_the_text_has_its_share) {
   EXPECT_NEAR(together[1], hidden, 1e-6);
 }
 
-TEST(Attribution, a_layer_or_a_head_that_no_method_uses_is_refused) {
+TEST(Attribution, ALayerOrHeadThatNoMethodUsesIsRefused) {
   const auto model = book();
   const auto subject = make_target(model, {.text = "It was a dark"}, {});
   const auto check = [&](const AttributionOptions& options, const char* method) { check_used(options, {method_named(method)}, *subject); };
@@ -253,7 +253,7 @@ TEST(Attribution, a_layer_or_a_head_that_no_method_uses_is_refused) {
   check({.layer = 5, .head = 0}, "attention");
 }
 
-TEST(Attribution, what_cannot_be_asked_is_named) {
+TEST(Attribution, InvalidTargetsAndMethodsAreRefused) {
   const Json golden = golden_cases()[0];
   const auto model = load(kGoldens + "bert/classify", {.tokenizer = false});
   const Encoding ids = encoding_of(*golden.find("ids"));

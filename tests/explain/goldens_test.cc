@@ -23,7 +23,7 @@ Changes changes_over(const Json& sets, const Answers& answers, size_t items) {
   return changes_of(answers, removed);
 }
 
-TEST(ExplainGoldens, ComprehensivenessAndSufficiencyAreErasers) {
+TEST(ExplainGoldens, ComprehensivenessAndSufficiencyMatchEraser) {
   for_each_case("faithfulness", [](const Json& expected) {
     const Answers answers = answers_of(numbers(field(expected, "table")));
     const std::vector<double> scores = numbers(field(expected, "scores"));
@@ -32,7 +32,7 @@ TEST(ExplainGoldens, ComprehensivenessAndSufficiencyAreErasers) {
   });
 }
 
-TEST(ExplainGoldens, LeaveOneOutAndItsKendallAreScipys) {
+TEST(ExplainGoldens, LeaveOneOutAndItsKendallMatchScipy) {
   for_each_case("faithfulness", [](const Json& expected) {
     const std::vector<double> scores = numbers(field(expected, "scores"));
     const std::vector<double> found = leave_one_out(answers_of(numbers(field(expected, "table"))), scores.size());
@@ -41,7 +41,7 @@ TEST(ExplainGoldens, LeaveOneOutAndItsKendallAreScipys) {
   });
 }
 
-TEST(ExplainGoldens, InfidelityIsCaptums) {
+TEST(ExplainGoldens, InfidelityMatchesCaptum) {
   for_each_case("faithfulness", [](const Json& expected) {
     const std::vector<double> scores = numbers(field(expected, "scores"));
     const Json& golden = field(expected, "infidelity");
@@ -52,7 +52,7 @@ TEST(ExplainGoldens, InfidelityIsCaptums) {
   });
 }
 
-TEST(ExplainGoldens, DeletionIsQuantussPixelFlipping) {
+TEST(ExplainGoldens, DeletionMatchesPixelFlippingOfQuantus) {
   int compared = 0;
   for_each_case("faithfulness", [&](const Json& expected) {
     const Json* golden = expected.find("deletion");
@@ -66,7 +66,7 @@ TEST(ExplainGoldens, DeletionIsQuantussPixelFlipping) {
   EXPECT_GT(compared, 4);
 }
 
-TEST(ExplainGoldens, SensitivityNOverOneSizeIsQuantussFaithfulnessCorrelation) {
+TEST(ExplainGoldens, SensitivityNMatchesFaithfulnessCorrelationOfQuantus) {
   int compared = 0;
   for_each_case("faithfulness", [&](const Json& expected) {
     const Json* golden = expected.find("correlation");
@@ -79,7 +79,7 @@ TEST(ExplainGoldens, SensitivityNOverOneSizeIsQuantussFaithfulnessCorrelation) {
   EXPECT_GT(compared, 4);
 }
 
-TEST(ExplainGoldens, AgreementIsScipys) {
+TEST(ExplainGoldens, AgreementMatchesScipy) {
   for_each_case("agreement", [](const Json& expected) {
     const std::vector<double> x = numbers(field(expected, "x")), y = numbers(field(expected, "y"));
     expect_number(kendall(x, y), field(expected, "kendall"));
@@ -89,7 +89,7 @@ TEST(ExplainGoldens, AgreementIsScipys) {
   });
 }
 
-TEST(ExplainGoldens, EntropyIsScipysAndGiniQuantussSparseness) {
+TEST(ExplainGoldens, EntropyMatchesScipyAndGiniMatchesSparsenessOfQuantus) {
   for_each_case("clearness", [](const Json& expected) {
     const Clearness found = clearness(numbers(field(expected, "weights")));
     expect_number(found.entropy, field(expected, "entropy"));
@@ -98,7 +98,7 @@ TEST(ExplainGoldens, EntropyIsScipysAndGiniQuantussSparseness) {
   });
 }
 
-TEST(ExplainGoldens, AuprcIsScikitLearnsAveragePrecision) {
+TEST(ExplainGoldens, AuprcMatchesAveragePrecisionOfScikitLearn) {
   for_each_case("plausibility", [](const Json& expected) {
     std::vector<uint8_t> marked;
     for (const Json& mark : field(expected, "marked").items()) marked.push_back(static_cast<uint8_t>(mark.integer()));
@@ -106,7 +106,7 @@ TEST(ExplainGoldens, AuprcIsScikitLearnsAveragePrecision) {
   });
 }
 
-TEST(ExplainGoldens, AlignmentErrorRateIsNltks) {
+TEST(ExplainGoldens, AlignmentErrorRateMatchesNltk) {
   const auto links_of = [](const Json& list) {
     std::vector<Link> out;
     for (const Json& link : list.items()) out.push_back({link.items()[0].integer(), link.items()[1].integer()});

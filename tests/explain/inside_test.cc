@@ -15,7 +15,7 @@
 namespace clearhead::explain {
 namespace {
 
-TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
+TEST(Inside, HeadContributionsAndLogitLensMatchPyTorch) {
   int cases = 0;
   for (const Json& golden : golden_cases()) {
     const Json* adds = golden.find("adds");
@@ -43,7 +43,7 @@ TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
 
 // Pre- and post-norms, rotary positions, grouped keys: the terms are those of PyTorch's residual
 // stream, and they add up to the map's score.
-TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
+TEST(Inside, AScoreSplitsIntoItsQueryAndKeyContributions) {
   int cases = 0;
   for (const Json& golden : golden_cases()) {
     const Json* expected = golden.find("score");
@@ -87,7 +87,7 @@ TEST(Inside, a_score_is_the_sum_of_what_made_its_query_and_its_key) {
 }
 
 // For the source, the target and both: the query's terms come from the target, the key's from the encoder's output.
-TEST(Inside, a_score_of_an_encoder_decoder_is_the_sum_of_what_stands_on_either_side) {
+TEST(Inside, EncoderDecoderScoresSplitIntoQueryAndKeyContributions) {
   int cases = 0;
   for (const Json& golden : golden_cases()) {
     const Json* asked = golden.find("scores");
@@ -144,7 +144,7 @@ Tensor times(const Tensor& t, float factor) {
   return out;
 }
 
-TEST(Inside, gradients_of_heads_are_finite_differences) {
+TEST(Inside, HeadGradientsMatchFiniteDifferences) {
   for (const Json& golden : golden_cases()) {
     SCOPED_TRACE(golden.find("folder")->string());
     const auto subject = golden_subject(golden);
@@ -163,7 +163,7 @@ TEST(Inside, gradients_of_heads_are_finite_differences) {
   }
 }
 
-TEST(Inside, a_knocked_out_head_is_one_that_writes_zeros) {
+TEST(Inside, KnockingOutAHeadEqualsPatchingZeros) {
   const auto subject = golden_subject(golden_cases()[1]);
   const std::vector<HeadEffect> lost = heads_by_knock_out(*subject);
   ASSERT_EQ(lost.size(), 4U);
@@ -178,7 +178,7 @@ TEST(Inside, a_knocked_out_head_is_one_that_writes_zeros) {
   }
 }
 
-TEST(Inside, a_patch_brings_back_what_its_head_carries) {
+TEST(Inside, PatchesRestoreNothingBeforeTheChangedToken) {
   const Json golden = golden_cases()[1];
   const auto model = load(kGoldens + golden.find("folder")->string(), {.tokenizer = false});
   const auto clean = golden_subject(golden, model);

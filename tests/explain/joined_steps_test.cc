@@ -64,7 +64,7 @@ struct Heard final : Listener {
   std::vector<std::vector<float>> gradients{}, weights{};
 };
 
-TEST(JoinedSteps, have_the_gradients_of_every_step_and_what_follows_from_it) {
+TEST(JoinedSteps, HaveGradientsThatIncludeLaterSteps) {
   const auto subject = bahdanau();
   Heard heard;
   InputTape tape;
@@ -92,7 +92,7 @@ TEST(JoinedSteps, have_the_gradients_of_every_step_and_what_follows_from_it) {
   EXPECT_GT(largest, 2e-3) << "for rows that act through later states";
 }
 
-TEST(JoinedSteps, let_every_method_that_can_explain_a_network_that_writes) {
+TEST(JoinedSteps, AllowEveryApplicableAttributionMethod) {
   const auto subject = bahdanau();
   for (const Method method :
        {Method::kAttention, Method::kAttentionGradient, Method::kRelevance, Method::kGradientInput, Method::kOcclusion}) {

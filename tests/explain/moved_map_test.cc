@@ -46,7 +46,7 @@ class MovedMaps : public testing::TestWithParam<int> {
   }
 };
 
-TEST_P(MovedMaps, numbers_added_to_scores_change_one_row_and_equal_ones_nothing) {
+TEST_P(MovedMaps, ConstantScoreOffsetsChangeNothingAndReplacedScoresOneRow) {
   const std::vector<float> own = row_of(*subject_, site_, {}, 0);
   const auto keys = static_cast<int64_t>(own.size());
   Maps maps;
@@ -73,7 +73,7 @@ TEST_P(MovedMaps, numbers_added_to_scores_change_one_row_and_equal_ones_nothing)
   }
 }
 
-TEST_P(MovedMaps, the_gradient_of_the_log_probability_is_its_change) {
+TEST_P(MovedMaps, LogProbabilityGradientsMatchFiniteDifferences) {
   std::vector<float> own = row_of(*subject_, site_, {}, 0);
   Maps maps;
   subject_->run(&maps);
@@ -115,7 +115,7 @@ TEST_P(MovedMaps, the_gradient_of_the_log_probability_is_its_change) {
   }
 }
 
-TEST_P(MovedMaps, the_map_that_is_found_keeps_the_answer_and_was_reached_by_its_gradient) {
+TEST_P(MovedMaps, TheSearchKeepsTheAnswerAndBeatsRandomMaps) {
   const MovedMapOptions strict{.tolerance = 0.005, .steps = 40};
   const MovedMap found = furthest_map(*subject_, strict);
   EXPECT_NEAR(found.probability, subject_->probability(), 1e-5);

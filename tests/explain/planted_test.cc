@@ -39,7 +39,7 @@ std::vector<uint8_t> marks() {
   return out;
 }
 
-TEST(Planted, TheRightRankingGetsWhatTheModelSays) {
+TEST(Planted, TheRightRankingHasTheExactErasureScores) {
   const Erasure found = erasure(planted_answers, right_ranking());
   // ⌈share · 20⌉ = 1, 1, 2, 4, 10 items, of which 1, 1, 2, 3, 3 are planted.
   const std::vector<double> comprehensiveness{0.3, 0.3, 0.6, 0.9, 0.9}, sufficiency{0.6, 0.6, 0.3, 0, 0};
@@ -51,7 +51,7 @@ TEST(Planted, TheRightRankingGetsWhatTheModelSays) {
   EXPECT_NEAR(found.sufficiency_aopc, 0.3, tolerance::kDouble);
 }
 
-TEST(Planted, TheAreasAreThoseOfThreeSteps) {
+TEST(Planted, DeletionAndInsertionAreasAreExact) {
   const Curves found = curves(planted_answers, right_ranking());
   // Deletion: 1, 0.7, 0.4, 0.1, … 0.1 at 0, 1/20, 2/20, …: trapezoids of 0.85, 0.55, 0.25 and seventeen of 0.1.
   EXPECT_NEAR(found.deletion_area, (0.85 + 0.55 + 0.25 + 17 * 0.1) / 20, tolerance::kDouble);
@@ -60,7 +60,7 @@ TEST(Planted, TheAreasAreThoseOfThreeSteps) {
   EXPECT_EQ(found.removed.back(), 1);
 }
 
-TEST(Planted, MarksAreFoundAndARandomRankingStandsAtPrevalence) {
+TEST(Planted, ThePerfectRankingScoresOneAndARandomOneThePrevalence) {
   EXPECT_EQ(plausibility(right_ranking(), marks()).auprc, 1);
   EXPECT_EQ(plausibility(right_ranking(), marks()).token_f1, 1);
   double auprc = 0, f1 = 0, aopc = 0;
@@ -118,7 +118,7 @@ TEST(Planted, ClearnessTellsOneKeyFromAllKeys) {
   EXPECT_EQ(clearness(sink).sinks, 0);
 }
 
-TEST(Planted, AMethodMinusRandomComesWithAnIntervalThatLeavesZeroOutOnlyWhereItIsBetter) {
+TEST(Planted, OnlyABetterMethodsIntervalAgainstRandomExcludesZero) {
   std::vector<double> method, random, other;
   for (uint64_t text = 0; text < 100; ++text) {
     method.push_back(erasure(planted_answers, right_ranking()).comprehensiveness_aopc);
@@ -137,7 +137,7 @@ TEST(Planted, ARandomSetDependsOnItsNumberOnly) {
   for (const Removal& set : random_removals(kItems, 6, 20, 9)) EXPECT_EQ(std::count(set.begin(), set.end(), 1), 6);
 }
 
-TEST(Planted, NoModelIsAskedTwiceForOneList) {
+TEST(Planted, EachMetricCallsTheModelOnce) {
   int calls = 0;
   size_t sets = 0;
   const Answers counted = [&](const std::vector<Removal>& removed) {
@@ -152,7 +152,7 @@ TEST(Planted, NoModelIsAskedTwiceForOneList) {
   EXPECT_EQ(calls, 2);
 }
 
-TEST(Planted, WhatMakesNoSenseIsRefusedInWords) {
+TEST(Planted, InvalidInputsAreRefusedWithAReason) {
   const std::vector<double> scores{0.1, 0.2}, bad{0.1, std::nan("")}, longer{1, 2, 3};
   const std::vector<uint8_t> none{0, 0};
   const Answers silent = [](const std::vector<Removal>&) { return std::vector<double>{1}; };

@@ -22,7 +22,7 @@ class Bytes final : public Model {
 const RobustKind kKind{.adds_special_tokens = false};
 const RobustOptions kOptions{.typos = 1, .words_kept = 0.5, .shift = 4, .padding = 3, .distractor = "Hm."};
 
-TEST(Readings, TokensAreFoundAgainBehindADistractor) {
+TEST(Readings, TokensAreAlignedAfterADistractor) {
   const Reading found = reading_of(Bytes(64), kKind, "a cat", Change::kBefore, kOptions, 1);
   EXPECT_EQ(found.origin, (std::vector<int64_t>{-1, -1, -1, -1, 0, 1, 2, 3, 4}));
   EXPECT_EQ(found.same, (std::vector<uint8_t>{0, 0, 0, 0, 1, 1, 1, 1, 1}));
@@ -42,13 +42,13 @@ TEST(Readings, CaseKeepsPlacesButNotIds) {
   EXPECT_EQ(found.same, (std::vector<uint8_t>{0, 1, 1}));
 }
 
-TEST(Readings, PartsOfACharacterAreToldApartByTheirOrder) {
+TEST(Readings, TokensOfOneCharacterAreAlignedInOrder) {
   const Reading found = reading_of(Bytes(64), kKind, "é", Change::kAfter, kOptions, 1);
   EXPECT_EQ(found.origin[0], 0);
   EXPECT_EQ(found.origin[1], 1);
 }
 
-TEST(Readings, ShiftsAndPaddingStayWithinTheModelsPositions) {
+TEST(Readings, ShiftedTextsStayWithinTheModelsPositions) {
   EXPECT_EQ(reading_of(Bytes(64), kKind, "a cat", Change::kShift, kOptions, 1).shift, 4);
   EXPECT_EQ(reading_of(Bytes(9), kKind, "a cat", Change::kShift, kOptions, 1).shift, 4);
   EXPECT_EQ(reading_of(Bytes(7), kKind, "a cat", Change::kShift, kOptions, 1).encoding.size(), 0u) << "room for 2 positions, not for 4";
@@ -57,7 +57,7 @@ TEST(Readings, ShiftsAndPaddingStayWithinTheModelsPositions) {
   EXPECT_EQ(reading_of(Bytes(4), kKind, "", Change::kNone, kOptions, 1).encoding.size(), 0U);
 }
 
-TEST(Readings, ABatchHasTokensWherePaddingLeavesThem) {
+TEST(Readings, ABatchPlacesTokensByShiftAndPaddingSide) {
   const Bytes model(64);
   std::vector<Reading> readings;
   for (const Change change : {Change::kShift, Change::kPaddingBefore, Change::kPaddingAfter})

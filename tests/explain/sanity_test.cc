@@ -10,7 +10,7 @@
 namespace clearhead::explain {
 namespace {
 
-TEST(Sanity, weights_become_random_from_the_answer_back) {
+TEST(Sanity, WeightsAreRandomisedFromTheOutputBackwards) {
   const RandomOrder order = random_order({"bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.attention.self.query.weight",
                                           "bert.encoder.layer.1.output.dense.weight", "classifier.weight", "bert.pooler.dense.weight"});
   EXPECT_EQ(order.what, (std::vector<std::string>{"heads", "layer 1", "layer 0", "embeddings"}));
@@ -20,7 +20,7 @@ TEST(Sanity, weights_become_random_from_the_answer_back) {
   EXPECT_EQ(pair.what, (std::vector<std::string>{"decoder layer 1", "decoder layer 0", "encoder layer 0"}));
 }
 
-TEST(Sanity, rankings_of_a_random_model_are_other_ones) {
+TEST(Sanity, RankingsOfARandomModelDiffer) {
   const Json golden = golden_cases()[1];
   const auto ask = [&](const std::shared_ptr<const Model>& model) { return golden_subject(golden, model); };
   const std::vector<SanityStep> steps =

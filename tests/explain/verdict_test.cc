@@ -50,7 +50,7 @@ size_t place_of(const Verdict& verdict, const std::string& name) {
   return 0;
 }
 
-TEST(Verdict, the_method_that_asks_finds_what_is_planted_and_wrong_ones_do_not) {
+TEST(Verdict, OcclusionFindsThePlantedItemsAndOtherMethodsDoNot) {
   const auto model = load(kGoldens + "bert/classify", {.tokenizer = false, .gradients = true});
   const auto real = golden_subject(golden_cases()[0], model);
   real->set_items({real->items().begin() + 1, real->items().end()});
@@ -80,7 +80,7 @@ TEST(Verdict, the_method_that_asks_finds_what_is_planted_and_wrong_ones_do_not) 
               at(right, Measure::kComprehensiveness) - at(random, Measure::kComprehensiveness), 1e-12);
 }
 
-TEST(Verdict, short_texts_and_wrong_marks_are_named) {
+TEST(Verdict, ShortTextsAreSkippedAndWrongMarksAreRefused) {
   const auto model = load(kGoldens + "bert/classify", {.tokenizer = false});
   const auto subject = golden_subject(golden_cases()[0], model);
   EXPECT_THROW(Verdict({}), Error);

@@ -63,7 +63,7 @@ class Searches : public testing::TestWithParam<const char*> {
 };
 INSTANTIATE_TEST_SUITE_P(Families, Searches, testing::Values("marian", "gpt2"), variant_name);
 
-TEST_P(Searches, WriteTheTokensOfTheLibrary) {
+TEST_P(Searches, TokensAndScoresMatchTransformers) {
   for (int64_t search = 0; search < count; ++search) {
     for (int64_t index = 0; index < golden.tensor(translates ? "source_ids" : "input_ids").size(0); ++index) {
       expect(generate(*model, prompt(index), options(search)), search, index);
@@ -71,7 +71,7 @@ TEST_P(Searches, WriteTheTokensOfTheLibrary) {
   }
 }
 
-TEST(BeamSearch, SentencesTogetherAreWrittenAsEachAlone) {
+TEST(BeamSearch, ABatchGivesTheSameTextsAsEachSentenceAlone) {
   const Golden golden("marian", "searched");
   const auto model = load(golden.directory, {.tokenizer = false});
   std::vector<Encoding> sources;
@@ -124,7 +124,7 @@ TEST(BeamSearch, BatchesOnSeveralThreadsWriteWhatOneThreadWrites) {
   set_threads(before);
 }
 
-TEST(LogProbabilitiesFrom, OfWhatASearchWroteAreThoseThatItFoundOnItsWay) {
+TEST(LogProbabilitiesFrom, MatchTheProbabilitiesOfABeamSearch) {
   const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
   std::vector<Encoding> sources, targets;
   std::vector<Generated> written;
@@ -154,7 +154,7 @@ TEST(LogProbabilitiesFrom, OfWhatASearchWroteAreThoseThatItFoundOnItsWay) {
   expect_refused(ErrorCode::kUnsupported, "reads no source", [&] { log_probabilities_from(*causal, sources, targets); });
 }
 
-TEST(BeamSearch, BannedTokensAndTheEndOfPositionsAreKept) {
+TEST(BeamSearch, SuppressedTokensAndThePositionLimitAreRespected) {
   const Golden golden("marian", "searched");
   const auto model = load(golden.directory, {.tokenizer = false});
   const Encoding source{.ids = {9, 8, 7, 6}};
@@ -169,7 +169,7 @@ TEST(BeamSearch, BannedTokensAndTheEndOfPositionsAreKept) {
   }
 }
 
-TEST(BeamSearch, ATraceHoldsBothTextsAndTheMapsOfTheWholeRunAtTheirPlaces) {
+TEST(BeamSearch, ATraceContainsBothTextsAndTheMapsOfAFullRun) {
   const Golden golden("marian", "searched");
   const auto model = load(golden.directory, {.tokenizer = false});
   const Encoding source{.ids = {9, 8, 7, 6, 30},
@@ -226,7 +226,7 @@ TEST(BeamSearch, ATraceHoldsBothTextsAndTheMapsOfTheWholeRunAtTheirPlaces) {
   expect_refused(ErrorCode::kBudget, "the budget is 2.9 KiB", [&] { (void)generate_from(*model, {source}, options); });
 }
 
-TEST(BeamSearch, WhatCannotBeSearchedForIsRefused) {
+TEST(BeamSearch, UnsupportedOptionsAndModelsAreRefused) {
   const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
   const auto causal = load(golden_directory("gpt2", "plain"), {.tokenizer = false});
   expect_refused(ErrorCode::kUnsupported, "generation from a source does not support sampling",

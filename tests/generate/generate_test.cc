@@ -32,7 +32,7 @@ std::shared_ptr<const Model> known_model(int64_t context = 2) {
 
 class GenerateGolden : public testing::TestWithParam<std::pair<const char*, const char*>> {};
 
-TEST_P(GenerateGolden, GreedyTokensAreThoseOfTheLibrary) {
+TEST_P(GenerateGolden, GreedyTokensMatchTransformers) {
   const auto [family, variant] = GetParam();
   const Golden golden(family, variant);
   const auto model = load(golden.directory, {.tokenizer = false});
@@ -195,7 +195,7 @@ int64_t pages_held(const ModelCache& cache) {
   return count;
 }
 
-TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
+TEST(Generate, ASlidingWindowKeepsAFixedNumberOfPages) {
   const auto model = long_mistral();
   KeepAll watched;  // keeps all keys of its layers
   GenerateOptions options{.max_tokens = 700, .stop_ids = std::vector<int32_t>{}};
@@ -224,7 +224,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
 }
 
 // Rounded keys and values change the logits a little but measurably, bf16 more than f16. A trace keeps the values that the kernels read.
-TEST(Generate, Over16BitPagesStaysNearF32AndIsTracedAsItWas) {
+TEST(Generate, A16BitCacheStaysNearF32AndIsTracedExactly) {
   const auto model = tiny("llama", "gqa");
   const auto logits = [&](DType dtype) {
     ModelCache cache{.dtype = dtype};
@@ -319,7 +319,7 @@ TEST(Generate, CancelKeepsWhatWasMade) {
   EXPECT_EQ(made.ids.size(), 3U);
 }
 
-TEST(Generate, RefusesWhatCannotBeContinued) {
+TEST(Generate, RefusesInvalidPromptsOptionsAndModels) {
   const auto message = [](const std::function<void()>& body) -> std::string {
     try {
       body();
@@ -359,7 +359,7 @@ TEST(LogProbabilities, AreTheLogSoftmaxOfAWholeRunAtEveryToken) {
   }
 }
 
-TEST(LogProbabilities, OfAWindowedModelAndWithAHeadKnockedOut) {
+TEST(LogProbabilities, MatchAWholeRunForAWindowedModelWithAnAblatedHead) {
   const auto model = tiny("llama", "mistral");
   std::vector<int32_t> ids;
   for (int32_t i = 0; i < 40; ++i) ids.push_back(static_cast<int32_t>(i * 7 % model->info().vocabulary));

@@ -26,7 +26,7 @@ std::shared_ptr<const Model> known_model(const LoadOptions& options) {
 
 double largest(const Tensor& tensor) { return largest_magnitude(tensor.data<float>(), tensor.numel()); }
 
-TEST(LookPrecision, OfBf16MovesHiddenStatesALittleInEveryFamily) {
+TEST(ModelPrecision, Bf16HiddenStatesStayNearF32InEveryFamily) {
   for (const auto& [family, variant] : {std::pair("gpt2", "plain"), std::pair("llama", "gqa"), std::pair("bert", "mlm")}) {
     const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8};
     const auto hidden = [&](const LoadOptions& options) {
@@ -46,7 +46,7 @@ TEST(LookPrecision, OfBf16MovesHiddenStatesALittleInEveryFamily) {
                  [&] { (void)load(golden_directory("gpt2", "plain"), {.tokenizer = false, .precision = DType::kF16}); });
 }
 
-TEST(LookPrecision, OfBf16ReadsAPromptAndGoesOnInPagesThatLoseNothing) {
+TEST(ModelPrecision, Bf16GenerationIsTracedAsOneRunOverTheWholeText) {
   const auto model = known_model({.precision = DType::kBF16});
   const KnownText known = make_known_text(3000, 8);
   Trace trace({.statistics_in_run = true});
@@ -88,7 +88,7 @@ TEST(LookPrecision, OfBf16ReadsAPromptAndGoesOnInPagesThatLoseNothing) {
   EXPECT_EQ(keys[0].key, known.answer.begin);
 }
 
-TEST(LookPrecision, OfBf16GivesATextNearlyTheProbabilityOfF32) {
+TEST(ModelPrecision, Bf16TextProbabilitiesStayNearF32) {
   const std::string text = make_known_text(20000, 3).text;
   const auto model = known_model({}), narrow = known_model({.precision = DType::kBF16});
   const std::vector<int32_t> ids = model->tokenizer().encode(text).ids;

@@ -77,7 +77,7 @@ TEST_P(GenerationSettings, AreHonouredTokenForToken) {
   }
 }
 
-TEST(GenerationSettings, OfConfigJsonCountOnlyWithoutAGenerationConfig) {
+TEST(GenerationSettings, InConfigJsonApplyOnlyWithoutAGenerationConfig) {
   const ModelWithSettings folder("gpt2/plain");
   Json config = golden_config("gpt2", "plain");
   config["repetition_penalty"] = 3.0;
@@ -117,7 +117,7 @@ TEST(GenerationSettings, APromptAsLongAsMaxLengthIsRefused) {
   expect_refused(ErrorCode::kTooLong, expected, [&] { (void)generate(*model, std::vector<int32_t>{5, 6, 7}, options); });
 }
 
-TEST(GenerationSettings, ThatHaveNoCounterpartAreRefusedByName) {
+TEST(GenerationSettings, UnsupportedSettingsAreRefusedByName) {
   const ModelWithSettings folder("marian/searched");
   const auto message = [&](const std::string& settings) {
     std::string text = "no error";
@@ -158,7 +158,7 @@ TEST(LogitRules, TokensOutsideTheVocabularyChangeNothing) {
   EXPECT_EQ(scores, (std::vector<float>{1, kBanned, 2}));
 }
 
-TEST(LogitRules, GreedyDecodingHasThem) {
+TEST(LogitRules, ApplyToGreedyDecoding) {
   const auto model = load(golden_directory("gpt2", "plain"), {.tokenizer = false});
   const std::vector<int32_t> prompt = {7, 8, 9};
   const Generated free = generate(*model, prompt, {.max_tokens = 10});

@@ -42,7 +42,7 @@ TEST(Sampling, GreedyTakesTheLargestAndTiesGoToTheSmallerId) {
   EXPECT_EQ(draw_from(tied, std::nullopt, 0).id, 1);
 }
 
-TEST(Sampling, TheProbabilityIsTheModelsOwnWhateverSamplingAndRulesChange) {
+TEST(Sampling, TheProbabilityIsTheModelsRegardlessOfSamplingAndRules) {
   const Drawn drawn = draw(Sampling{.temperature = 0.01, .top_k = 1, .seed = 4}, 0);
   EXPECT_EQ(drawn.id, 1);
   EXPECT_NEAR(drawn.probability, softmax(1)[1], tolerance::kFew);
@@ -90,7 +90,7 @@ TEST(Sampling, TopKAndTopPDrawOnlyFromWhatTheyKeep) {
   EXPECT_EQ(drawn({.temperature = 4, .top_k = 3, .top_p = 0.999}), (std::set<int32_t>{0, 1, 2}));
 }
 
-TEST(Sampling, RefusesWhatCannotBeMeant) {
+TEST(Sampling, RefusesInvalidOptions) {
   const auto message = [](const Sampling& sampling) -> std::string {
     try {
       validate(sampling);

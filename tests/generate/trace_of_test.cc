@@ -37,7 +37,7 @@ TEST(TraceOf, ReadsATargetThatWasGeneratedBefore) {
   EXPECT_EQ(trace_of(*model, again).result.causal_logits.size(1), 3) << "the first token, and two more";
 }
 
-TEST(TraceOf, RefusesWhatDoesNotApply) {
+TEST(TraceOf, RefusesOptionsThatDoNotApply) {
   const auto model = load(kModels + "book");
   const ModelInput input{.text = "It was a dark and stormy night"};
   expect_refused(ErrorCode::kInvalidArgument, "generates no text from its input",

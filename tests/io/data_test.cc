@@ -77,7 +77,7 @@ TEST(ReadSound, RefusesSamplesThatAreNotFinite) {
   expect_refused(ErrorCode::kInvalidArgument, "log_mel: sample 0 of the sound is not finite", [&] { log_mel(given); });
 }
 
-TEST(ReadSound, ReadsWhatIsLongerThanABlock) {
+TEST(ReadSound, ReadsFilesLongerThanOneBlock) {
   const ScratchFolder folder;
   const Sound sound = read_sound(write_sound(folder / "long.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16, 1, 200000, 16000));
   ASSERT_EQ(sound.samples.shape(), (Shape{1, 200000}));
@@ -91,7 +91,7 @@ TEST(ReadSound, AWavFileThatWasCutOffIsReadAsFarAsItGoes) {
   expect_stereo(read_sound(path), 0, 120);
 }
 
-TEST(ReadSound, RefusesWhatIsNone) {
+TEST(ReadSound, RefusesInvalidFilesAndRanges) {
   const ScratchFolder folder;
   const std::string path = write_sound(folder / "two.wav", SF_FORMAT_WAV | SF_FORMAT_PCM_16, 2, 300, 8000);
   expect_refused(ErrorCode::kNotFound, "none.wav: no such file", [&] { read_sound(folder / "none.wav"); });
@@ -192,7 +192,7 @@ TEST(ReadImage, ChecksTheSizeBeforeItDecodes) {
 }
 
 // 16,384 × 16,384 pixels of one colour: 783 kB that would take 3.9 GB.
-TEST(ReadImage, OfMorePixelsThanAreReadIsRefusedByItsHeader) {
+TEST(ReadImage, RefusesTooManyPixelsFromTheHeaderAlone) {
   const std::vector<uint8_t> grey = pixels_of(1);
   std::string png = png_of(PNG_FORMAT_GRAY, grey.data());
   const auto put = [&](size_t at, uint32_t value) {
@@ -206,7 +206,7 @@ TEST(ReadImage, OfMorePixelsThanAreReadIsRefusedByItsHeader) {
                  [&] { image_from(png, "huge"); });
 }
 
-TEST(ReadImage, RefusesWhatIsNone) {
+TEST(ReadImage, RefusesDamagedAndUnknownFiles) {
   const std::vector<uint8_t> rgb = pixels_of(3);
   const std::string png = png_of(PNG_FORMAT_RGB, rgb.data());
   expect_refused(ErrorCode::kFormat, "cut: damaged PNG", [&] { image_from(png.substr(0, 60), "cut"); });

@@ -53,7 +53,7 @@ TEST_F(Hub, ListsThePlacesSearched) {
   EXPECT_EQ(search.searched, std::vector<std::string>{folder_ / "models--org--name/snapshots/main"});
 }
 
-TEST_F(Hub, FindsANameUnderItsOnlyOrgAndNotUnderOneOfTwo) {
+TEST_F(Hub, FindsABareNameOnlyIfOneOrganisationHasIt) {
   put("models--openai-community--gpt2", "1");
   put("models--x--other-gpt2", "2");
   EXPECT_EQ(find_in_hub("gpt2").directory, folder_ / "models--openai-community--gpt2/snapshots/1");
@@ -66,7 +66,7 @@ TEST_F(Hub, FindsANameUnderItsOnlyOrgAndNotUnderOneOfTwo) {
   EXPECT_EQ(find_in_hub("gpt2").directory, folder_ / "models--gpt2/snapshots/4");
 }
 
-TEST_F(Hub, LooksWhereTheFirstVariableThatIsSetPoints) {
+TEST_F(Hub, UsesTheFirstCacheVariableThatIsSet) {
   put("hub/models--org--name", "1");
   ::setenv("HF_HUB_CACHE", (folder_ / "elsewhere").c_str(), 1);
   ::setenv("HF_HOME", folder_.path().c_str(), 1);

@@ -44,7 +44,7 @@ const char* const kTable =
 
 // --- the table ---
 
-TEST(LabelledFiles, AreTheRowsOfAPartUnderLabelsOfAllParts) {
+TEST(LabelledFiles, ContainTheRowsOfOneSplitWithTheLabelsOfAllSplits) {
   const ScratchFolder folder;
   const std::string table = folder.put("table.tsv", kTable);
   const LabelledFiles train(table, columns_of("train")), test(table, columns_of("test"));
@@ -59,7 +59,7 @@ TEST(LabelledFiles, AreTheRowsOfAPartUnderLabelsOfAllParts) {
   EXPECT_EQ(test.rows()[0].label, 0);
 }
 
-TEST(LabelledFiles, AreAllRowsWhereNoPartIsAskedForAndAnyColumnIsALabel) {
+TEST(LabelledFiles, ContainAllRowsWithoutASplitAndAcceptAnyLabelColumn) {
   const ScratchFolder folder;
   std::string lines_of_windows;
   for (const char* at = kTable; *at != '\0'; ++at) lines_of_windows += *at == '\n' ? "\r\n" : std::string(1, *at);
@@ -99,7 +99,7 @@ TEST(LabelledFiles, RefuseATableThatIsWrongAndSayWhere) {
 
 // --- batches ---
 
-TEST(LabelledSounds, StandInABatchWithZerosPastTheirEnds) {
+TEST(LabelledSounds, ArePaddedWithZerosInABatch) {
   const ScratchFolder folder;
   write_sound(folder / "a.wav", 30, 100, 2);
   write_sound(folder / "b.wav", 50, 1000, 2);
@@ -141,7 +141,7 @@ TEST(LabelledSounds, AreReadWhenTheyAreAskedFor) {
   expect_refused(ErrorCode::kNotFound, missing, [&] { train.frames(); });
 }
 
-TEST(LabelledSounds, RefuseWhatDoesNotMakeABatch) {
+TEST(LabelledSounds, RefuseInvalidBatches) {
   const ScratchFolder folder;
   const LabelledFiles train(folder.put("table.tsv", kTable), columns_of("train"));
   write_sound(folder / "a.wav", 1 << 20, 0);
@@ -161,7 +161,7 @@ TEST(LabelledSounds, RefuseWhatDoesNotMakeABatch) {
   expect_refused(ErrorCode::kBudget, "2,049 rows of 1,048,576 samples", [&] { train.sounds(std::vector<int64_t>(2049, 0)); });
 }
 
-TEST(LabelledPictures, StandInABatch) {
+TEST(LabelledPictures, AreStackedInABatch) {
   const ScratchFolder folder;
   const LabelledFiles pictures(folder.put("table.tsv", "file\tlabel\nof/a.png\tcat\nof/b.png\tape\nof/c.png\tcat\n"));
   std::filesystem::create_directories(folder / "of");

@@ -100,7 +100,7 @@ TEST(Npy, RefusesHeadersThatAreNotTheDict) {
   EXPECT_EQ(dict_refusal("{'descr': '|u1', 'fortran_order': False, 'shape': ()} x", 1), wrong + "54: expected nothing after }");
 }
 
-TEST(Npy, RefusesElementsThisLibraryHasNot) {
+TEST(Npy, RefusesUnsupportedElementTypes) {
   EXPECT_EQ(dict_refusal("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", 8),
             "kUnsupported: a.npy: elements of '<f8' are not supported; expected one of <f4 <f2 <i4 <i8 |u1 |b1. In numpy: a.astype('<f4')");
   EXPECT_EQ(dict_refusal("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (1,)}", 4),

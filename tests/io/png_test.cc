@@ -71,14 +71,14 @@ TEST(Png, IsWrittenToAFileWholeOrNotAtAll) {
             "kIo: " + (folder / "no/a.png") + ": cannot be written: No such file or directory; nothing was changed");
 }
 
-TEST(Png, RefusesPicturesThatAreNone) {
+TEST(Png, RefusesInvalidPictures) {
   EXPECT_EQ(refusal({0, 2, 3, {}}), "kInvalidArgument: png: 0 x 2 pixels; expected sides from 1 to 1,000,000");
   EXPECT_EQ(refusal({1, 1000001, 3, {}}), "kInvalidArgument: png: 1 x 1000001 pixels; expected sides from 1 to 1,000,000");
   EXPECT_EQ(refusal({1, 1, 2, {0, 0}}), "kInvalidArgument: png: 2 channels; expected 3 or 4");
   EXPECT_EQ(refusal({2, 2, 4, {0}}), "kInvalidArgument: png: 2 x 2 pixels of 4 channels take 16 bytes, found 1");
 }
 
-TEST(Png, RefusesNotesThatReadersWouldNot) {
+TEST(Png, RefusesNotesThatReadersWouldReject) {
   const std::string expected = "; expected 1 to 79 Latin-1 letters with single spaces inside";
   for (const std::string key : {"", " a", "a ", "a  b", "猫"}) {
     EXPECT_EQ(refusal(picture(3), {{key, "x"}}), "kInvalidArgument: png: the keyword \"" + key + "\"" + expected);

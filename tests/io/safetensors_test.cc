@@ -90,7 +90,7 @@ TEST(SafeTensors, AMisalignedTensorIsCopiedAndSaysSo) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(copy.raw()) % 4, 0u);
 }
 
-TEST(SafeTensors, ElementsThisLibraryHasNotAreListedAndRefusedByName) {
+TEST(SafeTensors, UnsupportedElementTypesAreListedButRefusedByName) {
   const SafeTensors file = SafeTensors::open(kGoldens + "double.safetensors");
   EXPECT_EQ(file.find("f64")->file_dtype, "F64");
   EXPECT_EQ(file.find("f64")->shape, Shape{1});

@@ -41,7 +41,7 @@ TEST(Answers, AreNormalisedAsTheScriptsDo) {
   EXPECT_EQ(normalised_answer("The U.S.-led  force!"), "usled force");
 }
 
-TEST(Answers, NothingAgainstNothingIsRightInVersion2AndHasNoWordsInVersion1) {
+TEST(Answers, TwoEmptyNormalisedAnswersMatch) {
   const std::vector<AnsweredQuestion> none{{"", {}}}, articles{{"the", {"An"}}};
   EXPECT_EQ(flat(squad2(none)), (std::vector<double>{100, 100, 1, 0, 0, 0, 100, 100, 1}));
   EXPECT_EQ(squad2(articles).has_answer.f1, 100);

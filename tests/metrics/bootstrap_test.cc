@@ -12,7 +12,7 @@ namespace {
 
 std::vector<double> flat(const Interval& found) { return {found.mean, found.low, found.high}; }
 
-TEST(Bootstrap, IntervalsAndDifferencesAreNumpysOverTheSameDraws) {
+TEST(Bootstrap, IntervalsAndDifferencesMatchNumpyOverTheSameDraws) {
   for_each_case("bootstrap", [](const Json& expected) {
     const auto first = numbers<double>(field(expected, "first")), second = numbers<double>(field(expected, "second"));
     const BootstrapOptions options{field(expected, "resamples").integer(), field(expected, "confidence").number(),
@@ -26,7 +26,7 @@ TEST(Bootstrap, IntervalsAndDifferencesAreNumpysOverTheSameDraws) {
 
 // SciPy draws 100,000 resamples and this code 20,000: a percentile's standard errors are 0.2 % and 0.5 % of the width. A t-test's p differs
 // only by its normal distribution.
-TEST(Bootstrap, IntervalsAreScipysAndPNearsThatOfATest) {
+TEST(Bootstrap, IntervalsMatchScipyAndPValuesApproximateTheTTest) {
   for_each_case("large_bootstrap", [](const Json& expected) {
     const auto first = numbers<double>(field(expected, "first")), second = numbers<double>(field(expected, "second"));
     const BootstrapOptions options{.resamples = 20000};
@@ -66,7 +66,7 @@ TEST(Bootstrap, ChangingSidesChangesTheSignOnly) {
   EXPECT_EQ(found.p, reversed.p);
 }
 
-TEST(Bootstrap, RefusesWhatCannotBeDrawn) {
+TEST(Bootstrap, RefusesEmptyValuesAndInvalidOptions) {
   const std::vector<double> values{1, 2};
   expect_refused(ErrorCode::kInvalidArgument, "bootstrap: no values; expected at least one", [] { bootstrap_mean({}); });
   expect_refused(ErrorCode::kInvalidArgument, "bootstrap: 0 resamples; expected at least one",

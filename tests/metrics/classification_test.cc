@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-TEST(Classification, ScoresAreScikitLearns) {
+TEST(Classification, ScoresMatchScikitLearn) {
   for_each_case("classification", [](const Json& expected) {
     const auto found = classification(numbers<int32_t>(field(expected, "predicted")), numbers<int32_t>(field(expected, "expected")),
                                       static_cast<int32_t>(field(expected, "classes").integer()));
@@ -23,7 +23,7 @@ TEST(Classification, ScoresAreScikitLearns) {
   });
 }
 
-TEST(Classification, OneClassOnBothSidesIsAllRightAndCorrelatesWithNothing) {
+TEST(Classification, ASingleClassHasFullAccuracyAndZeroMatthews) {
   const auto found = classification(std::vector<int32_t>{1, 1}, std::vector<int32_t>{1, 1}, 3);
   EXPECT_EQ(found.accuracy, 1);
   EXPECT_EQ(found.average.macro.f1, 1);
@@ -31,7 +31,7 @@ TEST(Classification, OneClassOnBothSidesIsAllRightAndCorrelatesWithNothing) {
   EXPECT_EQ(found.matthews, 0);
 }
 
-TEST(Classification, RefusesClassesOutsideAndSidesThatDoNotFit) {
+TEST(Classification, RefusesInvalidClassesAndUnequalLengths) {
   const std::vector<int32_t> three{0, 1, 2}, wrong{0, 5, 1}, negative{0, 1, -1}, none;
   expect_refused(ErrorCode::kInvalidArgument, "classification: predicted[1] is 5; expected a class of 0 … 2",
                  [&] { classification(wrong, three, 3); });
@@ -42,7 +42,7 @@ TEST(Classification, RefusesClassesOutsideAndSidesThatDoNotFit) {
   expect_refused(ErrorCode::kInvalidArgument, "classification: no examples; expected at least one", [&] { classification(none, none, 3); });
 }
 
-TEST(MultiLabel, ScoresAreScikitLearns) {
+TEST(MultiLabel, ScoresMatchScikitLearn) {
   for_each_case("multi_label", [](const Json& expected) {
     const auto found = multi_label(numbers<uint8_t>(field(expected, "predicted")), numbers<uint8_t>(field(expected, "expected")),
                                    static_cast<size_t>(field(expected, "labels").integer()));
@@ -53,7 +53,7 @@ TEST(MultiLabel, ScoresAreScikitLearns) {
   });
 }
 
-TEST(MultiLabel, RefusesOtherValuesAndRowsThatAreNoRows) {
+TEST(MultiLabel, RefusesNonBinaryValuesAndIncompleteRows) {
   const std::vector<uint8_t> bits{0, 1, 1}, two{0, 2, 1};
   expect_refused(ErrorCode::kInvalidArgument, "multi-label: predicted[1] is 2; expected 0 or 1", [&] { multi_label(two, bits, 3); });
   expect_refused(ErrorCode::kInvalidArgument, "multi-label: 3 values of 2 labels; expected a multiple",
@@ -61,7 +61,7 @@ TEST(MultiLabel, RefusesOtherValuesAndRowsThatAreNoRows) {
   expect_refused(ErrorCode::kInvalidArgument, "3 values of 0 labels", [&] { multi_label(bits, bits, 0); });
 }
 
-TEST(Regression, ErrorsAreScikitLearnsAndCorrelationsScipys) {
+TEST(Regression, ErrorsMatchScikitLearnAndCorrelationsMatchScipy) {
   for_each_case("regression", [](const Json& expected) {
     const Regression found = regression(numbers<double>(field(expected, "predicted")), numbers<double>(field(expected, "expected")));
     expect_number(found.mean_squared_error, field(expected, "mean_squared_error"));
@@ -78,7 +78,7 @@ TEST(Regression, ConstantsHaveNoCorrelationAndHugeNumbersHaveOne) {
   EXPECT_NEAR(regression(huge, huge).pearson, 1, tolerance::kDouble);
 }
 
-TEST(Regression, RefusesWhatIsNoNumber) {
+TEST(Regression, RefusesNonFiniteAndMissingNumbers) {
   const std::vector<double> fine{1, 2}, broken{1, kNaN};
   expect_refused(ErrorCode::kInvalidArgument, "regression: predicted[1] is nan; expected a finite number",
                  [&] { regression(broken, fine); });

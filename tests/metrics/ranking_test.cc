@@ -22,7 +22,7 @@ std::vector<double> whole(const Ranking& found) {
   return {found.reciprocal_rank, found.average_precision, found.precision, found.recall, found.ndcg};
 }
 
-TEST(Ranking, ScoresAtEveryDepthAndOfTheWholeAreTrecEvals) {
+TEST(Ranking, ScoresAtEveryDepthMatchTrecEval) {
   for_each_case("ranking", [](const Json& expected) {
     const std::vector<RankedQuery> queries = queries_of(field(expected, "queries"));
     const auto depths = numbers<size_t>(field(expected, "depths"));
@@ -51,7 +51,7 @@ TEST(Ranking, OfEqualScoresTheLaterDocumentStandsFirst) {
   EXPECT_NEAR(ranking({{1, 1, 1}, {1, 0, 0}, {}}).reciprocal_rank, 1.0 / 3, tolerance::kDouble);
 }
 
-TEST(Ranking, RefusesLengthsThatDifferAndScoresThatAreNone) {
+TEST(Ranking, RefusesLengthsThatDifferAndScoresThatAreNotFinite) {
   expect_refused(ErrorCode::kInvalidArgument, "ranking: 1 scores against 2 relevances; expected one for each", [] {
     ranking({{1}, {0, 1}, {}});
   });
@@ -61,7 +61,7 @@ TEST(Ranking, RefusesLengthsThatDifferAndScoresThatAreNone) {
   expect_refused(ErrorCode::kInvalidArgument, "ranking: no queries", [] { mean_ranking({}); });
 }
 
-TEST(Binary, AreaUnderTheCurvesIsScikitLearns) {
+TEST(Binary, AreasUnderTheCurvesMatchScikitLearn) {
   for_each_case("binary", [](const Json& expected) {
     const auto scores = numbers<double>(field(expected, "scores"));
     const auto positive = numbers<uint8_t>(field(expected, "positive"));
@@ -70,7 +70,7 @@ TEST(Binary, AreaUnderTheCurvesIsScikitLearns) {
   });
 }
 
-TEST(Binary, ScoresThatAreAllEqualSayNothing) {
+TEST(Binary, EqualScoresGiveChanceLevelAndOneClassGivesNaN) {
   const std::vector<double> scores{2, 2, 2, 2};
   const std::vector<uint8_t> positive{0, 1, 0, 0}, all(4, 1), none(4, 0);
   EXPECT_EQ(roc_auc(scores, positive), 0.5);
@@ -80,7 +80,7 @@ TEST(Binary, ScoresThatAreAllEqualSayNothing) {
   EXPECT_EQ(average_precision(scores, none), 0);
 }
 
-TEST(Binary, RefusesOtherClasses) {
+TEST(Binary, RefusesInvalidClassesAndUnequalLengths) {
   const std::vector<double> scores{1, 2};
   expect_refused(ErrorCode::kInvalidArgument, "ROC-AUC: positive[1] is 3; expected 0 or 1", [&] {
     roc_auc(scores, std::vector<uint8_t>{0, 3});

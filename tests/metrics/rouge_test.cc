@@ -16,7 +16,7 @@ void expect_rouge(const Rouge& found, const Json& expected) {
   }
 }
 
-TEST(Rouge, ScoresWordsAndMeansAreRougeScores) {
+TEST(Rouge, ScoresWordsAndMeansMatchRougeScore) {
   for_each_case("rouge", [](const Json& expected) {
     const auto summaries = strings(field(expected, "summaries")), references = strings(field(expected, "references"));
     for (size_t i = 0; i < summaries.size(); ++i) {
@@ -33,7 +33,7 @@ TEST(Rouge, OfReferencesWithEqualFTheFirstIsTaken) {
   EXPECT_EQ(best_rouge("a b", {"a b x x x x", "a x"}).rouge1.precision, 1);
 }
 
-TEST(Rouge, OneWordHasNoBigramAndNoWordNothing) {
+TEST(Rouge, OneWordHasNoBigramAndEmptyTextsScoreZero) {
   EXPECT_EQ(rouge("cat", "cat").rouge1.f, 1);
   EXPECT_EQ(rouge("cat", "cat").rouge2.f, 0);
   for (const Rouge& found : {rouge("", "cat"), rouge("cat", ""), rouge("", ""), rouge("\xff", "猫"), rouge("猫", "猫", latin_words)}) {
@@ -62,12 +62,12 @@ TEST(Rouge, TakesRunsOfLettersOfOtherScriptsForWords) {
 }
 
 // rouge-score splits words at every non-ASCII character, so also at these.
-TEST(Rouge, FindsInLatinTextTheWordsOfRougeScore) {
+TEST(Rouge, SplitsLatinTextLikeRougeScore) {
   for (const char* text : {"The naïve café's U.S. cats: 1,000 x2 a_b", "Stra\u00dfe, \u0130stanbul", "e\u0301te\u0301"})
     EXPECT_EQ(words_of_any_script(text), latin_words(text)) << text;
 }
 
-TEST(Rouge, TakesWordsOfOneKindOrAnother) {
+TEST(Rouge, AcceptsACustomWordSplitter) {
   const auto bytes = [](std::string_view text) {
     std::vector<std::string> out;
     for (const char c : text) out.emplace_back(1, c);
@@ -76,7 +76,7 @@ TEST(Rouge, TakesWordsOfOneKindOrAnother) {
   EXPECT_NEAR(rouge("猫", "狗", bytes).rouge1.f, 1.0 / 3, tolerance::kDouble);  // E7 8C AB, E7 8B 97
 }
 
-TEST(Rouge, RefusesSidesThatDoNotFit) {
+TEST(Rouge, RefusesUnequalOrEmptyLists) {
   expect_refused(ErrorCode::kInvalidArgument, "ROUGE: 1 texts against 2; the numbers must be equal", [] { mean_rouge({"a"}, {"a", "b"}); });
   expect_refused(ErrorCode::kInvalidArgument, "ROUGE: no texts", [] { mean_rouge({}, {}); });
   expect_refused(ErrorCode::kInvalidArgument, "ROUGE: no references", [] { best_rouge("a", {}); });

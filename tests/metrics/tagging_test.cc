@@ -37,11 +37,11 @@ void expect_tagging(const Json& one, const std::string& mode, TagScheme scheme) 
   if (!found.types.empty()) expect_averages(found.average, expected);  // seqeval's macro average of no entities is NaN
 }
 
-TEST(Tagging, SpansAndScoresAreSeqevalsDefault) {
+TEST(Tagging, SpansAndScoresMatchSeqevalsDefaultMode) {
   for_each_case("tagging", [](const Json& one) { expect_tagging(one, "lenient", TagScheme::kLenient); });
 }
 
-TEST(Tagging, SpansAndScoresAreSeqevalsStrictIob2) {
+TEST(Tagging, SpansAndScoresMatchSeqevalsStrictIob2) {
   int strict = 0;
   for_each_case("tagging", [&](const Json& one) {
     strict += one.find("strict") != nullptr;
@@ -50,7 +50,7 @@ TEST(Tagging, SpansAndScoresAreSeqevalsStrictIob2) {
   EXPECT_GT(strict, 10);
 }
 
-TEST(Tagging, ASingleOrAnEndIsNotGoneOnWith) {
+TEST(Tagging, SingleAndEndTagsCloseTheirSpan) {
   EXPECT_EQ(spans_of({"S-X", "I-X", "E-X", "I-X"}), (std::vector<TagSpan>{{"X", 0, 1}, {"X", 1, 3}, {"X", 3, 4}}));
 }
 
@@ -72,7 +72,7 @@ TEST(Tagging, RefusesTagsOfNoScheme) {
                  [] { spans_of({"S-PER"}, TagScheme::kIob2); });
 }
 
-TEST(Tagging, RefusesSentencesThatDoNotFit) {
+TEST(Tagging, RefusesMismatchedOrMissingSentences) {
   expect_refused(ErrorCode::kInvalidArgument, "tagging: sentence 1 has 2 tags against 1", [] { tagging({{}, {"O", "O"}}, {{}, {"O"}}); });
   expect_refused(ErrorCode::kInvalidArgument, "tagging: 1 sentences against 2", [] { tagging({{}}, {{}, {}}); });
   expect_refused(ErrorCode::kInvalidArgument, "tagging: no sentences", [] { tagging({}, {}); });

@@ -15,7 +15,7 @@ std::vector<double> flat(const ErrorRate& found) {
           static_cast<double>(found.deletions)};
 }
 
-TEST(ErrorRates, RatesAndEditsAreJiwers) {
+TEST(ErrorRates, RatesAndEditsMatchJiwer) {
   for_each_case("error_rates", [](const Json& expected) {
     const auto hypotheses = strings(field(expected, "hypotheses")), references = strings(field(expected, "references"));
     expect_numbers(flat(word_error_rate(hypotheses, references)), field(expected, "words"));
@@ -31,7 +31,7 @@ TEST(ErrorRates, WithoutAReferenceInsertionsAreCounted) {
 
 TEST(ErrorRates, BytesThatAreNoTextAreOneCharacterEach) { EXPECT_EQ(character_error_rate({"\xff"}, {"a\xff"}).deletions, 1); }
 
-TEST(ErrorRates, RefusesSidesThatDoNotFit) {
+TEST(ErrorRates, RefusesUnequalOrEmptyLists) {
   expect_refused(ErrorCode::kInvalidArgument, "word error rate: 1 sentences against 2; the numbers must be equal", [] {
     word_error_rate({"a"}, {"a", "b"});
   });
@@ -43,7 +43,7 @@ TEST(Perplexity, OfAUniformChoiceIsTheNumberOfChoices) {
   EXPECT_EQ(perplexity(0, 3), 1);
 }
 
-TEST(Perplexity, RefusesNoTokensAndNoNumber) {
+TEST(Perplexity, RefusesZeroTokensAndNonFiniteSums) {
   expect_refused(ErrorCode::kInvalidArgument, "perplexity: 0 tokens; expected at least one", [] { perplexity(1, 0); });
   expect_refused(ErrorCode::kInvalidArgument, "expected a finite number", [] { perplexity(std::numeric_limits<double>::infinity(), 1); });
 }

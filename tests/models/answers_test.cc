@@ -15,7 +15,7 @@ namespace {
 
 std::shared_ptr<const Model> shipped(const std::string& name) { return load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/" + name); }
 
-TEST(Answers, AModelOfPicturesRefusesTextsInTheWordsOfEachQuestion) {
+TEST(Answers, AnImageModelRefusesEachTextTaskWithItsOwnMessage) {
   const auto model = shipped("digits");
   const auto refuses = [](const char* what, const auto& call) { expect_refused(ErrorCode::kUnsupported, what, call); };
   refuses("embeds no sentences", [&] { (void)embed(*model, "a"); });
@@ -29,7 +29,7 @@ TEST(Answers, AModelOfPicturesRefusesTextsInTheWordsOfEachQuestion) {
   refuses("no text", [&] { (void)model->tokenizer(); });
 }
 
-TEST(ResidualStream, AModelOfPicturesHasNone) {
+TEST(ResidualStream, IsRefusedForAnImageModel) {
   const auto model = shipped("digits");
   const auto refuses = [](const char* what, const auto& call) { expect_refused(ErrorCode::kUnsupported, what, call); };
   refuses("writes no token", [&] { (void)logit_lens(*model, Tensor::zeros({1, 8})); });

@@ -44,7 +44,7 @@ TEST(Batches, HoldEveryTextOnceWithinTheBudgetAndNextToNoPadding) {
   EXPECT_LE(rows, tokens + tokens / 50);
 }
 
-TEST(Batches, ATextBeyondTheBudgetAndAnEmptyOneHaveTheirPlace) {
+TEST(Batches, IncludeEmptyTextsAndTextsBeyondTheBudget) {
   const std::vector<Encoding> texts = texts_of({0, 5000, 3, 0});
   size_t held = 0;
   for (const std::vector<size_t>& which : batches_of(texts, 2048)) {

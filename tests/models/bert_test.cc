@@ -9,20 +9,20 @@ namespace clearhead {
 namespace {
 
 class BertGolden : public testing::TestWithParam<const char*> {};
-TEST_P(BertGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("bert", GetParam()); }
+TEST_P(BertGolden, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("bert", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, BertGolden,
                          testing::Values("mlm", "classify", "tokens", "answers", "own_decoder", "pooler", "pretraining"), variant_name);
 
 class DistilbertGolden : public testing::TestWithParam<const char*> {};
-TEST_P(DistilbertGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("distilbert", GetParam()); }
+TEST_P(DistilbertGolden, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("distilbert", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, DistilbertGolden, testing::Values("mlm", "classify", "answers"), variant_name);
 
 class RobertaGolden : public testing::TestWithParam<const char*> {};
-TEST_P(RobertaGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("roberta", GetParam()); }
+TEST_P(RobertaGolden, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("roberta", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classify", "answers"), variant_name);
 
 // nn::Encoder, with which a network reads words (hierarchical_attention's "encoder"), against what load() makes of the same file.
-TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
+TEST(NnEncoder, HiddenStatesMatchTheLoadedModelAloneAndInGroups) {
   const Golden golden("bert", "mlm");
   const io::SafeTensors file = io::SafeTensors::open_model(golden.directory);
   Parameters parameters;
@@ -61,14 +61,14 @@ TEST(BertAsAPart, GivesTheStatesOfTheModelAloneAndInGroups) {
   EXPECT_EQ(std::count(row.begin(), row.end(), 0.0F), all - tokens.lengths[0]) << "a token sees its own sequence";
 }
 
-TEST(BertAsAPart, NamesNothingThatABertDoesNotHave) {
+TEST(NnEncoder, HasNoBertNameForOtherParameters) {
   EXPECT_EQ(nn::Encoder::name_in_bert("layers.11.attention.output.weight"), "encoder.layer.11.attention.output.dense.weight");
   EXPECT_EQ(nn::Encoder::name_in_bert("layers.0.pool.weight"), "");
   EXPECT_EQ(nn::Encoder::name_in_bert("layers.0"), "");
   EXPECT_EQ(nn::Encoder::name_in_bert("classifier.weight"), "");
 }
 
-TEST(BertConfig, RefusesByNameWhatItCannotSay) {
+TEST(BertConfig, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"position_embedding_type": "relative_key"})"),
             "config.json: \"position_embedding_type\": \"relative_key\" is not supported; understood: absolute (model: bert)");
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"is_decoder": true})"),

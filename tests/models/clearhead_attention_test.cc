@@ -25,7 +25,7 @@ std::string refusal(const std::string& changes) {
   return "";
 }
 
-TEST(ClearheadAttentionConfig, LeavesOutWhatIsAbsent) {
+TEST(ClearheadAttentionConfig, UsesDefaultsForAbsentFields) {
   const Architecture facts = read_architecture(small_config(), "config.json");
   EXPECT_FALSE(facts.attention_of(0).causal);
   EXPECT_FALSE(facts.attention_of(0).scale.has_value());
@@ -35,7 +35,7 @@ TEST(ClearheadAttentionConfig, LeavesOutWhatIsAbsent) {
   EXPECT_FALSE(facts.causal.has_value());
 }
 
-TEST(ClearheadAttentionConfig, RefusesWhatItCannotSayByName) {
+TEST(ClearheadAttentionConfig, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal(R"({"position_frequencies": 3})"),
             "config.json: \"position_frequencies\": 3 is not supported: expected a list of numbers (model: clearhead-attention)");
   EXPECT_EQ(
@@ -55,7 +55,7 @@ TEST(ClearheadAttentionConfig, RefusesWhatItCannotSayByName) {
   EXPECT_EQ(refusal(R"({"head_dim": 0})"), "config.json: \"head_dim\": expected an integer from 1 to 2147483647, found 0");
 }
 
-TEST(Phases, AreExactFarOut) {
+TEST(Phases, AreExactAtPositionsInTheBillions) {
   const Tensor rows = phase_rows({0.5, 1.25}, {0, 3, 2'000'000'000});
   ASSERT_EQ(rows.shape(), (Shape{3, 4}));
   const float* at = rows.data<float>();

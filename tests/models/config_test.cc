@@ -30,7 +30,7 @@ TEST_P(Configs, AreRead) {
   for (const auto& [name, config] : configs.fields()) EXPECT_EQ(refusal(config), "") << name;
 }
 
-TEST_P(Configs, WithAFieldThatIsNotKnownAreRefusedByItsName) {
+TEST_P(Configs, UnknownFieldsAreRefusedByNameUnlessTheyAreOff) {
   const Json configs = all_configs(GetParam());
   for (const auto& [name, config] : configs.fields()) {
     for (const char* field : {"zeta", "attention_temperature", "per_layer_config", "partial_rotary_factor"}) {

@@ -16,7 +16,7 @@ ModelExample read(const ScratchFolder& folder, const std::string& fields, const 
   return read_example({.directory = folder.path(), .reads = reads});
 }
 
-TEST(ModelExample, IsATextAStateAndASentence) {
+TEST(ModelExample, ReadsTheInputTheStateAndLookFor) {
   const ScratchFolder folder;
   const ModelExample example = read(folder, R"("input": "a cat", "state": "v=map&h=1.0")");
   EXPECT_EQ(example.input, "a cat");
@@ -68,7 +68,7 @@ TEST(ModelExample, IsRefusedByTheFieldThatIsWrong) {
                  [&] { (void)read_example({.directory = folder.path()}); });
 }
 
-TEST(ModelExample, IsAskedForOnlyWhereThereIsOne) {
+TEST(ModelExample, RefusesAModelWithoutAnExampleFile) {
   const ScratchFolder folder;
   expect_refused(ErrorCode::kNotFound, "/example.json", [&] { (void)read_example({.directory = folder.path()}); });
 }

@@ -8,7 +8,7 @@ namespace {
 
 class Gpt2Golden : public testing::TestWithParam<const char*> {};
 
-TEST_P(Gpt2Golden, ScalesOfEveryLayerAreThoseOfTheLibrary) {
+TEST_P(Gpt2Golden, ScalesOfEveryLayerMatchTransformers) {
   const Golden golden("gpt2", GetParam());
   for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
     const auto scale = static_cast<float>(golden.facts.attention_of(layer).scale.value_or(0));
@@ -16,12 +16,12 @@ TEST_P(Gpt2Golden, ScalesOfEveryLayerAreThoseOfTheLibrary) {
   }
 }
 
-TEST_P(Gpt2Golden, MapsOfTheLibrarysQueriesAndKeysAreItsMaps) { expect_maps_of_given_queries("gpt2", GetParam()); }
+TEST_P(Gpt2Golden, MapsFromGoldenQueriesAndKeysMatchTransformers) { expect_maps_of_given_queries("gpt2", GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Golden, testing::Values("plain", "flags", "unscaled", "bare", "classify", "sharded", "f16"),
                          variant_name);
 
-TEST(Gpt2Config, RefusesWhatItCannotSayByName) {
+TEST(Gpt2Config, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"add_cross_attention": true})"),
             "config.json: \"add_cross_attention\": true is not supported; understood: false (model: gpt2)");
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"n_head": 3})"),

@@ -33,7 +33,7 @@ bool run_if_it_loads(const std::string& folder) {
 
 class HostileConfigs : public testing::TestWithParam<const char*> {};
 
-TEST_P(HostileConfigs, WithANumberAtAnEdgeAModelRunsOrIsRefused) {
+TEST_P(HostileConfigs, AModelWithAnExtremeNumberRunsOrIsRefused) {
   std::string name = GetParam();
   const std::string folder = testing::TempDir() + "clearhead-hostile-" + std::to_string(::getpid());
   std::filesystem::remove_all(folder);

@@ -41,7 +41,7 @@ TEST(KnownByteCodes, DependOnTheSeedAndOnNothingElse) {
   EXPECT_NE(known_byte_codes(1), known_byte_codes(2));
 }
 
-TEST(KnownPositions, NoDistanceUpTo131072ComesNearZero) {
+TEST(KnownPositions, TheKernelIsWellBelowOneAtEveryDistanceUpTo131072) {
   double largest = 0, rest = 0;
   for (int apart = 1; apart <= 131'072; ++apart) {
     const double kernel = known_position_kernel(apart);
@@ -63,7 +63,7 @@ TEST(KnownText, IsAsLongAsAskedAndEqualForEqualSeeds) {
   expect_refused(ErrorCode::kInvalidArgument, "at least 600 bytes, 599 were asked for", [&] { make_known_text(599, 1); });
 }
 
-TEST(KnownText, SaysWhereThePassageComesAgainAndWhereTheAnswerStands) {
+TEST(KnownText, ReportsTheRangesOfThePassagesAndTheAnswer) {
   const KnownText known = make_known_text(5000, 11);
   const auto piece = [&](Range range) { return known.text.substr(static_cast<size_t>(range.begin), static_cast<size_t>(range.size())); };
   EXPECT_EQ(piece(known.first_passage), piece(known.second_passage));

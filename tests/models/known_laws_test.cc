@@ -126,7 +126,7 @@ TEST(KnownLaws, HoldInSampledRowsOfAHundredThousandTokens) {
   expect_causal_laws(known.text, 2, wanted, tolerance::kLawOfLong);
 }
 
-TEST(KnownLaws, TheBidirectionalHeadsLookBackAndAtEqualBytes) {
+TEST(KnownLaws, BidirectionalHeadsAttendBackAndToEqualBytes) {
   const KnownText known = make_known_text(1000, 23);
   for (const int64_t back : {4, -2}) {
     const auto model = made("both-ways", KnownBidirectional{.back = back});

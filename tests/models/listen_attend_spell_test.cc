@@ -53,7 +53,7 @@ float largest_difference(const Tensor& a, const Tensor& b) {
   return most;
 }
 
-TEST(ListenAttendSpell, ReadsASoundAlikeInEveryBatch) {
+TEST(ListenAttendSpell, LogitsAreTheSameAloneAndInABatch) {
   for (const char* score : {"dot", "additive"}) {
     const Small small(score);
     const std::vector<int64_t> counts = {40 * 13, 40 * 22, 40 * 5, 40 * 8};
@@ -72,7 +72,7 @@ TEST(ListenAttendSpell, ReadsASoundAlikeInEveryBatch) {
   }
 }
 
-TEST(ListenAttendSpell, StepsWriteWhatOneRunOverTheTextSays) {
+TEST(ListenAttendSpell, StepwiseDecodingMatchesOneRun) {
   const Small small;
   const Batch sounds = rows_of_sounds(*small.network, {40 * 11, 40 * 18});
   const std::vector<int32_t> ids = {1, 4, 7, 1, 2, 2};
@@ -138,7 +138,7 @@ TEST(ListenAttendSpell, FramesAreItemsUnderTheSpectrogram) {
   EXPECT_EQ(text.segments[0].name, "target");
 }
 
-TEST(ListenAttendSpell, ConfigsThatDoNotFitAreRefusedByName) {
+TEST(ListenAttendSpell, InvalidConfigFieldsAreRefusedByName) {
   const auto refused = [](const char* field, const Json& value, const std::string& says) {
     Json config = config_of("dot");
     config[field] = value;

@@ -8,7 +8,7 @@ namespace {
 
 class LlamaGolden : public testing::TestWithParam<const char*> {};
 
-TEST_P(LlamaGolden, MapsOfTheLibrarysQueriesAndKeysAreItsMaps) { expect_maps_of_given_queries("llama", GetParam()); }
+TEST_P(LlamaGolden, MapsFromGoldenQueriesAndKeysMatchTransformers) { expect_maps_of_given_queries("llama", GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Variants, LlamaGolden,
                          testing::Values("gqa", "biases", "classify", "linear", "llama3", "llama3_older", "bf16", "mistral", "qwen2",
@@ -44,7 +44,7 @@ TEST(LlamaConfig, ReadsWindowsPerLayer) {
   EXPECT_EQ(facts.attention_of(1).window, 4);
 }
 
-TEST(LlamaConfig, ReadsWhichLayersOfASmolLm3TurnAndSlide) {
+TEST(LlamaConfig, ReadsRotaryAndWindowedLayersOfSmolLm3) {
   const auto pattern = [](const Json& config) {
     std::string out;
     const Architecture facts = read_architecture(config, "config.json");
@@ -70,7 +70,7 @@ TEST(LlamaConfig, ReadsWhichLayersOfASmolLm3TurnAndSlide) {
             "config.json: \"no_rope_layers\": an array of 2 is not supported: expected a 0 or 1 for each of 2 layers (model: smollm3)");
 }
 
-TEST(LlamaConfig, AMistralWithoutTheFieldSlides) {
+TEST(LlamaConfig, MistralWithoutAWindowFieldUsesTheDefaultWindow) {
   Json config = golden_config("llama", "mistral");
   auto& fields = config.fields();
   std::erase_if(fields, [](const auto& field) { return field.first == "sliding_window"; });
@@ -103,7 +103,7 @@ TEST(LlamaConfig, FieldsThatAreLeftOutAreWhatTheLibraryAssumes) {
   EXPECT_EQ(windowed.attention_of(1).window, 4096);
 }
 
-TEST(LlamaConfig, LayerTypesThatTheModelDoesNotReadMustSayWhatItDoes) {
+TEST(LlamaConfig, UnreadLayerTypesMustAgreeWithTheModel) {
   EXPECT_EQ(refusal_of("llama", "mistral", R"({"layer_types": ["sliding_attention", "sliding_attention"]})"), "");
   EXPECT_EQ(refusal_of("llama", "mistral", R"({"layer_types": ["sliding_attention", "full_attention"]})"),
             "config.json: \"layer_types\": an array of 2 is not supported: models of type \"mistral\" do not read it, and "
@@ -146,7 +146,7 @@ TEST(LlamaConfig, RefusesOtherRotaryScalingsByName) {
             "config.json: field \"rope_scaling.beta_fast\" is not understood; remove it, or use a version of clearhead that knows it");
 }
 
-TEST(LlamaConfig, RefusesWhatItCannotSayByName) {
+TEST(LlamaConfig, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"sliding_window": 8})"),
             "config.json: \"sliding_window\": 8 is not supported; understood: null (model: llama)");
   EXPECT_EQ(

@@ -135,7 +135,7 @@ TEST(ModelInfo, IsKnownBeforeAWeightIsRead) {
   EXPECT_TRUE(info.causal);
 }
 
-TEST(Runs, RefuseWhatDoesNotFit) {
+TEST(Runs, RefuseInvalidBatches) {
   const auto model = load(golden_directory("bert", "mlm"), {.tokenizer = false});
   const auto refusal = [&](const Batch& tokens) -> std::string {
     try {
@@ -153,7 +153,7 @@ TEST(Runs, RefuseWhatDoesNotFit) {
   EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1}}), "run: 1 ids for a batch of 1 × 2");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .type_ids = {2}}), "type id 2 is outside the model's table of 2");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .position_ids = {20}}), "run: position 20 is outside the model's 20");
-  EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .lengths = {2}}), "run: a length of 2 in a batch of 1");
+  EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .lengths = {2}}), "run: a sequence length of 2; expected 0 to 1");
 }
 
 TEST(Runs, OneTokenAtATimeIsThePrefill) {
@@ -190,7 +190,7 @@ TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
 
 // Hiding pairs that no query sees anyway changes nothing. Hiding a key or ablating a head changes
 // everything that depends on it, and nothing before it.
-TEST(Runs, EditsChangeWhatDependsOnThem) {
+TEST(Runs, InterventionsChangeOnlyWhatDependsOnThem) {
   const auto model = load(golden_directory("llama", "gqa"), {.tokenizer = false});
   const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
   const auto hidden = [&](const Interventions& interventions) {

@@ -35,7 +35,7 @@ struct Pairs {
 class MarianGolden : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Variants, MarianGolden, testing::Values("shared", "apart", "untied", "searched"), variant_name);
 
-TEST_P(MarianGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) {
+TEST_P(MarianGolden, HiddenStatesMapsAndLogitsMatchTransformers) {
   const Golden golden("marian", GetParam());
   const Pairs pairs(golden);
   const auto model = load(golden.directory, {.tokenizer = false});
@@ -68,7 +68,7 @@ TEST_P(MarianGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) {
   }
 }
 
-TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
+TEST_P(MarianGolden, MapsFromGoldenQueriesAndKeysMatchTransformers) {
   const Golden golden("marian", GetParam());
   const Pairs pairs(golden);
   for (const std::string family : {"enc", "dec", "cross"}) {
@@ -90,7 +90,7 @@ TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
 
 // A knockout in one family changes everything that depends on it and nothing before it. Steps over two targets at once give the same result
 // as the whole run.
-TEST(Marian, EditsNameOneOfThreeFamilies) {
+TEST(Marian, InterventionsApplyToTheNamedAttentionFamily) {
   const Golden golden("marian", "shared");
   const Pairs pairs(golden);
   const auto model = load(golden.directory, {.tokenizer = false});
@@ -123,11 +123,12 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
       EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), tolerance::kTwoWays) << begin;
   }
   const auto message = [&](const Interventions& interventions) { return error_of([&] { (void)under(interventions); }); };
-  EXPECT_EQ(message({.ablated = {{0, 0}}}),
-            "kInvalidArgument: an ablated head names no family; the attention of a model of type \"marian\" is enc, dec and cross");
   EXPECT_EQ(
-      message({.knockouts = {{.queries = places, .keys = keys, .family = "deck"}}}),
-      "kInvalidArgument: an attention knockout names family \"deck\"; the attention of a model of type \"marian\" is enc, dec and cross");
+      message({.ablated = {{0, 0}}}),
+      "kInvalidArgument: an ablated head names no family; the families of attention of a model of type \"marian\": enc, dec and cross");
+  EXPECT_EQ(message({.knockouts = {{.queries = places, .keys = keys, .family = "deck"}}}),
+            "kInvalidArgument: an attention knockout names family \"deck\"; the families of attention of a model of type \"marian\": enc, "
+            "dec and cross");
   EXPECT_EQ(message({.keep_only = {{.queries = places, .keys = keys, .layer = 9, .family = "cross"}}}),
             "kInvalidArgument: a keep-only names layer 9; this model's layers are 0 to 2");
 }
@@ -155,7 +156,7 @@ TEST_P(MarianGolden, StepsOverOneMemoryGiveTheLogitsOfTheWholeRun) {
   }
 }
 
-TEST(Marian, WhatDoesNotFitIsRefusedByName) {
+TEST(Marian, UnsupportedConfigsAndMissingSourcesAreRefusedByName) {
   EXPECT_EQ(refusal_of("marian", "shared", R"({"normalize_before": true})"),
             "config.json: \"normalize_before\": true is not supported; understood: false (model: marian)");
   EXPECT_EQ(refusal_of("marian", "shared", R"({"is_encoder_decoder": false})"),

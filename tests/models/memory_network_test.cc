@@ -121,7 +121,7 @@ class Reference {
   std::map<std::string, Tensor> named_;
 };
 
-// f32 rounding is relative to the summands: the bound is 1e-6 of the largest entry or of one.
+// f32 rounding is relative to the summands: the bound is 1e-6 times the largest entry, or 1e-6 if that is greater.
 void expect_near(const Vector& found, const Vector& expected) {
   ASSERT_EQ(found.size(), expected.size());
   double largest = 1;
@@ -186,7 +186,7 @@ TEST_P(MemoryNetworks, EmptySlotsTakeWeightAndGiveNothing) {
   EXPECT_LT(seen, 0.5);  // five statements and seven slots of zeros, with the initial parameters
 }
 
-TEST_P(MemoryNetworks, ASavedOneAnswersWithTheSameBitsAndABatchAsEachAlone) {
+TEST_P(MemoryNetworks, SavingKeepsTheSameBitsAndBatchesMatchSingleRuns) {
   Parameters parameters(6);
   const Json json = config(GetParam(), 8);
   const auto network = network_of(json, kPath, parameters);
@@ -217,7 +217,7 @@ TEST_P(MemoryNetworks, ASavedOneAnswersWithTheSameBitsAndABatchAsEachAlone) {
   }
 }
 
-TEST_P(MemoryNetworks, TheLatestStatementsAreReadAndAreTheSlotsOfATrace) {
+TEST_P(MemoryNetworks, OnlyTheLatestStatementsAreReadAndTraced) {
   Parameters parameters(7);
   const Json json = config(GetParam(), 3);
   const auto network = network_of(json, kPath, parameters);
@@ -259,7 +259,7 @@ TEST_P(MemoryNetworks, EmptySlotsComeInTrainingOnly) {
 
 INSTANTIATE_TEST_SUITE_P(Tying, MemoryNetworks, testing::Values("adjacent", "layer-wise"));
 
-TEST(MemoryNetwork, AConfigThatCannotBeIsRefusedByItsField) {
+TEST(MemoryNetwork, InvalidConfigFieldsAreRefusedByName) {
   const auto made = [](const char* field, const Json& value) {
     Json json = config("adjacent", 8);
     json[field] = value;

@@ -35,7 +35,7 @@ TEST_F(MiniLm, ReadsTheSameTokensAsTheLibrary) {
   }
 }
 
-TEST_F(MiniLm, HiddenStatesAreThoseOfTheLibrary) {
+TEST_F(MiniLm, HiddenStatesMatchTransformers) {
   for (int index = 0; index < 3; ++index) {
     const Encoding encoding = model->tokenizer().encode(sentence(index));
     const Tensor hidden = model->run(encoding).hidden.select(0, 0);
@@ -43,7 +43,7 @@ TEST_F(MiniLm, HiddenStatesAreThoseOfTheLibrary) {
   }
 }
 
-TEST_F(MiniLm, SentenceVectorsAreThoseOfSentenceTransformers) {
+TEST_F(MiniLm, SentenceVectorsMatchSentenceTransformers) {
   for (int index = 0; index < 3; ++index) {
     const Embedding embedding = embed(*model, sentence(index));
     EXPECT_EQ(embedding.used, embedding.tokens);
@@ -51,7 +51,7 @@ TEST_F(MiniLm, SentenceVectorsAreThoseOfSentenceTransformers) {
   }
 }
 
-TEST_F(MiniLm, EveryMapIsThatOfTheLibrary) {
+TEST_F(MiniLm, EveryMapMatchesTransformers) {
   for (int index = 0; index < 3; ++index) {
     KeepAll kept;
     (void)model->run(model->tokenizer().encode(sentence(index)), {.observer = &kept});

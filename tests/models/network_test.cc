@@ -34,7 +34,7 @@ const Batch kTarget{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 1
 
 class EveryTranslator : public testing::TestWithParam<const char*> {};
 
-TEST_P(EveryTranslator, WritesStepByStepWhatItWritesAtOnce) {
+TEST_P(EveryTranslator, StepwiseDecodingMatchesOneRun) {
   const Made made(translator(GetParam()));
   Compute compute;
   const Tensor whole = made.network->logits(compute, kTarget, &kSource);
@@ -53,7 +53,7 @@ TEST_P(EveryTranslator, WritesStepByStepWhatItWritesAtOnce) {
   }
 }
 
-TEST_P(EveryTranslator, ReadsAloneAsInABatch) {
+TEST_P(EveryTranslator, LogitsAreTheSameAloneAndInABatch) {
   const Made made(translator(GetParam()));
   Compute compute;
   const Tensor both = made.network->logits(compute, kTarget, &kSource);
@@ -115,7 +115,7 @@ TEST(Networks, ATranslatorsMapHasARowForEachWordThatItWrites) {
 const char* const kDocuments =
     R"({"model_type": "hierarchical_attention", "vocab_size": 300, "embedding_size": 8, "hidden_size": 12, "id2label": {"0": "no", "1": "yes"}})";
 
-TEST(Networks, ADocumentIsReadAloneAsInABatchAndItsWordsAreWeighedBySentence) {
+TEST(Networks, DocumentsMatchInABatchAndWordWeightsArePerSentence) {
   const Made made(Json::parse(kDocuments, "config"));
   const EncodedSide one{.sequences = {{1, 2, 3}, {4}}, .is_group = true},
       other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
@@ -147,7 +147,7 @@ TEST(Networks, ADocumentIsReadAloneAsInABatchAndItsWordsAreWeighedBySentence) {
   EXPECT_EQ(trace.plan().text.pieces[8], "sentence 3");
 }
 
-TEST(Networks, AConfigThatIsNotUnderstoodIsRefusedByName) {
+TEST(Networks, InvalidConfigFieldsAreRefusedByName) {
   Parameters parameters;
   const auto expect = [&](const std::string& more, const std::string& says, ErrorCode code) {
     expect_refused(code, says, [&] { network_of(translator(more), "config.json", parameters); });

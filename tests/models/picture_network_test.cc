@@ -82,7 +82,7 @@ TEST(PictureNetwork, ResizesAPictureOfAnotherSizeAsItsConfigSays) {
 
 class EveryPictureNetwork : public testing::TestWithParam<std::string> {};
 
-TEST_P(EveryPictureNetwork, AnswersAloneAsInABatchAndLoadedAsMade) {
+TEST_P(EveryPictureNetwork, AnswersMatchInABatchAndAfterLoading) {
   const Saved saved(GetParam());
   const auto both = classify_inputs(*saved.model, {input(1), input(2)}, {});
   const auto alone = classify_inputs(*saved.model, {input(2)}, {});
@@ -122,7 +122,7 @@ TEST(PictureNetworks, AVisionTransformersKeysAreThePatches) {
             classify_inputs(*saved.model, {input(1)}, {})[0][0].probability);
 }
 
-TEST(PictureNetworks, TheWeightsOfPlacesAreTheGate) {
+TEST(PictureNetworks, SpatialAttentionWeightsAreTheGate) {
   const Saved saved(kCbam);
   const Trace trace = saved.observed(input(1));
   const MapFamily& spatial = trace.family("spatial");
@@ -148,7 +148,7 @@ TEST(PictureNetworks, TheWeightsOfPlacesAreTheGate) {
   EXPECT_GT(difference.value(), 1e-5);
 }
 
-TEST(PictureNetworks, WordsLookAtPatchesAndTheAnswerAtWords) {
+TEST(PictureNetworks, WordsAttendToPatchesAndPoolingToWords) {
   const Saved saved(kScene);
   const Trace trace = saved.observed({.question = "what?", .picture = random_tensor({2, 8, 16}, 1)});
   const MapFamily &cross = trace.family("cross"), &enc = trace.family("enc"), &pool = trace.family("pool");
@@ -164,7 +164,7 @@ TEST(PictureNetworks, WordsLookAtPatchesAndTheAnswerAtWords) {
   }
 }
 
-TEST(PictureNetworks, AConfigThatDoesNotFitIsRefusedByName) {
+TEST(PictureNetworks, InvalidConfigFieldsAreRefusedByName) {
   const auto expect = [&](std::string config, const std::string& from, const std::string& to, const std::string& says) {
     config.replace(config.find(from), from.size(), to);
     Parameters parameters;

@@ -26,7 +26,7 @@ struct Made {
 const Batch kSource{.batch = 2, .length = 5, .ids = {3, 4, 3, 6, 7, 8, 9, 8, 0, 0}, .lengths = {5, 3}};
 const Batch kTarget{.batch = 2, .length = 4, .ids = {0, 3, 12, 7, 0, 8, 9, 15}};
 
-TEST(PointerGenerator, WritesStepByStepWhatItWritesAtOnce) {
+TEST(PointerGenerator, StepwiseDecodingMatchesOneRun) {
   for (const char* copies : {"", R"(, "copies": false)"}) {
     const Made made(copies);
     Compute compute;
@@ -43,7 +43,7 @@ TEST(PointerGenerator, WritesStepByStepWhatItWritesAtOnce) {
   }
 }
 
-TEST(PointerGenerator, ReadsAloneAsInABatchAndBeamsGoOnFromTheirOwnStates) {
+TEST(PointerGenerator, BatchesMatchSingleRunsAndBeamsKeepTheirOwnStates) {
   const Made made;
   Compute compute;
   const Tensor both = made.network->logits(compute, kTarget, &kSource);
@@ -97,7 +97,7 @@ TEST(PointerGenerator, AKnockedOutWordIsNotCopied) {
   EXPECT_GT(before.data<float>()[20 + 4], after.data<float>()[20 + 4] + 0.01F);
 }
 
-TEST(PointerGenerator, ConfigsThatDoNotFitAreRefusedByName) {
+TEST(PointerGenerator, InvalidConfigFieldsAreRefusedByName) {
   const auto refused = [](const char* field, const Json& value, const std::string& says) {
     Json config = config_of();
     config[field] = value;

@@ -25,7 +25,7 @@ struct Marked {
   std::vector<std::string> pieces;  // the tokens that contain the marked text
 };
 
-TEST(RunText, WhatIsMarkedInFiveScriptsIsTheTokensOfItsOwnCharacters) {
+TEST(RunText, MarkedTextSelectsTheTokensOfItsCharactersInFiveScripts) {
   const auto tokenizer = metaspace();
   const std::vector<Marked> cases = {{"hi hi", "hi", {"▁h", "i"}},         // Latin
                                      {"中国", "中", {"中"}},               // Chinese
@@ -55,7 +55,7 @@ TEST(RunText, TheTokenizerStillReturnsTheOffsetsOfTheLibrary) {
   EXPECT_EQ(encoding.offsets, (std::vector<std::array<int64_t, 2>>{{0, 3}, {0, 3}, {3, 6}}));
 }
 
-TEST(RunText, AnInsertedMarkOfASecondTextStandsWhereItBegins) {
+TEST(RunText, AnInsertedMetaspaceOfASecondTextIsPlacedAtItsStart) {
   const auto tokenizer = metaspace();
   const RunText source = run_text(tokenizer->encode("hi"), tokenizer.get(), "hi");
   const RunText both = joined(source, run_text(tokenizer->encode("中"), tokenizer.get(), "中"));

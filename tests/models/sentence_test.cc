@@ -46,7 +46,7 @@ class Sentences : public testing::Test {
   const std::string folder_ = testing::TempDir() + "clearhead-sentence-" + std::to_string(::getpid());
 };
 
-TEST_F(Sentences, VectorsUnderEverySettingAreThoseOfSentenceTransformers) {
+TEST_F(Sentences, VectorsUnderEverySettingMatchSentenceTransformers) {
   const std::string path = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/sentences.json";
   const Json golden = Json::parse(read_file(path), path);
   ASSERT_GT(golden.find("cases")->size(), 5U);

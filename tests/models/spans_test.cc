@@ -35,7 +35,7 @@ TEST(AnswerWindows, CoverTheTextAndShareTheOverlap) {
   EXPECT_EQ(answer_windows(*tokenizer, "who", "", {.window = 8, .overlap = 2}).size(), 1U);
 }
 
-TEST(AnswerWindows, ALongQuestionLosesItsEndAndAWindowNeedsRoom) {
+TEST(AnswerWindows, LongQuestionsAreTruncatedAndTheTextNeedsRoom) {
   const auto tokenizer = Tokenizer::from_wordpiece(kVocabulary);
   const std::vector<Encoding> windows = answer_windows(*tokenizer, "who a b c d", "e f", {.window = 8, .overlap = 0});
   EXPECT_EQ(windows[0].ids, (std::vector<int32_t>{2, 4, 5, 6, 7, 3, 9, 3}));
@@ -61,7 +61,7 @@ TEST(BestSpan, IsWithinTheTextInOrderAndNotTooLong) {
   EXPECT_NEAR(three.null_probability, std::exp(3) / starts / ends, 1e-12);
 }
 
-TEST(TextAnswers, TakeTheBestWindowUnlessTheLeastNullScoreIsFartherAbove) {
+TEST(TextAnswers, UseTheBestWindowUnlessTheNullScoreLeadsByMoreThanTheThreshold) {
   const std::vector<WindowAnswer> windows = {{.score = 1, .null_score = 9, .begin = 0, .end = 3},
                                              {.score = 4, .null_score = 5, .begin = 6, .end = 8}};
   const TextAnswer taken = together(windows, 1), left = together(windows, 0.5);

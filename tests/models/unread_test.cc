@@ -46,7 +46,7 @@ TEST_F(Unread, ABiasThatTheConfigDoesNotNameIsRefused) {
             "weights, or remove the tensors");
 }
 
-TEST_F(Unread, NormsOfQueriesAdaptersAndFurtherLayersAreRefused) {
+TEST_F(Unread, QueryNormsAdaptersAndExtraLayersAreRefused) {
   for (const char* name : {"model.layers.1.self_attn.q_norm.weight", "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"})
     EXPECT_NE(error_of("llama", "qwen2", {{name, Tensor::zeros({6})}}).find(name), std::string::npos) << name;
   EXPECT_NE(error_of("bert", "mlm", {{"bert.encoder.layer.0.crossattention.self.query.weight", Tensor::zeros({24, 24})}}), "");
@@ -73,7 +73,7 @@ TEST_F(Unread, ASecondCopyOfATiedWeightMustHaveItsValues) {
   EXPECT_NE(error_of("marian", "shared", {{"model.decoder.embed_tokens.weight", Tensor::zeros(shared.shape())}}), "");
 }
 
-TEST_F(Unread, AStoredTableOfSinesMustHoldThem) {
+TEST_F(Unread, AStoredSinusoidalTableMustHaveTheComputedValues) {
   const std::string name = "model.encoder.embed_positions.weight";
   EXPECT_EQ(error_of("marian", "shared", {{name, Tensor::zeros({40, 24})}}),
             "model.safetensors: tensor \"" + name + "\" holds 0 at element 12; models of type \"marian\" compute it, as 1");

@@ -63,7 +63,7 @@ Tensor named(const Parameters& parameters, const std::string& name) {
   return {};
 }
 
-TEST(Nn, AreTheirOpsWrittenOut) {
+TEST(Nn, LayersEqualTheirOps) {
   Parameters parameters;
   const Scope scope(parameters);
   const nn::Linear linear(scope / "linear", 6, 5), unbiased(scope / "unbiased", 6, 5, {.bias = false});
@@ -99,7 +99,7 @@ TEST(Nn, AreTheirOpsWrittenOut) {
                                       "gated.up.bias",     "gated.down.weight", "gated.down.bias",   "conv.weight",      "conv.bias"}));
 }
 
-TEST(Nn, SinusoidalPositionsAreSinesAndCosinesThatNothingTrains) {
+TEST(Nn, SinusoidalPositionsAreSinesAndCosines) {
   const nn::Positions positions = nn::Positions::sinusoidal(50, 5);
   for (const int64_t p : {0, 7, 49}) {
     for (int64_t c = 0; c < 5; ++c) {
@@ -264,7 +264,7 @@ Tensor heads_of(const Tensor& rows, int64_t batch, int64_t heads) {
   return rows.reshape({batch, rows.size(0) / batch, heads, rows.size(1) / heads}).permute({0, 2, 1, 3});
 }
 
-TEST(Nn, AttentionIsItsOpsWrittenOut) {
+TEST(Nn, AttentionEqualsItsOps) {
   Parameters parameters;
   const Rotary turn{.base = 100, .interleaved = true};
   const nn::Attention attention(Scope(parameters) / "attention", 12, 4,
@@ -339,7 +339,7 @@ TEST(Nn, PoolingWeighsStepsByALearnedQuery) {
   }
 }
 
-TEST(Nn, PoolingsWeightsAreThoseOfItsMeansAndPaddingHasNone) {
+TEST(Nn, PoolingWeightsReproduceItsMeansAndAreZeroOnPadding) {
   Parameters parameters(7);
   const nn::Pooling pooling(Scope(parameters), 6, 4);
   randomise(parameters);
@@ -565,7 +565,7 @@ TEST(NnModel, AnAblatedHeadIsOneWhoseColumnsOfTheOutputAreZero) {
   EXPECT_NE(ablated, whole);
 }
 
-TEST(Nn, WhatDoesNotFitIsRefused) {
+TEST(Nn, MismatchedShapesAndInvalidOptionsAreRefused) {
   Parameters parameters;
   const Scope scope(parameters);
   const nn::Attention attention(scope / "a", 8, 2, {.spec = {}}), cross(scope / "b", 8, 2, {.memory_width = 8});

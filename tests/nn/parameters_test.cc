@@ -42,7 +42,7 @@ TEST(Parameters, AreNamedByTheirPath) {
                  [&] { scope.parameter("running_mean", {4}, Init::zeros()); });
 }
 
-TEST(Parameters, AreDrawnBySeedAndNameWhateverStandsBesideThem) {
+TEST(Parameters, AreInitialisedFromSeedAndNameOnly) {
   Parameters one(3), another(3), other_seed(4);
   another.parameter("before", {7}, Init::normal(1));
   const Floats drawn = values_of(one.parameter("weight", {5, 6}, Init::normal(0.5)));
@@ -140,7 +140,7 @@ TEST(Parameters, GroupsOfTheOptimiserMatchTheirNames) {
   expect_refused(ErrorCode::kInvalidArgument, "not watched", [&] { training.gradient(frozen); });
 }
 
-TEST(Parameters, AStackIsOneLeafWhoseBlocksHaveTheValuesThatTheyWouldHaveAlone) {
+TEST(Parameters, StackedParametersShareOneLeafAndKeepTheirOwnValues) {
   Parameters alone(5), together(5);
   const Tensor query = alone.parameter("query.weight", {2, 3}, Init::xavier()), key = alone.parameter("key.weight", {4, 3}, Init::xavier());
   const Tensor all = together.stacked({{"query.weight", 2}, {"key.weight", 4}}, 3, Init::xavier());

@@ -20,7 +20,7 @@ nn::Linear random_linear(int64_t in, int64_t out, uint32_t seed) {
 
 double difference(const Tensor& a, const Tensor& b) { return largest_difference(a.data<float>(), b.data<float>(), a.numel()); }
 
-TEST(FeedForward, LongInputsInPiecesAreRowsOnTheirOwn) {
+TEST(FeedForward, ChunkedLongInputsMatchSingleRows) {
   Arena arena;
   clearhead::Run run{arena};
   nn::FeedForward mlp;
@@ -37,7 +37,7 @@ TEST(FeedForward, LongInputsInPiecesAreRowsOnTheirOwn) {
   }
 }
 
-TEST(FeedForward, GatesAreTheFirstHalfOfTheRaisedRow) {
+TEST(FeedForward, TheGateIsTheFirstHalfOfTheUpProjection) {
   Arena arena;
   clearhead::Run run{arena};
   nn::FeedForward mlp;

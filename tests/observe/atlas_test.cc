@@ -187,7 +187,7 @@ std::string strongest_text(const HeadScores& head, size_t count) {
   return text;
 }
 
-TEST(Atlas, TheStrongestScoresAreThoseFurthestBeyondTheirOwnTellingScore) {
+TEST(Atlas, StrongestScoresAreRankedRelativeToTheirThresholds) {
   HeadScores head = scored(0.05f);
   const auto put = [&](HeadScore score, float value) { head.scores[static_cast<size_t>(score)] = value; };
   put(HeadScore::kPrevious, 0.3f);  // 0.75 of the score that names a head
@@ -204,7 +204,7 @@ TEST(Atlas, TheStrongestScoresAreThoseFurthestBeyondTheirOwnTellingScore) {
   EXPECT_EQ(strongest(head, 99).size(), 8u) << "all except the distance and NaN";
 }
 
-TEST(Atlas, TheStrongestScoreOfAPlantedHeadIsWhatItIsCalled) {
+TEST(Atlas, TheStrongestScoreOfAPlantedHeadIsItsKind) {
   const RunText text = letters(4);
   const AttentionMap map(planted(kPlanted, text, true).record);
   const auto heads = head_scores(map.reduce(atlas_request(text)), text, family_of(true, static_cast<int64_t>(kPlanted.size())), 0);

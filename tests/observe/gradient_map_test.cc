@@ -108,7 +108,7 @@ void check_looks() {
   }
 }
 
-TEST(GradientMap, rows_columns_and_cells_are_those_of_the_formula) { on_every_backend(check_looks); }
+TEST(GradientMap, RowsColumnsAndTilesMatchTheFormula) { on_every_backend(check_looks); }
 
 // For weights and for their gradients, against sums in double; any number of threads gives the same bits.
 void check_products() {
@@ -163,9 +163,9 @@ void check_products() {
   }
 }
 
-TEST(GradientMap, products_with_a_vector_are_those_of_the_whole_map) { on_every_backend(check_products); }
+TEST(GradientMap, VectorProductsMatchSumsOverTheFullMap) { on_every_backend(check_products); }
 
-TEST(GradientMap, what_does_not_fit_is_named) {
+TEST(GradientMap, MismatchedShapesAndIndicesAreRefused) {
   const Case c = all_cases()[0];
   const Made made = make(c);
   EXPECT_THROW(GradientMap(made.attended.record, {random_tensor({1, 2, 3, 8}, 1), made.v}), Error);

@@ -69,7 +69,7 @@ TEST(Interventions, AKnockedOutHeadGivesZerosAndKeepsItsWeights) {
   }
 }
 
-TEST(Interventions, CutPairsLoseTheirWeightsToTheRestOfTheRow) {
+TEST(Interventions, KnockoutsRenormaliseTheRestOfTheRow) {
   const Seen whole = seen_under({});
   const Seen cut =
       seen_under({.knockouts = {{.queries = {40, 60}, .keys = {10, 20}, .head = 1}, {.queries = {65, 66}, .keys = {0, 5}, .layer = 2}}});
@@ -98,7 +98,7 @@ TEST(Interventions, KeepOnlyHidesEverythingElse) {
 }
 
 // Queries of two sequences, one sequence after the other, at positions 4 to 6, over the keys of another sequence.
-TEST(Interventions, PlacesOfCrossAttentionAreThoseOfEachSequence) {
+TEST(Interventions, CrossAttentionQueriesArePositionsWithinEachSequence) {
   const int64_t queries = 6;
   const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);
   const InterventionSite site{.layer = 0, .heads = kHeads, .family = "cross", .cross_queries = Range{4, 7}};
@@ -156,7 +156,7 @@ void expect_only_hidden(const AttentionRecord& edited, const AttentionRecord& wh
 }
 
 // The intervention's rule is appended to a visibility rule that has its own tables and constants, and a term with tables is also present.
-TEST(Interventions, OfADescriptionWithAVisibilityRuleHideFromWhatThatShows) {
+TEST(Interventions, CombineWithTheVisibilityRuleOfADescription) {
   const Tensor q = random_tensor(1), k = random_tensor(2), v = random_tensor(3);
   const RuleTable reach = table(Tensor::from(std::vector<float>{9, 30, 50}, {kHeads})),
                   is_global = table(Tensor::from(std::vector<int32_t>{1, 0, 0, 0, 1, 0, 0}, {7}));
@@ -175,7 +175,7 @@ TEST(Interventions, OfADescriptionWithAVisibilityRuleHideFromWhatThatShows) {
 }
 
 // At any length: no operand grows with the length, the intervention adds no time, and rows follow the formula.
-TEST(Interventions, CutRowsOfTwentyThousand) {
+TEST(Interventions, KnockoutsOfTwentyThousandTokensMatchTheFormulaWithoutSlowdown) {
   constexpr int64_t kLong = 20'000, kNarrow = 8;
   const auto drawn = [](int64_t length, uint64_t seed) {
     Tensor tensor = Tensor::empty({1, 1, length, kNarrow});
@@ -242,7 +242,7 @@ TEST(Interventions, CutRowsOfTwentyThousand) {
 
 // Descriptions whose scores or band depend on positions, with fewer queries than keys: an
 // intervention hides pairs and does not change positions.
-TEST(Interventions, OfCrossAttentionChangeNothingButVisibility) {
+TEST(Interventions, InCrossAttentionChangeOnlyVisibility) {
   const int64_t queries = 24;
   const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);
   const InterventionSite site{.layer = 0, .heads = kHeads, .family = "cross", .cross_queries = Range{4, 12}};
@@ -279,7 +279,7 @@ TEST(Interventions, OfCrossAttentionChangeNothingButVisibility) {
   expect_only_hidden(attend(q, k, v, with_interventions(plain, interventions, site)).record, attend(q, k, v, plain).record, hidden);
 }
 
-TEST(Interventions, ThatAreNonsenseAreRefusedByName) {
+TEST(Interventions, InvalidHeadsAndRangesAreRefusedByName) {
   const auto message = [](const Interventions& interventions) -> std::string {
     try {
       (void)with_interventions({}, interventions, {0, kHeads});

@@ -121,7 +121,7 @@ void expect_naive(const Case& c, const Made& made, const ReductionRequest& reque
   }
 }
 
-TEST(Sweep, StatisticsAreThoseOfTheEagerWeightsInDouble) {
+TEST(Sweep, StatisticsMatchEagerWeightsInDouble) {
   on_every_backend([] {
     for (const Case& c : all_cases()) {
       SCOPED_TRACE(c.name);
@@ -135,7 +135,7 @@ TEST(Sweep, StatisticsAreThoseOfTheEagerWeightsInDouble) {
 }
 
 // Long enough for several blocks of rows per strip, which share the key tiles. Under a window, blocks see different tiles.
-TEST(Sweep, BlocksOfAStripThatTakeTurnsAreSummedLikeOthers) {
+TEST(Sweep, StripsOfSeveralRowBlocksMatchEagerWeights) {
   on_every_backend([] {
     for (const Topology& topology : {causal(), causal(300)}) {
       const Case c{"long", {.queries = 2000, .keys = 2000}, {.topology = topology}};
@@ -146,7 +146,7 @@ TEST(Sweep, BlocksOfAStripThatTakeTurnsAreSummedLikeOthers) {
   });
 }
 
-TEST(Sweep, CellsCutTheMapAtAnyBoundary) {
+TEST(Sweep, PooledCellsWithAnyBoundariesMatchEagerWeights) {
   on_every_backend([] {
     for (const Case& c : all_cases()) {
       SCOPED_TRACE(c.name);
@@ -182,7 +182,7 @@ TEST(Sweep, EachStatisticAloneIsTheSameAsTogether) {
   });
 }
 
-TEST(Sweep, TheTopKeysOfEveryRowAreTheRowsOwnAndTiesKeepTheEarlierKey) {
+TEST(Sweep, TopKeysEqualTopKOfEachRowWithTiesToTheEarlierKey) {
   on_every_backend([] {
     const Case c{"causal", {.heads = 4, .key_heads = 2, .queries = 333, .keys = 333}, {.topology = causal()}};
     const Made made = make(c);
@@ -254,7 +254,7 @@ TEST(Sweep, PagesAndDecodeStepsAreSweptLikePlainKeys) {
   });
 }
 
-TEST(Sweep, ASampledSweepSaysSoAndScalesItsSums) {
+TEST(Sweep, SampledSweepsAreMarkedInexactAndScaleTheirSums) {
   on_every_backend([] {
     const Case c{"causal", {.queries = 400, .keys = 400}, {.topology = causal()}};
     const AttentionMap map(make(c).attended.record);

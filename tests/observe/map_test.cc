@@ -270,7 +270,7 @@ TEST(AttentionMap, MassIsTheMeanOverRowsOfTheSumOverKeysInEveryHead) {
   });
 }
 
-TEST(AttentionMap, ALookAtAnOperandThatChangedIsRefused) {
+TEST(AttentionMap, ReadingAfterAnOperandChangedIsRefused) {
   const Case c{"full", {}, {}};
   Made made = make(c);
   const AttentionMap map(made.attended.record);
@@ -302,7 +302,7 @@ TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
 }
 
 // tests/conformance/narrow_test.cc tests the effect of rounding on a weight.
-TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
+TEST(AttentionMap, WeightsAsUsedAgreeAcrossRowsTilesColumnsAndMass) {
   on_every_backend([] {
     const Case c{"causal", {.queries = 90, .keys = 90}, {.topology = causal()}};
     const Made made = make(c);
@@ -342,7 +342,7 @@ TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
   });
 }
 
-TEST(AttentionMap, ARecordOfSomeRowsAnswersForThemAndSaysWhichWereNotKept) {
+TEST(AttentionMap, PartialRecordsServeTheirRowsAndRefuseOthers) {
   on_every_backend([] {
     AttentionSpec spec;
     spec.topology = causal();
@@ -374,7 +374,7 @@ TEST(AttentionMap, ARecordOfSomeRowsAnswersForThemAndSaysWhichWereNotKept) {
   });
 }
 
-TEST(AttentionMap, ACacheOfPagesGivesTheSameScoresAsPlainKeysAndStaysTrueWhileItGrows) {
+TEST(AttentionMap, PagedKeysGiveTheScoresOfPlainKeysAndStayValidAsTheCacheGrows) {
   on_every_backend([] {
     const Case c{"pages", {.heads = 4, .key_heads = 2, .queries = 300, .keys = 300}, {.topology = causal()}};
     const Made made = make(c);
@@ -417,7 +417,7 @@ TEST(AttentionMap, ScoresOfADecodeStepEqualThePrefillRowBitForBit) {
   });
 }
 
-TEST(AttentionMap, ACancelledLookThrowsAndProgressEndsAtOne) {
+TEST(AttentionMap, CancellationThrowsAndProgressEndsAtOne) {
   const Case c{"causal", {.queries = 700, .keys = 700}, {.topology = causal()}};
   const AttentionMap map(make(c).attended.record);
   std::atomic<bool> cancel{true};
@@ -447,7 +447,7 @@ TEST(AttentionMap, ACancelledLookThrowsAndProgressEndsAtOne) {
 }
 
 // Products of such counts would overflow, or abort the process for lack of memory.
-TEST(AttentionMap, CountsThatNoMachineHoldsAreRefused) {
+TEST(AttentionMap, RequestsTooLargeForMemoryAreRefused) {
   const AttentionMap map(make(all_cases()[0]).attended.record);
   const int64_t most = std::numeric_limits<int64_t>::max();
   const auto refused = [&](const std::function<void(ReductionRequest&)>& change) {
@@ -463,7 +463,7 @@ TEST(AttentionMap, CountsThatNoMachineHoldsAreRefused) {
   EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 1}, .keys = {0, 1}, .cells = {most, 2}}); }), ErrorCode::kBudget);
 }
 
-TEST(AttentionMap, ASampledTileSaysSoAndStillFillsEveryCell) {
+TEST(AttentionMap, SampledTilesAreMarkedInexactAndFillEveryCell) {
   const Case c{"full", {.queries = 200, .keys = 200}, {}};
   const MapHead head = AttentionMap(make(c).attended.record).head(0, 0);
   const Tile tile = head.tile({.queries = {0, 200}, .keys = {0, 200}, .cells = {30, 30}}, {.sampled_rows = 31});

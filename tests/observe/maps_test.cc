@@ -13,7 +13,7 @@
 namespace clearhead {
 namespace {
 
-TEST(Maps, KeepWhatACallSawAfterItsOperandsChange) {
+TEST(Maps, KeepTheWeightsOfACallAfterItsOperandsChange) {
   Maps maps;
   Compute compute({.observer = &maps});
   Tensor q = random_tensor({1, 2, 5, 4}, 1);
@@ -24,7 +24,7 @@ TEST(Maps, KeepWhatACallSawAfterItsOperandsChange) {
   EXPECT_EQ(maps.at("enc", 1).head(0, 1).row(3).weights(), row);
 }
 
-TEST(Maps, AreOnePerSiteTheLastOne) {
+TEST(Maps, KeepTheLastCallOfEachSite) {
   Maps maps;
   Compute compute({.observer = &maps});
   const Tensor x = random_tensor({1, 1, 3, 4}, 1), longer = random_tensor({1, 1, 5, 4}, 2);

@@ -56,7 +56,7 @@ TEST(Codes, EveryKindDecodesWithinTheErrorItStates) {
   }
 }
 
-TEST(Codes, OfManyCellsAreThoseOfFew) {
+TEST(Codes, LargeArraysGetTheSameCodesAsSmallOnes) {
   std::vector<float> cells;
   for (int i = 0; i < 100'000; ++i) cells.push_back(std::exp(-20.0f * static_cast<float>(i % 50'021) / 50'021.0f));
   cells.insert(cells.end(), {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), 1.0f, 1e-30f});
@@ -75,7 +75,7 @@ TEST(Codes, OfManyCellsAreThoseOfFew) {
   }
 }
 
-TEST(Codes, SaysHiddenNeverScoredAndZeroApart) {
+TEST(Codes, DistinguishHiddenNeverScoredAndZeroCells) {
   const std::vector<float> cells = {kNaN, -1.0f, 0.0f, 0.5f};
   for (const Scale kind : {Scale::kLinear, Scale::kSqrt, Scale::kLog}) {
     const Codes codes = quantise(cells, kind);
@@ -88,7 +88,7 @@ TEST(Codes, SaysHiddenNeverScoredAndZeroApart) {
   }
 }
 
-TEST(Codes, OfNothingButZerosAreZeros) {
+TEST(Codes, AllZeroCellsGetTheZeroCode) {
   const Codes codes = quantise(std::vector<float>(5, 0.0f), Scale::kLog);
   EXPECT_EQ(codes.values, std::vector<uint8_t>(5, 2));
   EXPECT_EQ(codes.error, 0.0f);
@@ -117,7 +117,7 @@ TEST(Picture, MarksSinkColumnsAboveTheCells) {
   EXPECT_TRUE(same(pixel(picture, 2, 3), cividis(0)));
 }
 
-TEST(Picture, RefusesWhatIsNotAGridOfFloats) {
+TEST(Picture, RefusesCellsThatAreNoMatrixAndZeroCellPixels) {
   expect_refused(ErrorCode::kInvalidArgument, "cells are f32 [4]; expected f32 [rows, columns]", [&] { paint(Tensor::zeros({4})); });
   expect_refused(ErrorCode::kInvalidArgument, "cells of 0 pixels", [&] { paint(Tensor::zeros({2, 2}), {.cell_pixels = 0}); });
 }
@@ -132,7 +132,7 @@ AttentionRecord record_of(Topology topology, int64_t queries, int64_t keys) {
   return record;
 }
 
-TEST(Sinks, CountsTheRowsThatMaySeeAKey) {
+TEST(Sinks, VisibleRowCountsFollowBandsAndSegments) {
   EXPECT_EQ(rows_that_see(record_of(causal(), 4, 4), 0), (std::vector<int64_t>{4, 3, 2, 1}));
   EXPECT_EQ(rows_that_see(record_of(causal(1), 4, 4), 0), (std::vector<int64_t>{2, 2, 2, 1}));
   EXPECT_EQ(rows_that_see(record_of(causal(), 2, 4), 0), (std::vector<int64_t>{2, 2, 2, 1}));
@@ -141,7 +141,7 @@ TEST(Sinks, CountsTheRowsThatMaySeeAKey) {
   EXPECT_EQ(rows_that_see(record_of(padded, 4, 4), 0), (std::vector<int64_t>{2, 2, 1, 0}));
 }
 
-TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
+TEST(Sinks, VisibleRowCountsFollowMasksBlockListsAndRules) {
   Topology masked = causal();
   masked.mask = Mask{Tensor::zeros({1, 2, 1, 4}, DType::kBool)};  // two heads; the second sees more of key 1
   for (const int64_t at : {0, 2, 3, 5}) masked.mask->visible.mutable_data<bool>()[at] = true;
@@ -162,7 +162,7 @@ TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
   EXPECT_EQ(rows_that_see(record_of(ruled, kLong, kLong), 0), expected);
 }
 
-TEST(Sinks, AreKeysThatHeadsGiveAThirdOfTheirMassAndThatManyRowsSee) {
+TEST(Sinks, AreWidelySeenKeysOrDelimitersWithEnoughMassInEnoughHeads) {
   // 100 keys, ten heads: key 0 receives half of every row in two heads, key 50 (a full stop) in one
   // head, and key 99 all of the only row that sees it.
   constexpr int64_t kKeys = 100;
@@ -181,7 +181,7 @@ TEST(Sinks, AreKeysThatHeadsGiveAThirdOfTheirMassAndThatManyRowsSee) {
   EXPECT_EQ(find_sinks(layers, 0, seen, delimiters), (std::vector<int64_t>{0, 50, 99}));
 }
 
-TEST(Sinks, HidingLeavesTheirWeightOutAndRenormalisingKeepsTheRowsSum) {
+TEST(Sinks, HidingZerosTheirWeightsAndRenormalisingKeepsTheRowSum) {
   const std::vector<int64_t> sinks = {0, 2};
   std::vector<float> marked = {0.5f, 0.2f, 0.25f, 0.05f}, hidden = marked, renormalised = marked;
   EXPECT_NEAR(apply_sink_rule(marked, sinks, SinkRule::kMark), 0.75, tolerance::kStored);
@@ -193,7 +193,7 @@ TEST(Sinks, HidingLeavesTheirWeightOutAndRenormalisingKeepsTheRowsSum) {
   EXPECT_NEAR(renormalised[3], 0.2f, tolerance::kFew);
 }
 
-TEST(Sinks, BecomeKeyFactorsThatLeaveThemOutOfATile) {
+TEST(Sinks, KeyFactorsExcludeHiddenSinksFromATile) {
   EXPECT_TRUE(sink_key_factors({10, 13}, std::vector<int64_t>{11}, SinkRule::kMark).empty());
   EXPECT_TRUE(sink_key_factors({10, 13}, std::vector<int64_t>{0}, SinkRule::kHide).empty());
   const std::vector<float> factors = sink_key_factors({10, 13}, std::vector<int64_t>{11}, SinkRule::kHide);

@@ -58,7 +58,7 @@ TEST(ChanceMass, IsTheShareOfVisibleKeysUnderEveryTopology) {
   }
 }
 
-TEST(ChanceMass, OfKeysNamedByAWindowCountsThoseOfTheText) {
+TEST(ChanceMass, WindowedFramesCountKeysByTheirPositionInTheText) {
   const AttentionRecord record =
       attend(random_tensor({1, kHeads, 4, 8}, 1), random_tensor({1, 1, 4, 8}, 2), random_tensor({1, 1, 4, 8}, 3), {}).record;
   const LayerMap map({Frame{.queries = {6, 10}, .record = record, .keys = {0, 6, 7, 9}}}, 10, 10);

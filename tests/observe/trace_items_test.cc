@@ -45,7 +45,7 @@ RunPlan small_plan() {
   return plan;
 }
 
-TEST(TraceItems, TravelWithTheFileWithNamesTextAndPictures) {
+TEST(TraceItems, NamesTextAndPicturesSurviveSaveAndLoad) {
   for (const auto& [name, make] : item_traces::all()) {
     SCOPED_TRACE(name);
     const Trace trace = make(), loaded = after_the_file(trace);
@@ -75,7 +75,7 @@ TEST(TraceItems, TravelWithTheFileWithNamesTextAndPictures) {
   }
 }
 
-TEST(TraceItems, WeightsStandAtTheIdsOfTheirItems) {
+TEST(TraceItems, WeightsAreIndexedByItemIds) {
   const Trace trace = item_traces::memory();
   const MapFamily& hop = trace.family("hop");
   const std::vector<float> row = trace.map("hop", 1).row(0, hop.first_query).weights();
@@ -94,7 +94,7 @@ TEST(TraceItems, AreFoundById) {
   EXPECT_EQ(text.items_of(8), nullptr);
 }
 
-TEST(TraceItems, MakeTheIdOfATrace) {
+TEST(TraceItems, ContributeToTheIdOfATrace) {
   const auto id_of = [](RunPlan plan) {
     Trace trace;
     trace.begin(plan);
@@ -109,7 +109,7 @@ TEST(TraceItems, MakeTheIdOfATrace) {
   EXPECT_EQ(id_of(small_plan()), id);
 }
 
-TEST(TraceItems, WhatDoesNotFitIsRefusedByName) {
+TEST(TraceItems, InvalidItemsAreRefusedByName) {
   struct Wrong {
     std::string says;
     std::function<void(RunText&)> change;
@@ -147,7 +147,7 @@ TEST(TraceItems, WhatDoesNotFitIsRefusedByName) {
   }
 }
 
-TEST(TraceItems, OfAFileAreCheckedAsThoseOfARun) {
+TEST(TraceItems, AreValidatedWhenAFileIsLoaded) {
   const std::string path = temporary();
   item_traces::scene().save(path);
   const io::SafeTensors file = io::SafeTensors::open(path);
@@ -173,7 +173,7 @@ TEST(TraceItems, OfAFileAreCheckedAsThoseOfARun) {
   std::filesystem::remove(path);
 }
 
-TEST(TraceItems, ATextWithItemsHasNoGeneratedTokens) {
+TEST(TraceItems, AppendingGeneratedTokensAfterItemsIsRefused) {
   Trace trace;
   trace.begin(small_plan());
   expect_refused(ErrorCode::kUnsupported, "none can be generated after them", [&] { trace.generated({.id = 1, .piece = "x"}); });
@@ -190,7 +190,7 @@ TEST(TraceItems, TheLastTokensBeforeTheItemsMayBeGenerated) {
                  [&] { trace.set_generated(std::vector<GeneratedToken>(3)); });
 }
 
-TEST(TraceItems, ABudgetTooSmallForAllRowsNamesWhatAllRowsNeed) {
+TEST(TraceItems, ABudgetTooSmallForAllRowsIsRefusedWithTheSizeNeeded) {
   RunPlan plan = small_plan();
   plan.families[0].d_k = 4096;
   const TraceSize whole = Trace::size_of(plan, {.budget_bytes = 1ull << 40});
@@ -200,14 +200,14 @@ TEST(TraceItems, ABudgetTooSmallForAllRowsNamesWhatAllRowsNeed) {
   EXPECT_NO_THROW(Trace({.budget_bytes = budget + 1, .tail = 1}).begin(plan));
 }
 
-TEST(TraceItems, AreEqualToNoToken) {
+TEST(TraceItems, TokenMatchScoresAreNaN) {
   for (const HeadScores& head : head_atlas(item_traces::scene(), "cross")) {
     for (const HeadScore score : {HeadScore::kDuplicate, HeadScore::kInduction, HeadScore::kRetrieval})
       EXPECT_TRUE(std::isnan(head[score]));
   }
 }
 
-TEST(TraceItems, OfAGridHaveNoNeighboursInALine) {
+TEST(TraceItems, GridItemsHaveNoPreviousLocalOrDistanceScores) {
   for (const HeadScores& head : head_atlas(item_traces::patches(), "patches")) {
     for (const HeadScore score : {HeadScore::kPrevious, HeadScore::kLocal, HeadScore::kDistance}) EXPECT_TRUE(std::isnan(head[score]));
   }

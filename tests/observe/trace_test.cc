@@ -79,7 +79,7 @@ std::string temporary(const std::string& name) {
   return (std::filesystem::temp_directory_path() / ("clearhead_" + std::to_string(::getpid()) + "_" + name)).string();
 }
 
-TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
+TEST(Trace, RowsEqualTheMapsRowsBeforeAndAfterSaving) {
   const Case data = causal_case(70, 1);
   const Trace trace = trace_of(data, 70);
   const std::string path = temporary("row.trace");
@@ -97,7 +97,7 @@ TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
 
 // All rows, and watched rows in several frames, before and after the file: the gradients are
 // those of the record that the backward pass used.
-TEST(Trace, GradientsAreKeptBesideTheRowsAndTravelWithTheFile) {
+TEST(Trace, GradientsAreKeptWithTheRowsAndSurviveSaveAndLoad) {
   constexpr int64_t kTokens = 300;
   const Case data = causal_case(kTokens, 1);
   const OutputGradient gradient{random_tensor({1, kHeads, kTokens, kWidth}, 31), data.v};
@@ -138,7 +138,7 @@ TEST(Trace, GradientsAreKeptBesideTheRowsAndTravelWithTheFile) {
   EXPECT_FALSE(Trace().wants_gradient({"dec", 1, 0}));
 }
 
-TEST(Trace, SixteenBitQueriesAndKeysTravelAsTheyAre) {
+TEST(Trace, SixteenBitQueriesAndKeysKeepTheirDtypeWhenSaved) {
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
     const Case data = causal_case(70, 5, dtype);
     const std::string path = temporary("narrow.trace");
@@ -152,7 +152,7 @@ TEST(Trace, SixteenBitQueriesAndKeysTravelAsTheyAre) {
   }
 }
 
-TEST(Trace, WeightsAsUsedTravelWithTheFile) {
+TEST(Trace, WeightsAsUsedSurviveSaveAndLoad) {
   Case data = causal_case(70, 5, DType::kBF16);
   data.record.rows.used = data.record.rows.l.clone();  // the sum that a kernel with P in bf16 would record
   const std::string path = temporary("used.trace");
@@ -164,7 +164,7 @@ TEST(Trace, WeightsAsUsedTravelWithTheFile) {
   EXPECT_EQ(AttentionMap(loaded.map(1).frames()[0].record).with(LookPrecision::kAsUsed).head(0, 3).row(50).weights(), expected);
 }
 
-TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {
+TEST(Trace, NormalisersDropoutMasksAndGaussiansSurviveSaveAndLoad) {
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-1}),
                                        Normaliser(Hard{.choice = Hard::Choice::kSampled, .seed = 4}), Normaliser(LinearAttention{})}) {
     Case data = causal_case(40, 21);
@@ -234,7 +234,7 @@ TEST(Trace, BeyondTheBudgetItKeepsWatchedRowsAndTheStatisticsOfAll) {
   EXPECT_EQ(loaded.statistics("dec", 0).entropy.data<float>()[7], trace.statistics("dec", 0).entropy.data<float>()[7]);
 }
 
-TEST(Trace, RefusesBeforeTheRunWhatCannotFit) {
+TEST(Trace, RefusesATraceOverBudgetBeforeTheRun) {
   Trace trace({.budget_bytes = 100'000});
   try {
     trace.begin(plan_of(3000));
@@ -246,7 +246,7 @@ TEST(Trace, RefusesBeforeTheRunWhatCannotFit) {
   }
 }
 
-TEST(Trace, UnwantedLayersAreNotKeptAndSayHowTheyWouldBe) {
+TEST(Trace, UnselectedLayersAreRefusedWithTheOptionThatKeepsThem) {
   const Trace trace = trace_of(causal_case(20, 4), 20, {.layers = {1}});
   EXPECT_EQ(trace.layers("dec"), std::vector<int>{1});
   expect_refused(ErrorCode::kNotFound, "layer 0 was not kept; trace again with --layers naming it", [&] { trace.map(0); });
@@ -282,7 +282,7 @@ TEST(Trace, GeneratedStepsJoinThePrefillIntoOneMap) {
 }
 
 // In bf16, whether a call rounds the weights that multiply values depends on its number of queries.
-TEST(Trace, FramesHoldRowsWhoseWeightsWereRoundedApartFromOthers) {
+TEST(Trace, FramesSeparateRowsWithRoundedWeightsFromOthers) {
   const std::vector<int64_t> ends = {300, 305, 306, 307, 310, 311};
   const Case all = causal_case(ends.back(), 7);
   const auto narrow = [](const Tensor& t) { return to_dtype(t, DType::kBF16); };
@@ -364,7 +364,7 @@ TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
   }
 }
 
-TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
+TEST(Trace, WindowsFormBlocksAndUnscoredPairsAreMarked) {
   const Case first = causal_case(10, 11), second = causal_case(10, 12);
   const auto window = [](const Case& data) {
     Trace trace;
@@ -389,7 +389,7 @@ TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
 }
 
 // plan_of(12) ends with the tokens 1, 2, 3, 4.
-TEST(Trace, TokensThatAreSaidToBeGeneratedAreTheLastOfTheTextAndTravelWithTheFile) {
+TEST(Trace, DeclaredGeneratedTokensEndTheTextAndSurviveSaveAndLoad) {
   const Case data = causal_case(12, 3);
   Trace trace = trace_of(data, 12);
   const std::string text = trace.plan().text.text;
@@ -423,7 +423,7 @@ TEST(Trace, GeneratedTokensThatTheTextDoesNotEndInAreRefused) {
   EXPECT_TRUE(trace.generated_tokens().empty());  // they belonged to another run
 }
 
-TEST(Trace, AFileWhoseGeneratedTokensAreNotThoseOfItsTextIsRefused) {
+TEST(Trace, AFileWithMismatchedGeneratedTokensIsRefused) {
   Trace trace = trace_of(causal_case(12, 3), 12);
   trace.set_generated({{4, "w4 ", "w4", 0.5f}});
   const std::string path = temporary("not-generated.trace");
@@ -439,7 +439,7 @@ TEST(Trace, AFileWhoseGeneratedTokensAreNotThoseOfItsTextIsRefused) {
   std::filesystem::remove(path);
 }
 
-TEST(Trace, ModulesAreKeptByLayerInFilesAndOverWindows) {
+TEST(Trace, ModuleNamesSurviveSaveLoadAndMergingOfWindows) {
   const Case data = causal_case(12, 3);
   Trace trace = trace_of(data, 12);
   trace.set_module("dec", 1, "model.layers.1.self_attn");

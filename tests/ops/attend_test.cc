@@ -26,7 +26,7 @@ Tensor counting(Shape shape, float step = 0.37f) {
 }
 
 // tests/conformance/sweep_test.cc tests the bounds of both.
-TEST(Attend, GivesTheEntropyAndDistanceOfEveryRowThatAreAskedFor) {
+TEST(Attend, ReturnsTheRequestedEntropyAndDistanceOfEveryRow) {
   const Tensor q = counting({2, 4, 300, 16}), k = counting({2, 2, 300, 16}, 0.11F), v = counting({2, 2, 300, 8}, 0.7F);
   KVCache cache;
   cache.append(k, v);
@@ -89,7 +89,7 @@ TEST(Attend, SixteenBitInputsGiveTheRoundedOutputOfTheirWidenedValues) {
   }
 }
 
-TEST(Attend, DtypesThatDifferOrAreNoFloatsAreRefusedByName) {
+TEST(Attend, MixedOrNonFloatDtypesAreRefusedByName) {
   const Tensor wide = counting({1, 2, 3, 4}), narrow = to_dtype(wide, DType::kBF16), half = to_dtype(wide, DType::kF16);
   EXPECT_EQ(error_of([&] { (void)attend(narrow, wide, narrow); }),
             "kUnsupported: attend: k is f32, q is bf16; expected one dtype for q, k and v (to_dtype() converts)");
@@ -104,7 +104,7 @@ TEST(Attend, DtypesThatDifferOrAreNoFloatsAreRefusedByName) {
             "kShape: attend: out: expected bf16 [1, 2, 3, 4], found f32 [1, 2, 3, 4]");
 }
 
-TEST(Attend, TheRecordSharesItsInputsAndKnowsItsCall) {
+TEST(Attend, TheRecordSharesItsInputsAndDescribesTheCall) {
   const Tensor q = counting({1, 2, 3, 4}), k = counting({1, 1, 5, 4}), v = counting({1, 1, 5, 6});
   const Attended result = attend(q, k, v, {.topology = causal()});
   EXPECT_EQ(result.out.shape(), (Shape{1, 2, 3, 6}));
@@ -116,7 +116,7 @@ TEST(Attend, TheRecordSharesItsInputsAndKnowsItsCall) {
   EXPECT_NO_THROW(result.record.check_fresh());
 }
 
-TEST(Attend, ALookAfterAnOperandChangedIsStale) {
+TEST(Attend, TheRecordIsStaleAfterAnOperandChanged) {
   Tensor q = counting({1, 1, 2, 4}), k = counting({1, 1, 3, 4});
   const Attended result = attend(q, k, counting({1, 1, 3, 4}));
   k.mutable_data<float>()[0] = 7;
@@ -147,7 +147,7 @@ TEST(Attend, RefusesTensorsThatDoNotFitEachOtherByName) {
             "kInvalidArgument: attend: q was given no tensor; expected [batch, head, query, d_k]");
 }
 
-TEST(Attend, WritesWhereALayerWantsIt) {
+TEST(Attend, WritesIntoAGivenStridedTensor) {
   const Tensor q = counting({2, 3, 4, 8}), k = counting({2, 1, 5, 8}), v = counting({2, 1, 5, 6});
   const Tensor memory = Tensor::zeros({2, 4, 3, 6});
   Tensor out = memory.permute({0, 2, 1, 3});
@@ -159,7 +159,7 @@ TEST(Attend, WritesWhereALayerWantsIt) {
   EXPECT_EQ(error_of([&] { attend_into(q, k, v, {}, narrow); }), "kShape: attend: out: expected f32 [2, 3, 4, 6], found f32 [2, 3, 4, 5]");
 }
 
-TEST(KVCache, HoldsWhatWasAppendedInAnyPieces) {
+TEST(KVCache, ChunkedAppendsEqualAttentionOverPlainTensors) {
   const Tensor k = counting({2, 2, 700, 5}), v = counting({2, 2, 700, 3}, 0.11f), q = counting({2, 4, 9, 5});
   KVCache cache;
   int64_t at = 0;
@@ -174,7 +174,7 @@ TEST(KVCache, HoldsWhatWasAppendedInAnyPieces) {
     ASSERT_NEAR(paged.out.data<float>()[i], whole.out.data<float>()[i], tolerance::kForwardF32) << i;
 }
 
-TEST(KVCache, AMapOfAnEarlierStepStaysTrueWhileTheCacheGrows) {
+TEST(KVCache, RecordsOfEarlierStepsStayValidWhileTheCacheGrows) {
   const Tensor k = counting({1, 1, 600, 4}), v = counting({1, 1, 600, 4});
   KVCache cache;
   cache.append(k.slice(2, 0, 250), v.slice(2, 0, 250));
@@ -186,7 +186,7 @@ TEST(KVCache, AMapOfAnEarlierStepStaysTrueWhileTheCacheGrows) {
   EXPECT_EQ(cache.snapshot().pages[0][0], std::get<PagedKV>(record.keys).pages[0][0]) << "the page must be shared, not copied";
 }
 
-TEST(KVCache, CopiesShareFullPagesAndGrowApart) {
+TEST(KVCache, CopiesShareFullPagesAndDiverge) {
   const Tensor k = counting({1, 1, 300, 4}), other = counting({1, 1, 300, 4}, 0.9f);
   KVCache beam;
   beam.append(k, k);
@@ -204,7 +204,7 @@ TEST(KVCache, CopiesShareFullPagesAndGrowApart) {
 }
 
 // Sequences with different keys that are permuted, duplicated and dropped, with and without a record that still refers to the earlier ones.
-TEST(KVCache, SelectedSequencesGoOnByThemselves) {
+TEST(KVCache, SelectedSequencesContinueIndependently) {
   const Tensor k = counting({3, 2, 300, 4}), more = counting({4, 2, 30, 4}, 0.9f), q = counting({4, 2, 1, 4});
   const std::vector<int64_t> rows = {1, 1, 0, 1};
   KVCache expected;
@@ -238,7 +238,7 @@ TEST(KVCache, SelectedSequencesGoOnByThemselves) {
   EXPECT_EQ(error_of([&] { cache.select({0, 3}); }), "kInvalidArgument: cache: row 3 of 3");
 }
 
-TEST(KVCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
+TEST(KVCache, PagesOf16BitsRoundAppendsOfAnyDtypeToNearest) {
   const Tensor k = counting({1, 2, 300, 5}), v = counting({1, 2, 300, 3}, 0.11f), q = counting({1, 4, 2, 5});
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
     KVCache from_f32(dtype), from_narrow(dtype), widened;
@@ -297,7 +297,7 @@ TEST(KVCache, TheErrorOf16BitPagesIsWithinWhatTheirRoundingAllows) {
 }
 
 // A block may be longer than the text; its cost depends only on the pairs that exist.
-TEST(Attend, BlocksBeyondTheTextCostNoMoreThanTheText) {
+TEST(Attend, BlocksLargerThanTheTextEqualDenseAttention) {
   const Tensor k = waves({1, 2, 90, 8}, 0.7F), v = waves({1, 2, 90, 8}, 0.2F);
   const Tensor offsets = Tensor::from(std::vector<int32_t>{0, 1}, {1, 1, 2}), keys = Tensor::from(std::vector<int32_t>{0}, {1, 1, 1});
   for (const int64_t queries : {4, 70}) {  // key by key, and by tiles
@@ -325,7 +325,7 @@ int64_t pages_held(const PagedKV& keys) {
   return count;
 }
 
-TEST(KVCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
+TEST(KVCache, KeepLastReleasesOldPagesAndKeepsResultsCorrect) {
   const Tensor k = counting({1, 2, 2000, 8}), v = counting({1, 2, 2000, 8}, 0.11f), q = counting({1, 4, 2000, 8}, 0.53f);
   const AttentionSpec spec{.topology = causal(/*back=*/99)};
   const Attended whole = attend(q, k, v, spec);
@@ -354,7 +354,7 @@ TEST(KVCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
       "`back` is at most what keep_last() kept, or a cache that keeps all keys.");
 }
 
-TEST(KVCache, ACopyKeepsWhatTheOriginalLetsGo) {
+TEST(KVCache, ReleasingPagesOfACopyLeavesTheOriginalUnchanged) {
   const Tensor k = counting({1, 1, 600, 4}), q = counting({1, 1, 1, 4});
   KVCache prefix;
   prefix.append(k, k);
@@ -370,7 +370,7 @@ TEST(KVCache, ACopyKeepsWhatTheOriginalLetsGo) {
   EXPECT_EQ(pages_held(third.snapshot()), 1) << "the last page is not full";
 }
 
-TEST(KVCache, MemoryForCrossAttentionIsMadeOnceAndReadByEveryStep) {
+TEST(KVCache, CrossAttentionStepsReadTheCacheWithoutCopyingOrWriting) {
   const Tensor k = counting({1, 2, 300, 8}), v = counting({1, 2, 300, 8}, 0.11f);
   KVCache memory;
   memory.append(k, v);

@@ -78,7 +78,7 @@ TEST(Compute, ResultsOutliveTheOpsThatFollow) {
   EXPECT_EQ(first_seen, values_of(to_f32(attend(to_dtype(q, DType::kBF16), to_dtype(q, DType::kBF16), to_dtype(q, DType::kBF16)).out)));
 }
 
-TEST(Compute, DropsNothingAndNormalisesByRunningStatistics) {
+TEST(Compute, InferenceDisablesDropoutAndUsesRunningStatistics) {
   Compute compute;
   const Tensor x = random_tensor({4, 3}, 1), ones = Tensor::from(Floats(3, 1), {3}), zeros = Tensor::zeros({3});
   EXPECT_EQ(values_of(compute.dropout(x, 0.9)), values_of(x));
@@ -140,7 +140,7 @@ TEST(Compute, InterventionsApplyAtTheirSite) {
 }
 
 // More ranges than fit into a rule: a table with one look-up, which hides nothing beyond the last range.
-TEST(Compute, ManyKnockoutsAreThoseOfEachKey) {
+TEST(Compute, AThousandKnockoutsMatchTheFormula) {
   constexpr int64_t kKeys = 1200;
   Interventions interventions;
   for (int64_t key = 0; key < 1000; key += 2) {
@@ -158,7 +158,7 @@ TEST(Compute, ManyKnockoutsAreThoseOfEachKey) {
   }
 }
 
-TEST(Compute, InterventionsOnCrossAttentionCountItsQueriesFromTheStep) {
+TEST(Compute, CrossAttentionInterventionsOffsetQueriesByTheStep) {
   Interventions interventions;
   interventions.knockouts = {{.queries = {3, 4}, .keys = {1, 2}, .family = "cross"}};
   Compute compute({.interventions = interventions});
@@ -195,7 +195,7 @@ TEST(Compute, RotateTurnsPairsOfChannelsByTheirPositions) {
   }
 }
 
-TEST(Compute, WhatDoesNotFitIsRefused) {
+TEST(Compute, InvalidDtypesHeadsAndShapesAreRefused) {
   Compute compute({.interventions = {.ablated = {{.layer = 0, .head = 2}}}});
   Heard heard;
   Compute observed({.observer = &heard});

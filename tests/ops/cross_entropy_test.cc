@@ -28,7 +28,7 @@ Tensor waves(Shape shape, float size, float shift) {
   return tensor;
 }
 
-TEST(LogSumExp, IsThatOfDoubleForAnyCountSizeAndShift) {
+TEST(LogSumExp, MatchesDoubleForAnyCountScaleAndShift) {
   on_every_backend([] {
     for (const int64_t count : {1, 2, 7, 16, 31, 1000, 1024, 1025, 5003}) {
       for (const float shift : {-300.0F, 0.0F, 300.0F}) {
@@ -49,7 +49,7 @@ TEST(LogSumExp, IsThatOfDoubleForAnyCountSizeAndShift) {
   });
 }
 
-TEST(Losses, AreThoseOfEveryRowAlone) {
+TEST(Losses, MatchTheFormulaForEveryRow) {
   const Tensor logits = waves({5, 37}, 4, 1);
   const std::vector<int32_t> targets = {0, 36, 5, 17, 36};
   const Tensor losses = ops::losses(logits, targets);
@@ -62,7 +62,7 @@ TEST(Losses, AreThoseOfEveryRowAlone) {
 }
 
 // Softmax is invariant to a shift of the logits, and all logits of a model may be far below 0.
-TEST(Losses, AndTheirGradientsHoldWhereverTheLogitsAre) {
+TEST(Losses, AndTheirGradientsAreAccurateForShiftedLogits) {
   on_every_backend([] {
     for (const float shift : {-300.0F, -20.0F, 20.0F, 300.0F}) {
       const Tensor logits = waves({1, 37}, 4, shift);

@@ -46,7 +46,7 @@ void expect_slopes(const Tensor& x, const Tensor& d_features, const Tensor& d_x,
   }
 }
 
-TEST(Features, EluPlusOneIsPositiveAndHasItsSlope) {
+TEST(Features, EluPlusOneIsPositiveAndItsGradientMatchesDifferences) {
   const Tensor x = Tensor::from<float>({-2, 0, 3, -60}, {1, 1, 2, 2}), y = elu_plus_one(x);
   EXPECT_FLOAT_EQ(y.data<float>()[0], std::exp(-2.0F));
   EXPECT_EQ(y.data<float>()[1], 1);
@@ -76,7 +76,7 @@ TEST(Features, ProjectionsAreOrthogonalWithinEachBlockAndFollowFromTheirSeed) {
   EXPECT_NE(orthogonal_projection(20, 8, 6).data<float>()[77], w.data<float>()[77]);
 }
 
-TEST(Features, RandomFeaturesEstimateTheExponentialAndHaveTheirSlope) {
+TEST(Features, RandomFeaturesEstimateExpAndTheirGradientMatchesDifferences) {
   const Tensor w = orthogonal_projection(4096, 16, 1), q = normal(3, {1, 1, 6, 16}, 0.5F), k = normal(4, {1, 1, 6, 16}, 0.5F);
   const Tensor a = positive_random_features(q, w, FeatureShift::kNone), b = positive_random_features(k, w, FeatureShift::kNone);
   for (int64_t i = 0; i < 6; ++i) {
@@ -92,7 +92,7 @@ TEST(Features, RandomFeaturesEstimateTheExponentialAndHaveTheirSlope) {
   expect_slopes(x, d, positive_random_features_gradient(x, few, map(x), d), map);
 }
 
-TEST(Features, AttentionOverThemDoesNotKnowTheirShiftAndIsNearSoftmax) {
+TEST(Features, AttentionIsInvariantToTheShiftAndApproximatesSoftmax) {
   const Tensor q = normal(7, {1, 2, 200, 16}, 0.5F), k = normal(8, {1, 2, 200, 16}, 0.5F), v = normal(9, {1, 2, 200, 8});
   const Tensor w = orthogonal_projection(1024, 16, 3);
   const AttentionSpec spec{.topology = causal(), .normaliser = LinearAttention{}};
@@ -134,7 +134,7 @@ TEST(Features, EluPlusOneAndItsGradientAreTheFormulaToAFewRoundings) {
   }
 }
 
-TEST(Features, EluPlusOneOfWhatIsNotFinite) {
+TEST(Features, EluPlusOnePropagatesNaNAndHandlesInfinities) {
   const Tensor x = Tensor::from<float>({kNotANumber, kInfinite, -kInfinite, 1}, {1, 1, 1, 4}),
                ones = Tensor::from<float>({1, 1, 1, 1}, {1, 1, 1, 4});
   const Tensor y = elu_plus_one(x), d_x = elu_plus_one_gradient(x, ones);
@@ -235,7 +235,7 @@ TEST(Features, TheGradientOfRandomFeaturesIsTheFormula) {
   }
 }
 
-TEST(Features, ARowThatIsNotFiniteIsNaNAndMovesNoOther) {
+TEST(Features, NonFiniteRowsGiveNaNAndLeaveOtherRowsUnchanged) {
   const Tensor w = orthogonal_projection(20, 6, 8);
   Tensor x = normal(9, {1, 2, 11, 6}, 3), clean = x.clone();
   const std::vector<std::pair<int64_t, float>> bad = {{2, kNotANumber}, {5, kInfinite}, {7, -kInfinite}, {15, kNotANumber}};
@@ -265,7 +265,7 @@ TEST(Features, WithoutAShiftALargeExponentIsInfiniteAndASmallOneZero) {
   });
 }
 
-TEST(Features, OfARowAreTheSameBitsWhateverIsBesideItAndForAnyThreads) {
+TEST(Features, ARowHasTheSameBitsInAnyBatchAndForAnyThreads) {
   const Tensor x = normal(10, {2, 3, 67, 32}), w = orthogonal_projection(48, 32, 9);
   const Tensor alone = x.slice(0, 1, 2).slice(1, 2, 3).slice(2, 40, 41);
   const int before = threads();
@@ -284,7 +284,7 @@ TEST(Features, OfARowAreTheSameBitsWhateverIsBesideItAndForAnyThreads) {
   set_threads(before);
 }
 
-TEST(Features, OfNothingAreNothing) {
+TEST(Features, EmptyInputsGiveEmptyOutputs) {
   const Tensor w = orthogonal_projection(3, 4, 1);
   for (const Shape& shape : {Shape{0, 2, 3, 4}, Shape{1, 0, 3, 4}, Shape{1, 2, 0, 4}}) {
     const Tensor x = Tensor::empty(shape);

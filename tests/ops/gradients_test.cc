@@ -29,7 +29,7 @@ struct Made {
 
 // With an upstream gradient of 1 for the L of each row and none for out, the gradients are those
 // of Σ_i L_i: Σ_j P_ij k_j·scale for q, and 0 for v.
-TEST(AttendGradients, OfTheLogSumExpAreTheWeightsThemselves) {
+TEST(AttendGradients, OfTheLogSumExpAreWeightedSumsOfKeys) {
   Made made;
   made.spec.terms.clear();
   made.spec.topology = causal();
@@ -41,7 +41,7 @@ TEST(AttendGradients, OfTheLogSumExpAreTheWeightsThemselves) {
   for (int64_t i = 0; i < found.v.numel(); ++i) EXPECT_EQ(found.v.data<float>()[i], 0);
 }
 
-TEST(AttendGradients, RefuseALogSumExpThatIsNotThere) {
+TEST(AttendGradients, RefuseALogSumExpGradientForSparsemaxOrOfAWrongShape) {
   const Made made;
   const Attended sparse = attend(made.q, made.k, made.v, {.normaliser = Sparsemax{}}), soft = attend(made.q, made.k, made.v);
   const auto refused = [&](const Attended& done, const Tensor& gradient) {
@@ -59,7 +59,7 @@ std::string refusal(const AttentionRecord& record, const Tensor& v, const Tensor
   return error_of([&] { (void)attend_gradients(record, v, out, d_out); });
 }
 
-TEST(AttendGradients, HaveTheShapesOfWhatTheyAreOf) {
+TEST(AttendGradients, HaveTheShapesOfTheirInputs) {
   const Made made;
   const Attended done = attend(made.q, made.k, made.v, made.spec);
   const AttendGradients all = attend_gradients(done.record, made.v, done.out, made.d_out);
@@ -75,7 +75,7 @@ TEST(AttendGradients, HaveTheShapesOfWhatTheyAreOf) {
   EXPECT_FALSE(few.operands[1].defined());
 }
 
-TEST(AttendGradients, ComeInTheDtypeOfTheCallAndThoseOfOperandsInF32) {
+TEST(AttendGradients, HaveTheDtypeOfTheCallExceptOperandsInF32) {
   Made made;
   for (Tensor* tensor : {&made.q, &made.k, &made.v, &made.d_out}) *tensor = to_dtype(*tensor, DType::kF16);
   const Attended done = attend(made.q, made.k, made.v, made.spec);
@@ -87,7 +87,7 @@ TEST(AttendGradients, ComeInTheDtypeOfTheCallAndThoseOfOperandsInF32) {
 }
 
 // Σ_i dO_i = Σ_j dV_j for one key head, because every row's weights sum to one.
-TEST(AttendGradients, OfTheValuesSumToThoseOfTheOutputs) {
+TEST(AttendGradients, OfValuesSumToTheGradientsOfOutputs) {
   const Made made;
   const Attended done = attend(made.q, made.k, made.v, made.spec);
   const AttendGradients found = attend_gradients(done.record, made.v, done.out, made.d_out);
@@ -187,7 +187,7 @@ struct Segment {
 
 // Transformer-XL (Dai et al. 2019, §3.2): the loss over two segments with given hidden states. If `memory` drops the gradients of the
 // memory's rows, the projections do not learn from them.
-TEST(AttendGradients, OfAllRowsGiveTheProjectionsOfAMemoryWhatTheyLearn) {
+TEST(AttendGradients, OfProjectionsIncludeTheRowsOfAMemory) {
   constexpr int64_t kOld = 5, kNew = 6, kHidden = Segment::kHidden, kWidth = Segment::kWidth;
   const Tensor both = numbers({kOld + kNew, kHidden}, 1), q = numbers({1, 1, kOld + kNew, kWidth}, 2);
   const Segment segments[] = {
@@ -224,7 +224,7 @@ TEST(AttendGradients, OfAllRowsGiveTheProjectionsOfAMemoryWhatTheyLearn) {
   EXPECT_GT(most_v.value(), 0.1);
 }
 
-TEST(AttendGradients, RefuseWhatTheyCannotBeTakenOf) {
+TEST(AttendGradients, RefuseWrongShapesAndPartialPagedOrStaleRecords) {
   const Made made;
   const Attended done = attend(made.q, made.k, made.v, made.spec);
   EXPECT_EQ(refusal(done.record, made.v, done.out, made.d_out), "no error");

@@ -21,7 +21,7 @@ std::vector<float> random_values(int64_t count, uint32_t seed) {
   return values;
 }
 
-TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
+TEST(KeyNorms, AreTheNormsOfValuesAndOfTheirProjections) {
   // Two key heads, four query heads, values with three channels, an output with five.
   const int64_t key_heads = 2, heads = 4, keys = 6, d = 3, width = 5;
   const Tensor v = Tensor::from(random_values(keys * key_heads * d, 1), {1, keys, key_heads, d}).permute({0, 2, 1, 3});
@@ -43,7 +43,7 @@ TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
   }
 }
 
-TEST(KeyNorms, FactorsOfAProjectionHaveItsLengths) {
+TEST(KeyNorms, AFactoredProjectionGivesTheNormsOfTheProjection) {
   // An output with two channels: of each head's four channels, two depend linearly on the others.
   const int64_t heads = 3, d = 4, width = 2, keys = 5;
   const Tensor weight = Tensor::from(random_values(width * heads * d, 3), {width, heads * d});
@@ -107,7 +107,7 @@ TEST(Ops, RefuseShapesThatDoNotFit) {
     ops::norm(run, Tensor::zeros({2, 5}), {false, 1e-5, Tensor::zeros({5}), {}}, out);
   });
   Tensor x = Tensor::zeros({2, 1, 4});
-  expect_refused(ErrorCode::kShape, "rotary: x is [2, 1, 4], the angles [2, 3]", [&] {
+  expect_refused(ErrorCode::kShape, "rotary: x is [2, 1, 4], the angles are [2, 3]", [&] {
     ops::rotary(run, x, {Tensor::zeros({2, 3}), Tensor::zeros({2, 3}), 6, false});
   });
 }

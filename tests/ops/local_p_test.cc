@@ -74,7 +74,7 @@ std::vector<double> row(const Case& of, int64_t b, int64_t h, int64_t i, double 
 
 const std::vector<Case> kCases = {{13, 37, 5, 2, 3}, {40, 21, 3, 1, 1}, {150, 90, 20, 1, 3}, {7, 300, 1, 2, 1}};
 
-TEST(LocalP, IsThePapersFormulaWhereQueriesAndKeysAreNotAsMany) {
+TEST(LocalP, MatchesThePapersFormulaForDifferentQueryAndKeyCounts) {
   for (const Case& of : kCases) {
     on_every_backend([&] {
       const Attended done = attend(of.q, of.k, of.v, of.spec());
@@ -101,7 +101,7 @@ TEST(LocalP, IsThePapersFormulaWhereQueriesAndKeysAreNotAsMany) {
   }
 }
 
-TEST(LocalP, TheGradientOfACentreIsThatOfItsGaussian) {
+TEST(LocalP, TheGradientOfCentresMatchesFiniteDifferences) {
   for (const Case& of : kCases) {
     on_every_backend([&] {
       const AttentionSpec spec = of.spec();
@@ -126,7 +126,7 @@ TEST(LocalP, TheGradientOfACentreIsThatOfItsGaussian) {
   }
 }
 
-TEST(LocalP, RefusesAReachOrCentresThatCannotBe) {
+TEST(LocalP, RefusesAnInvalidReachOrInvalidCentres) {
   const Tensor centres = Tensor::zeros({1, 1, 5});
   expect_refused(ErrorCode::kInvalidArgument, "a reach of 0 keys", [&] { (void)local_p(centres, 0); });
   expect_refused(ErrorCode::kShape, "f32 [5]; expected f32 [batch or 1, head or 1, query]",

@@ -137,7 +137,7 @@ TEST(OnnxAttention, OverACacheIsAttentionOverTheConcatenation) {
   }
 }
 
-TEST(OnnxAttention, EveryOutputModeOverACacheIsThatOverTheConcatenation) {
+TEST(OnnxAttention, EveryOutputModeOverACacheEqualsTheConcatenation) {
   using Quantity = WeightsCall::Quantity;
   for (const Given& given : everything_given()) {
     const Inputs inputs(given);

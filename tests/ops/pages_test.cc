@@ -109,7 +109,7 @@ int64_t pages_held(const PagedKV& keys) {
   return std::count_if(keys.pages[0].begin(), keys.pages[0].end(), [](const auto& page) { return page != nullptr; });
 }
 
-TEST(Pages, ThatSlideGiveWhatTheWholeTextGives) {
+TEST(Pages, SlidingCachesEqualPlainTensors) {
   const Tensor k = waves({1, kKeyHeads, 700, kWidth}, 0.37F), v = waves({1, kKeyHeads, 700, kValues}, 0.11F),
                q = waves({1, kHeads, 700, kWidth}, 0.53F);
   for_each_description([&](const Described& is, DType dtype) {
@@ -132,7 +132,7 @@ TEST(Pages, ThatSlideGiveWhatTheWholeTextGives) {
   });
 }
 
-TEST(Pages, OfBeamsGoOnByThemselves) {
+TEST(Pages, SelectedBeamsContinueIndependently) {
   const Tensor k = waves({3, kKeyHeads, 300, kWidth}, 0.37F), v = waves({3, kKeyHeads, 300, kValues}, 0.11F);
   const Tensor more_k = waves({4, kKeyHeads, 30, kWidth}, 0.9F), more_v = waves({4, kKeyHeads, 30, kValues}, 0.7F);
   const std::vector<int64_t> rows = {1, 1, 0, 1};
@@ -163,7 +163,7 @@ TEST(Pages, OfBeamsGoOnByThemselves) {
   });
 }
 
-TEST(Pages, OfACopyGrowApart) {
+TEST(Pages, CopiedCachesDivergeIndependently) {
   const Tensor k = waves({2, kKeyHeads, 300, kWidth}, 0.37F), v = waves({2, kKeyHeads, 300, kValues}, 0.11F);
   const Tensor other_k = waves({2, kKeyHeads, 300, kWidth}, 0.9F), other_v = waves({2, kKeyHeads, 300, kValues}, 0.7F);
   const auto first_then = [](const Tensor& first, const Tensor& then) {  // the first 280 keys, followed by the keys of `then` from 280 on
@@ -195,7 +195,7 @@ TEST(Pages, OfACopyGrowApart) {
 }
 
 // Decoder queries, step by step, over the keys of another text; positions count from the beginning of both.
-TEST(Pages, OfAMemoryServeEveryStep) {
+TEST(Pages, CrossAttentionMemoryServesEveryDecodingStep) {
   const Tensor k = waves({2, kKeyHeads, 300, kWidth}, 0.37F), v = waves({2, kKeyHeads, 300, kValues}, 0.11F);
   for_each_description([&](const Described& is, DType dtype) {
     KVCache memory(dtype);

@@ -226,7 +226,7 @@ constexpr int64_t kQueries = 21, kKeys = 21, kStates = 6, kUnits = 9, kValues = 
 
 double leaky_relu(double x) { return x > 0 ? x : 0.2 * x; }
 
-TEST(Recipes, BahdanausAlignmentIsTheAdditivePair) {
+TEST(Recipes, BahdanauAttentionIsTheAdditiveScore) {
   const Matrix s = any(1, kQueries, kStates), h = any(2, kKeys, kStates), w = any(3, kStates, kUnits), u = any(4, kStates, kUnits),
                weight = any(5, 1, kUnits), v = any(6, kKeys, kValues);
   expect_formula({.score = Additive{.weight = tensor_of(weight, {1, kUnits})}}, product(s, w), product(h, u), v, [&](int64_t i, int64_t j) {
@@ -240,7 +240,7 @@ TEST(Recipes, BahdanausAlignmentIsTheAdditivePair) {
   });
 }
 
-TEST(Recipes, GATv2IsTheAdditivePairWithALeakyReLU) {
+TEST(Recipes, GATv2IsTheAdditiveScoreWithALeakyReLU) {
   const Matrix h = any(1, kKeys, kStates), left = any(3, kStates, kUnits), right = any(4, kStates, kUnits), a = any(5, 1, kUnits),
                v = any(6, kKeys, kValues);
   const Additive pair{.weight = tensor_of(a, {1, kUnits}), .activation = Additive::Activation::kLeakyRelu};
@@ -335,7 +335,7 @@ TEST(Recipes, LuongsGeneralTransformsTheQueries) {
   });
 }
 
-TEST(Recipes, LuongsConcatAndLocationTransformTheQueries) {
+TEST(Recipes, LuongsConcatIsAdditiveAndLocationIsADotWithIdentityKeys) {
   const Matrix q = any(1, kQueries, kStates), k = any(2, kKeys, kStates), v = any(3, kKeys, kValues);
   const Matrix left = any(5, kStates, kUnits), right = any(6, kStates, kUnits), weight = any(7, 1, kUnits);
   expect_formula({.score = Additive{.weight = tensor_of(weight, {1, kUnits})}}, product(q, left), product(k, right), v,
@@ -441,7 +441,7 @@ Matrix coarse(Matrix a, double beside) {
   return a;
 }
 
-TEST(Recipes, GATsPairSumIsADotOfWidthTwoUnderARule) {
+TEST(Recipes, GATScoreIsADotOfWidthTwoUnderARule) {
   const Matrix v = any(3, kKeys, kValues);
   expect_recipe({
       .inputs = {coarse(any(1, kQueries, 1), 0), coarse(any(2, kKeys, 1), 1.0 / 64)},

@@ -64,7 +64,7 @@ AttentionSpec read_back(const AttentionSpec& spec) {
   });
 }
 
-TEST(AttendByRule, ABiasOfTheLiteratureIsThatBiasWrittenOut) {
+TEST(AttendByRule, PublishedBiasesEqualADenseBias) {
   const Inputs in;
   const std::vector<std::pair<std::string, Rule>> rules = {{"t5 both ways", t5_bias(noise({32, kHeads}, 4), true)},
                                                            {"t5 causal", t5_bias(noise({20, kHeads}, 5), false, 60)},
@@ -78,7 +78,7 @@ TEST(AttendByRule, ABiasOfTheLiteratureIsThatBiasWrittenOut) {
   }
 }
 
-TEST(AttendByRule, AVisibilityOfTheLiteratureIsThatMaskWrittenOut) {
+TEST(AttendByRule, PublishedVisibilityPatternsEqualADenseMask) {
   const Inputs in;
   std::vector<int32_t> global(kLength, 0);
   global[0] = global[150] = 1;
@@ -96,7 +96,7 @@ TEST(AttendByRule, AVisibilityOfTheLiteratureIsThatMaskWrittenOut) {
 }
 
 // Stretches that a rule hides are skipped many key tiles at a time.
-TEST(AttendByRule, WhatItShowsFarApartIsFoundAmongManyTiles) {
+TEST(AttendByRule, DistantVisiblePairsAreFoundAmongHiddenTiles) {
   constexpr int64_t kMany = 2900;
   const Tensor q = noise({1, 1, kMany, 8}, 1), k = noise({1, 1, kMany, 8}, 2), v = noise({1, 1, kMany, 8}, 3);
   std::vector<int32_t> marks(kMany, 0);
@@ -122,7 +122,7 @@ TEST(AttendByRule, WhatItShowsFarApartIsFoundAmongManyTiles) {
 
 // A rule that depends only on distances is evaluated once per distance. Heads may still differ, queries may be the last of the keys, and
 // gradients and sweeps must give the same result.
-TEST(AttendByRule, WhatDistancesShowIsTheSameForwardsBackwardsAndSwept) {
+TEST(AttendByRule, DistanceRulesEqualAMaskInForwardBackwardAndStatistics) {
   constexpr int64_t kQueries = 230, kKeys = 900;
   const Tensor q = noise({1, kHeads, kQueries, kWidth}, 1), k = noise({1, kHeads, kKeys, kWidth}, 2),
                v = noise({1, kHeads, kKeys, kWidth}, 3);
@@ -154,7 +154,7 @@ TEST(AttendByRule, WhatDistancesShowIsTheSameForwardsBackwardsAndSwept) {
   expect_same(attend(q, k, v, ruled, {.distance = true}).distance, attend(q, k, v, masked, {.distance = true}).distance, "distance");
 }
 
-TEST(AttendByRule, TemperatureIsAnotherScale) {
+TEST(AttendByRule, TemperatureDividesTheScale) {
   const Inputs in;
   const Tensor expected = attend(in.q, in.k, in.v, {.score = Dot{0.5f}}).out;
   expect_same(attend(in.q, in.k, in.v, {.score = Dot{1}, .terms = {temperature(2.0f)}}).out, expected, "one temperature");
@@ -162,7 +162,7 @@ TEST(AttendByRule, TemperatureIsAnotherScale) {
   expect_same(attend(in.q, in.k, in.v, {.score = Dot{1}, .terms = {temperature(each)}}).out, expected, "a temperature per head");
 }
 
-TEST(AttendByRule, ItsTablesAreStampedLikeEveryOperand) {
+TEST(AttendByRule, WritingARuleTableMakesTheRecordStale) {
   const Inputs in;
   Tensor slopes = noise({kHeads}, 9);
   const RuleTable of = table(slopes);

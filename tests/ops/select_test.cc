@@ -75,7 +75,7 @@ TEST(Select, TheTopKeysOfAQueryAreItsLargestWeights) {
   });
 }
 
-TEST(Select, TheTopBlocksHoldTheBestMeansAndTheQuerysOwn) {
+TEST(Select, TopBlocksIncludeTheBestMeansAndTheQuerysOwnBlocks) {
   on_every_backend([] {
     const Tensor q = random_tensor({1, kHeads, kLength, kWidth}, 4), k = random_tensor({1, kKeyHeads, kLength, kWidth}, 5);
     const AttentionSpec spec{.topology = causal()};
@@ -102,7 +102,7 @@ TEST(Select, TheTopBlocksHoldTheBestMeansAndTheQuerysOwn) {
   });
 }
 
-TEST(Select, AllOwnBlocksAreListedThoughTheyAreMoreThanTheCount) {
+TEST(Select, AllOwnBlocksAreListedEvenBeyondTheCount) {
   const Tensor q = random_tensor({1, 1, 128, kWidth}, 4), k = random_tensor({1, 1, 128, kWidth}, 5);
   for (const Topology& topology : {full(), causal()}) {
     const auto chosen = [&](int64_t count, int64_t block) {
@@ -173,7 +173,7 @@ std::vector<int32_t> blocks_shown(const AttentionSpec& spec, const Tensor& q, co
   return out;
 }
 
-TEST(Select, BlocksAreChosenFromThoseThatShowAPair) {
+TEST(Select, OnlyBlocksWithAVisiblePairAreSelected) {
   const Tensor q = random_tensor({kBatch, kHeads, kLength, 4}, 21), k = random_tensor({kBatch, kKeyHeads, kLength, 4}, 22);
   for (const Shown& shown : topologies()) {
     SCOPED_TRACE(shown.name);
@@ -201,7 +201,7 @@ TEST(Select, BlocksAreChosenFromThoseThatShowAPair) {
   }
 }
 
-TEST(Select, FewerQueriesThanKeysAreAskedAboutAtTheirPositions) {
+TEST(Select, WithFewerQueriesThanKeysPositionsFollowTheAlignment) {
   const Tensor q = random_tensor({1, 2, kLength, 4}, 25), k = random_tensor({1, 2, kLength + 37, 4}, 26);
   const Rule scattered = visible([](auto at) { return floor(at.key / 23) * 23 == at.key && floor(at.query / 19) * 19 == at.query; });
   for (const Topology& topology : {window(20, 5), causal(12, Align::kStart), Topology{.visible = scattered}}) {
@@ -211,7 +211,7 @@ TEST(Select, FewerQueriesThanKeysAreAskedAboutAtTheirPositions) {
   }
 }
 
-TEST(Select, ABlockWhoseMeanIsNoNumberIsChosenAsOwnOnly) {
+TEST(Select, BlocksWithANaNMeanAreSelectedOnlyByTheirOwnQueries) {
   const Tensor q = random_tensor({1, 1, 32, 4}, 23);
   Tensor k = random_tensor({1, 1, 32, 4}, 24);
   k.mutable_data<float>()[9 * 4] = std::numeric_limits<float>::quiet_NaN();  // in block 1
@@ -220,7 +220,7 @@ TEST(Select, ABlockWhoseMeanIsNoNumberIsChosenAsOwnOnly) {
   EXPECT_EQ(list_of(lists, 0, 0, 1), std::vector<int32_t>({0, 1, 2, 3}));
 }
 
-TEST(Select, ADecodeStepOverACacheChoosesWhatThePrefillsLastRowsDo) {
+TEST(Select, DecodeStepsOverACacheSelectTheSameKeysAsPrefill) {
   constexpr int64_t kKeys = 600, kRows = 50;  // three pages
   const Tensor q = random_tensor({kBatch, kHeads, kRows, kWidth}, 31), k = random_tensor({kBatch, kKeyHeads, kKeys, kWidth}, 32),
                v = random_tensor({kBatch, kKeyHeads, kKeys, 8}, 33);
@@ -252,7 +252,7 @@ TEST(Select, ADecodeStepOverACacheChoosesWhatThePrefillsLastRowsDo) {
 }
 
 // Selection by hash does not read the description: keys of a bucket that the band hides stay hidden.
-TEST(Select, BucketsBesideABandAreTheFormulaOverWhatBothShow) {
+TEST(Select, BucketsIntersectedWithABandMatchTheFormula) {
   const Tensor q = random_tensor({kBatch, kHeads, kLength, kWidth}, 41), k = random_tensor({kBatch, kKeyHeads, kLength, kWidth}, 42),
                v = random_tensor({kBatch, kKeyHeads, kLength, 8}, 43);
   AttentionSpec spec{.topology = causal()};
@@ -287,7 +287,7 @@ TEST(Select, BucketsBesideABandAreTheFormulaOverWhatBothShow) {
 }
 
 // The lists are constants: gradients are those of attention over the lists, and none passes through the selection.
-TEST(Select, GradientsOverChosenListsAreTheReferences) {
+TEST(Select, GradientsOverSelectedListsMatchTheReference) {
   const Tensor q = random_tensor({kBatch, kHeads, kLength, kWidth}, 51), k = random_tensor({kBatch, kKeyHeads, kLength, kWidth}, 52),
                v = random_tensor({kBatch, kKeyHeads, kLength, 8}, 53), d_out = random_tensor({kBatch, kHeads, kLength, 8}, 54);
   const AttentionSpec plain{.topology = causal()};
@@ -314,7 +314,7 @@ TEST(Select, GradientsOverChosenListsAreTheReferences) {
   }
 }
 
-TEST(Select, ABucketHoldsWhatPointsTheSameWay) {
+TEST(Select, BucketsGroupVectorsOfSimilarDirection) {
   on_every_backend([] {
     const Tensor x = random_tensor({1, 1, kLength, kWidth}, 6);
     const BlockSparse one = select_same_bucket(x, x, {.buckets = 8, .rounds = 1, .seed = 9});

@@ -16,7 +16,7 @@ std::vector<int32_t> list_of(const BlockSparse& lists, int64_t block) {
   return {keys + offsets[block], keys + offsets[block + 1]};
 }
 
-TEST(BlockSparse, AGraphsEdgesAreSortedAndSayWhichEdgeTheyWere) {
+TEST(BlockSparse, GraphEdgesAreSortedDeduplicatedAndKeepTheirOriginalIndex) {
   const Tensor edges = Tensor::from<int32_t>({2, 0, 2, 0, 2, /*to*/ 1, 3, 0, 3, 4}, {2, 5});
   const Graph found = graph(edges, 4);
   EXPECT_EQ(list_of(found.block_sparse, 0), std::vector<int32_t>({3}));  // the repeated edge counts once

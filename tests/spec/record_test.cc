@@ -54,7 +54,7 @@ TEST(Record, AStampOverOtherOperandsIsStale) {
   EXPECT_NE(stale_message(record), "");
 }
 
-TEST(Record, APinnedRecordStaysTrueWhateverHappensToItsOperands) {
+TEST(Record, APinnedRecordIsUnaffectedByWritesToItsOperands) {
   Tensor q = Tensor::from<float>({1, 2}, {1, 1, 1, 2}), k = Tensor::from<float>({3, 4}, {1, 1, 1, 2}),
          sinks = Tensor::from<float>({5}, {1});
   const AttentionRecord pinned = record_over(q, k, {.normaliser = Softmax{sinks}}).pin();
@@ -94,7 +94,7 @@ TEST(Record, PositionsFollowTheAlignment) {
   EXPECT_EQ(record.position_of(2), 2);
 }
 
-TEST(Record, ItsShapeIsTheCallsAndNotTheRowsKept) {
+TEST(Record, ShapeDescribesTheCallNotTheKeptRows) {
   AttentionRecord record = record_over(Tensor::zeros({2, 4, 2, 8}), Tensor::zeros({2, 2, 10, 8}));
   record.query_length = 6;
   const AttentionShape shape = record.shape();
@@ -110,7 +110,7 @@ TEST(Record, ItsShapeIsTheCallsAndNotTheRowsKept) {
   EXPECT_EQ(record.shape().d_v, 5);
 }
 
-TEST(Record, LogSumExpTakesTheShiftBackToNaturalUnits) {
+TEST(Record, LogSumExpIsInNaturalUnits) {
   const RowStats rows{.m = Tensor::from<float>({2, -INFINITY, 1e5f}, {1, 1, 3}), .l = Tensor::from<float>({4, 0, 1}, {1, 1, 3})};
   const Tensor result = log_sum_exp(rows);
   EXPECT_FLOAT_EQ(result.data<float>()[0], std::log(16.0f));
@@ -118,7 +118,7 @@ TEST(Record, LogSumExpTakesTheShiftBackToNaturalUnits) {
   EXPECT_FLOAT_EQ(result.data<float>()[2], 69314.718f);
 }
 
-TEST(Record, AThresholdStandsBesideTheLargestScore) {
+TEST(Record, ThresholdsAddTheOffsetToTheLargestScore) {
   const RowStats rows{.m = Tensor::from<float>({2, -INFINITY, 2e8f}, {1, 1, 3}), .l = Tensor::from<float>({-0.5f, 0, -1}, {1, 1, 3})};
   const Tensor sparsemax = thresholds(rows, Sparsemax{}), entmax = thresholds(rows, Entmax15{});
   EXPECT_FLOAT_EQ(sparsemax.data<float>()[0], 2 * std::log(2.0f) - 0.5f);
@@ -127,7 +127,7 @@ TEST(Record, AThresholdStandsBesideTheLargestScore) {
   EXPECT_FLOAT_EQ(sparsemax.data<float>()[2], 138629436.0f);
 }
 
-TEST(Record, ScoresHaveFractionsUntilF32HasNone) {
+TEST(Record, LargeScoresInBase2AreRoundedToF32) {
   EXPECT_DOUBLE_EQ(in_base_2(1), 1.44269504088896340736);
   const double large = in_base_2(1e9 + 1);
   EXPECT_EQ(large, static_cast<double>(static_cast<float>(large)));

@@ -155,7 +155,7 @@ TEST(RuleBounds, AllAndNoneAreTrueOfEveryPairOfRandomVisibilityRules) {
   EXPECT_GT(decided, 6000);
 }
 
-TEST(RuleBounds, OfAnyStretchOfATableAreItsExtremes) {
+TEST(RuleBounds, OfAnyTableRangeAreItsMinimumAndMaximum) {
   constexpr int64_t kLines = 3, kEntries = 700;  // runs of 16 and 256, and remainders
   std::vector<float> values;
   for (int64_t i = 0; i < kLines * kEntries; ++i) values.push_back(static_cast<float>(i * 7919 % 4001) / 8 - 100);
@@ -188,7 +188,7 @@ TEST(RuleBounds, OfAnyStretchOfATableAreItsExtremes) {
 
 Shown shown(const Rule& rule, Range positions, Range keys) { return RuleBounds(rule).shown(0, 0, positions, keys); }
 
-TEST(RuleBounds, BlocksOfTheUsualShapesAreDecided) {
+TEST(RuleBounds, CommonVisibilityPatternsAreClassifiedExactly) {
   const Rule causal = visible([](auto at) { return at.key <= at.query; });
   EXPECT_EQ(shown(causal, {96, 144}, {0, 97}), Shown::kAll);
   EXPECT_EQ(shown(causal, {96, 144}, {144, 256}), Shown::kNone);

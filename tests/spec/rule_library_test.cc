@@ -29,7 +29,7 @@ void expect_pairs(const Rule& rule, const Formula& formula) {
   }
 }
 
-TEST(RuleLibrary, T5BucketsAreThoseOfItsReferenceCode) {
+TEST(RuleLibrary, T5BucketsMatchTransformers) {
   // From transformers' T5Attention._relative_position_bucket, 32 buckets up to 128, for key − query.
   struct Known {
     int64_t after;
@@ -70,7 +70,7 @@ TEST(RuleLibrary, RelativeBiasInTwoDimensionsLooksUpTheOffsetInTheImage) {
   });
 }
 
-TEST(RuleLibrary, VisibilityIsThatOfThePapers) {
+TEST(RuleLibrary, VisibilityPatternsMatchThePapers) {
   expect_pairs(dilated(3, 4), [](int64_t, int64_t, int64_t i, int64_t j) { return j <= i && i - j <= 12 && (i - j) % 3 == 0; });
   expect_pairs(prefix_lm(9), [](int64_t, int64_t, int64_t i, int64_t j) { return j < 9 || j <= i; });
   expect_pairs(prefix_lm(Tensor::from<int32_t>({3, 20}, {2})),
@@ -84,7 +84,7 @@ TEST(RuleLibrary, VisibilityIsThatOfThePapers) {
   });
 }
 
-TEST(RuleLibrary, BlocksThatTheyHideAreSkipped) {
+TEST(RuleLibrary, BlocksAreClassifiedAsHiddenOrVisible) {
   const auto shown = [](const Rule& rule, Range positions, Range keys) { return RuleBounds(rule).shown(0, 0, positions, keys); };
   EXPECT_EQ(shown(dilated(4, 10), {480, 528}, {0, 256}), Shown::kNone);
   EXPECT_EQ(shown(prefix_lm(300), {0, 48}, {0, 256}), Shown::kAll);
@@ -94,7 +94,7 @@ TEST(RuleLibrary, BlocksThatTheyHideAreSkipped) {
   EXPECT_EQ(shown(longformer(100, global), {480, 528}, {0, 256}), Shown::kNone);
 }
 
-TEST(RuleLibrary, WhatDoesNotFitIsRefused) {
+TEST(RuleLibrary, InvalidShapesAndParametersAreRefused) {
   expect_refused(ErrorCode::kShape, "found f32 [32]", [&] { t5_bias(Tensor::zeros({32}), true); });
   expect_refused(ErrorCode::kInvalidArgument, "2 buckets up to distance 128", [&] { t5_bias(Tensor::zeros({2, 4}), true); });
   expect_refused(ErrorCode::kInvalidArgument, "temperature: 0; expected a positive finite number", [&] { temperature(0.0f); });

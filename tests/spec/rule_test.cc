@@ -53,7 +53,7 @@ double everything_by_hand(double s, int64_t batch, int64_t head, int64_t query, 
   return chosen + numbers[std::min<int64_t>(head, 1)][step] + (query != key ? 1 : 0.125);
 }
 
-TEST(Rule, ItMeansWhatTheLambdaSays) {
+TEST(Rule, EvaluatesToTheValueOfTheLambda) {
   const Rule all = everything();
   for (const double s : {-3.0, 0.25, 1.75}) {
     for (int64_t batch = 0; batch < 2; ++batch) {
@@ -78,7 +78,7 @@ TEST(Rule, EqualNodesAreKeptOnceAndUnusedOnesNotAtAll) {
   EXPECT_EQ(json_of(twice), R"([["add","score","key"],["multiply","#0","#0"]])");
 }
 
-TEST(Rule, ConstantsAreComputedAtOnce) {
+TEST(Rule, ConstantsAreFolded) {
   EXPECT_EQ(json_of(rule([](auto s, auto) { return s * (RuleValue(3) + 1.5) + exp(RuleValue(0)); })),
             R"([["multiply","score",4.5],["add","#0",1.0]])");
 }
@@ -134,7 +134,7 @@ TEST(Rule, IndicesAreFlooredAndClampedIntoTheTable) {
   EXPECT_EQ(value(look, {.score = NAN}), 10);
 }
 
-TEST(Rule, TheGradientIsThatOfFiniteDifferences) {
+TEST(Rule, TheGradientMatchesFiniteDifferences) {
   Tensor numbers = Tensor::from<float>({0.5f, -1, 2, 3, 0.25f, 7}, {2, 3});
   const RuleTable entries = table(numbers);
   const Rule smooth = rule([&](auto s, auto at) {
@@ -174,7 +174,7 @@ TEST(Rule, TheGradientIsThatOfFiniteDifferences) {
   }
 }
 
-TEST(Rule, WhatIsNotARuleIsRefusedInWords) {
+TEST(Rule, InvalidRulesAreRefusedWithAnExplanation) {
   EXPECT_EQ(error_of([] { rule([](auto s, auto) { return s + std::numeric_limits<float>::quiet_NaN(); }); }),
             "kInvalidArgument: attention: rule: node 1 (constant): a constant is NaN; every result would be NaN");
   EXPECT_EQ(error_of([] {
@@ -217,14 +217,14 @@ TEST(Rule, ARuleOfTheWrongKindIsRefused) {
   EXPECT_EQ(error_of([&] { validate(spec, kShape); }), "kInvalidArgument: attention: visible has 0 nodes; expected 1 to 1024");
 }
 
-TEST(Rule, CallsWhosePositionsF32CannotCountAreRefused) {
+TEST(Rule, PositionsBeyondF32PrecisionAreRefused) {
   AttentionShape shape = kShape;
   shape.keys = (int64_t{1} << 24) + 1;
   EXPECT_EQ(error_of([&] { validate({.terms = {rule([](auto s, auto at) { return s + at.key; })}}, shape); }),
             "kUnsupported: attention: rule: 5 queries and 16777217 keys; rules count positions in f32, which is exact up to 16777216");
 }
 
-TEST(Rule, JsonThatIsNoRuleIsRefusedByItsPath) {
+TEST(Rule, InvalidJsonRulesAreRefusedByPath) {
   EXPECT_EQ(reading_error(R"([["softplus","score"]])"),
             "kUnsupported: spec.json: \"terms[0].rule[0]\": the operation \"softplus\" is not understood by this version");
   EXPECT_EQ(reading_error(R"([["add","score","#0"]])"),

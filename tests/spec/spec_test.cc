@@ -82,7 +82,7 @@ TEST(Spec, JsonReadsBackToTheSameDescription) {
   EXPECT_EQ(back.topology.band.back, 3);
 }
 
-TEST(Spec, PairsReadBackAsTheyWereWritten) {
+TEST(Spec, AdditiveAndRelativeScoresRoundTripAndInvalidOnesAreRefused) {
   for (const auto& [activation, text] :
        {std::pair(Additive::Activation::kTanh, R"({"additive":{"weight":"additive.weight","activation":"tanh"}})"),
         std::pair(Additive::Activation::kLeakyRelu,
@@ -120,7 +120,7 @@ TEST(Spec, PairsReadBackAsTheyWereWritten) {
             "kInvalidArgument: attention: score.additive.slope is inf; expected a finite number");
 }
 
-TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
+TEST(Spec, NormalisersDropoutHeadMaskAndGaussianRoundTripThroughJson) {
   AttentionSpec spec;
   spec.after.dropout = Dropout{.rate = 0.1f, .seed = ~uint64_t{6}};
   spec.after.head_mask = Tensor::zeros({4});
@@ -143,7 +143,7 @@ TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
       << to_json(spec);
 }
 
-TEST(Spec, WhatComesAfterIsRefusedOutsideItsRange) {
+TEST(Spec, DropoutHeadMaskAndGaussianOutsideTheirRangeAreRefused) {
   AttentionSpec spec;
   spec.after.dropout = Dropout{.rate = 1};
   EXPECT_EQ(refusal(spec), "kInvalidArgument: attention: after.dropout.rate is 1; expected 0 or more, and less than 1");
@@ -177,7 +177,7 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
             "sigmoid, hard, linear_attention");
 }
 
-TEST(Spec, AnOffsetOfTheBandIsWrittenWhereThereIsOneAndReadBack) {
+TEST(Spec, ABandOffsetRoundTripsThroughJson) {
   AttentionSpec spec;
   spec.topology = causal(3, Align::kStart);
   spec.topology.band.offset = -7;
@@ -186,13 +186,13 @@ TEST(Spec, AnOffsetOfTheBandIsWrittenWhereThereIsOneAndReadBack) {
   EXPECT_EQ(spec_from_json(written, "spec.json", [](const std::string&) { return Tensor(); }).topology.band.offset, -7);
 }
 
-TEST(Spec, AnOffsetBeyondWhatPositionsHoldIsRefused) {
+TEST(Spec, ABandOffsetBeyondThePositionRangeIsRefused) {
   AttentionSpec spec = everything();
   spec.topology.band.offset = (int64_t{1} << 24) + 1;
   EXPECT_EQ(refusal(spec), "kInvalidArgument: attention: topology.band.offset is 16777217; expected −16,777,216 to 16,777,216 keys");
 }
 
-TEST(Spec, WrongKindsAreRefusedByTheirPath) {
+TEST(Spec, WrongTypesAndValuesAreRefusedByPath) {
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":-1}}]})"),
             "kFormat: spec.json: \"terms[0].soft_cap.cap\": expected a positive number, found -1");
   EXPECT_EQ(reading_error(R"({"terms":[{"attention_bias":{"bias":3}}]})"),
@@ -239,7 +239,7 @@ TEST(Spec, ValuesOutsideTheirRangeAreRefused) {
             "kInvalidArgument: attention: score.dot.scale is inf; expected a finite number, or nothing for 1/sqrt(d_k)");
 }
 
-TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
+TEST(Spec, OutOfRangeOrUnsortedBlockListsAreRefused) {
   const auto of = [](const BlockSparse& lists) {
     AttentionSpec spec;
     spec.topology.block_sparse = lists;

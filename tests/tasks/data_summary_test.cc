@@ -65,7 +65,7 @@ TEST_F(Data, IsCountedByClassAndLength) {
                    "  lines left out because their label is in \"skip\": 1", "  texts truncated to 8 tokens (\"length\"): 1"}));
 }
 
-TEST_F(Data, WithAHeaderIsReadWithoutIt) {
+TEST_F(Data, HeaderLinesAreDetectedAndLeftOut) {
   const DataSummary found = training("Text\tlabel\ngood\tpos\nbad\tneg\n");
   EXPECT_EQ(found.classes, (Classes{{"neg", 1}, {"pos", 1}}));
   EXPECT_EQ(found.notes, (Lines{"line 1 names the columns and was left out: \"Text\\tlabel\""}));
@@ -83,7 +83,7 @@ TEST_F(Data, HasItsColumnsByNameWhereTheFirstLineNamesThem) {
       "kFormat: " + folder_ + "/train.tsv, line 1: no column \"label\" (\"task.label\"); the first line names \"id\", \"class\", \"text\"");
 }
 
-TEST_F(Data, WithClassesThatAreOneClassIsRefusedOrNamed) {
+TEST_F(Data, AmbiguousOrEmptyLabelsAreRefusedOrReported) {
   EXPECT_EQ(refusal("a\tpos\nb\tneg\nc\tpos \n"), "kFormat: " + folder_ + "/train.tsv, line 3: the label \"pos \" is \"pos\" of " +
                                                       folder_ + "/train.tsv, line 1 with other spaces around it; write both alike");
   EXPECT_EQ(refusal("a\tpos\nb\tneg\nc\t\n"),
@@ -115,7 +115,7 @@ TEST_F(Data, WithoutAnythingToValidateOnIsRefused) {
             std::string::npos);
 }
 
-TEST_F(Data, OfANetworkSaysWhatTheNetworkDoesNotRead) {
+TEST_F(Data, SummaryOfANetworkReportsTruncatedAndOmittedInputs) {
   const std::string stories = R"({
     "task": {"kind": "babi", "train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": "bytes", "batch": 4, "length": 12, "steps": 2,
     "model": {"model_type": "memory_network", "vocab_size": 256, "hidden_size": 8, "hops": 1, "memory_size": 2,
@@ -136,7 +136,7 @@ TEST_F(Data, OfANetworkSaysWhatTheNetworkDoesNotRead) {
   EXPECT_EQ(training("").notes, (Lines{"sentences truncated to 12 tokens (\"max_position_embeddings\"): 2"}));
 }
 
-TEST_F(Data, OfPairsSaysWhatWasLeftOutAndCut) {
+TEST_F(Data, SummaryOfPairsReportsOmittedAndTruncatedPairs) {
   write_file(folder_ + "/recipe.json", kPairs);
   const std::string pairs = "source\ttarget\none\tun\nfour\tquatre\nsomewhat longer\tcourt\nshort\tbeaucoup plus\n\tvide\n";
   EXPECT_EQ(

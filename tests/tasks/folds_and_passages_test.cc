@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* kModel = R"("model": {"model_type": "hierarchical_attention"}, "tokenizer": "bytes")";
 
-class Parted : public testing::Test {
+class FoldsAndPassages : public testing::Test {
  protected:
   void SetUp() override {
     folder_ = testing::TempDir() + "clearhead-parted-" + testing::UnitTest::GetInstance()->current_test_info()->name();
@@ -43,7 +43,7 @@ class Parted : public testing::Test {
   std::string folder_{};
 };
 
-TEST_F(Parted, EveryLineTestsOnceAndValidatesOnceAndEqualTextsAreInOneFold) {
+TEST_F(FoldsAndPassages, EveryLineTestsOnceAndValidatesOnceAndEqualTextsAreInOneFold) {
   std::string a, b;
   for (int i = 0; i < 40; ++i) (i % 2 ? a : b) += format("{{\"kind\": \"x\", \"said\": [\"number {}.\", \"and on.\"]}}\n", i);
   write("a.jsonl", a);
@@ -68,28 +68,28 @@ TEST_F(Parted, EveryLineTestsOnceAndValidatesOnceAndEqualTextsAreInOneFold) {
   EXPECT_EQ(tested.size(), 41U);
 }
 
-TEST_F(Parted, AFoldFollowsFromTheTextAlone) {
+TEST_F(FoldsAndPassages, AFoldFollowsFromTheTextAlone) {
   EXPECT_EQ(hash_of({.text = "hello"}), 0x5a0d15131ec7a1ULL);  // the value that tools/folds computes
   EXPECT_EQ(hash_of({.input = ModelInput{.texts = {"a", "b"}}}), hash_of({.text = "a\nb"}));
 }
 
-TEST_F(Parted, PassagesAreWholeSentencesOfAtLeastSoManyWords) {
+TEST_F(FoldsAndPassages, PassagesAreWholeSentencesWithAMinimumNumberOfWords) {
   EXPECT_EQ(passages("One two. Three four\nfive six. Seven.\n\nEight nine ten. Eleven.\n", R"("words": 4)"),
             (std::vector<std::string>{"One two.\nThree four five six.", "Seven.\nEight nine ten."}));
 }
 
-TEST_F(Parted, HeadingsSpeakersAndTypistsMarksAreTakenOut) {
+TEST_F(FoldsAndPassages, HeadingsAndSpeakersAreRemovedAndPunctuationIsNormalised) {
   EXPECT_EQ(passages("Chapter 1. The road.\n\nI.\n\nTHE END OF IT.\n\nOn the Road\n\nFirst Citizen:\n“We go”—he said.\n", R"("words": 1)"),
             (std::vector<std::string>{"\"We go\"--he said."}));
 }
 
-TEST_F(Parted, AWordThatIsNeverWrittenWithoutACapitalIsAName) {
+TEST_F(FoldsAndPassages, AWordThatIsNeverWrittenWithoutACapitalIsAName) {
   const std::string book = "The cat saw Émile and I saw Ann's hat. Hat of the Ann.\n";
   EXPECT_EQ(passages(book, R"("words": 9, "names": "*")"), (std::vector<std::string>{"The cat saw * and I saw *'s hat."}));
   EXPECT_EQ(passages(book, R"("words": 9)"), (std::vector<std::string>{"The cat saw Émile and I saw Ann's hat."}));
 }
 
-TEST_F(Parted, WhatCannotBePartedIsRefused) {
+TEST_F(FoldsAndPassages, InvalidFoldsAreRefused) {
   expect_refused(ErrorCode::kFormat, R"(small.json: "task.folds.hold_out": expected a fold from 0 to 2, found 3)", [&] {
     recipe(R"({"kind": "classification", "text": "a", "label": "b", "folds": {"files": ["a.jsonl"], "count": 3, "hold_out": 3}})");
   });

@@ -92,7 +92,7 @@ TEST_F(HeldOutTask, KeepsTheWindowsOfAQuestionTogether) {
   EXPECT_EQ(parts[1].count, 2);
 }
 
-TEST_F(HeldOutTask, NeedsOneOfTwoFields) {
+TEST_F(HeldOutTask, RequiresEitherAValidationFileOrHeldOut) {
   const std::string where = folder_ + "/recipe.json";
   EXPECT_EQ(
       refusal(R"({"kind": "classification", "train": "all.jsonl", "text": "text", "label": "label"})"),

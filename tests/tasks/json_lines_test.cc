@@ -22,7 +22,7 @@ TEST(JsonLines, AFieldIsAStringOrAListOfStrings) {
   EXPECT_EQ(read_part(source, Part::kTrain), Texts{"one \xc3\xa9\ntwo three\n\n"});
 }
 
-TEST(JsonLines, PartsAreWholeLines) {
+TEST(JsonLines, SplitsContainWholeLines) {
   const ScratchFolder folder;
   const std::string line = "{\"text\": \"ab\"}\n";  // 15 bytes
   folder.put("a.jsonl", line + line + line + "{\"text\": \"cd\"}\n");
@@ -41,7 +41,7 @@ TEST(JsonLines, PartsAreWholeLines) {
             "kFormat: " + folder / "a.jsonl" + ", line 2: is split at byte 20; expected splits at line ends");
 }
 
-TEST(JsonLines, WhatIsNoTextIsNamedWithItsLine) {
+TEST(JsonLines, InvalidLinesAreRefusedWithTheirNumber) {
   const auto message = [](const std::string& line) {
     return error_of([&] { for_each_json_line("{\"text\": \"a\"}\n" + line, "a.jsonl", {"text"}, {}, [](const Texts&) {}); });
   };
@@ -70,7 +70,7 @@ TEST(JsonLines, APairIsTwoFields) {
             "kFormat: " + folder / "pairs.jsonl" + ", line 1: expected a field \"too\", found \"to\", \"from\"");
 }
 
-TEST(JsonLines, ARecipeNamesTheFieldsOfTheFilesThatHaveThem) {
+TEST(JsonLines, RecipesMustNameFieldsForJsonLinesOnly) {
   const auto message = [](const std::string& fields) {
     return error_of([&] { Recipe::from(Json::parse("{\"model\": {}, " + fields + "}", "r"), "r.json"); });
   };

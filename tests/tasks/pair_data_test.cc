@@ -64,7 +64,7 @@ std::vector<Example> epoch_of(const PairData& data, uint64_t seed, int64_t epoch
   return out;
 }
 
-TEST(PairData, ABatchHoldsSourcesTargetsAndWhatTheDecoderReads) {
+TEST(PairData, BatchesContainSourcesTargetsAndShiftedDecoderInputs) {
   const Made made;
   const PairData data(Part::kTrain, made.recipe, *made.tokenizer, 1);
   int64_t places = 0, tokens = 0;
@@ -129,7 +129,7 @@ TEST(PairData, LongPairsAreLeftOutAndALineWithoutATabIsNamed) {
   }
 }
 
-TEST(PairData, ASourceThatIsTooLongLosesItsEndWhereTheRecipeSaysSo) {
+TEST(PairData, LongSourcesAreTruncatedIfTheRecipeAllowsIt) {
   Made made;
   write_file(made.recipe.source.folder + "/long.jsonl", R"({"abstract": ["1 2 3 4", "5 6 7 8"], "title": "9 10"})"
                                                         "\n");
@@ -148,7 +148,7 @@ TEST(PairData, ASourceThatIsTooLongLosesItsEndWhereTheRecipeSaysSo) {
   EXPECT_TRUE(PairData(Part::kTrain, made.recipe, *made.tokenizer, 1).in_order().empty());  // targets are never truncated
 }
 
-TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt) {
+TEST(PairData, DialogueTurnsAreTargetsWithEarlierTurnsAsSource) {
   Made made;
   write_file(made.recipe.source.folder + "/a.jsonl", R"({"turns": ["one", "two\r\nlines", "three", "four"]})"
                                                      "\n"
@@ -172,7 +172,7 @@ TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt)
 }
 
 // With "noise", sources depend on seed and number and change in every epoch; targets, lengths and validation data stay the same.
-TEST(PairData, NoiseChangesSourcesAnewAndNothingElse) {
+TEST(PairData, NoiseChangesOnlySourcesAndDiffersByEpoch) {
   Made made;
   const PairData clean(Part::kTrain, made.recipe, *made.tokenizer, 1);
   made.recipe.noise = {.share = 0.5, .token_dropout = 0.3};
@@ -207,7 +207,7 @@ struct Aligned : Made {
 };
 
 // "12 7" and "112 107 9": a word of several tokens passes its links to all of them; the shares of a row sum to one.
-TEST(PairData, AlignmentsOfWordsBecomeThoseOfTheirTokens) {
+TEST(PairData, WordAlignmentsAreConvertedToTokenAlignments) {
   const Aligned made("12 7\t112 107 9\t0-0 1-1 0-1 1-1\n40\t140\t\n");
   const std::vector<Example> batches = made.read().in_order();
   const auto tokens_of = [&](const std::string& word, const std::string& text) {
@@ -244,7 +244,7 @@ TEST(PairData, AlignmentsOfWordsBecomeThoseOfTheirTokens) {
   EXPECT_EQ(rows, std::ssize(tokens_of("112", "112 107 9")) + std::ssize(tokens_of("107", "112 107 9")));
 }
 
-TEST(PairData, AnAlignmentThatIsNoneIsNamedWithItsLine) {
+TEST(PairData, InvalidAlignmentsAreRefusedWithTheirLine) {
   const auto refused = [](const std::string& cell) { return error_of([&] { (void)Aligned("1 2\t3\n4 5\t6" + cell).read(); }); };
   const std::string place = testing::TempDir() + "pair_data/aligned.tsv, line ";
   EXPECT_EQ(refused("\n"), "kFormat: " + place +
@@ -261,7 +261,7 @@ TEST(PairData, AnAlignmentThatIsNoneIsNamedWithItsLine) {
   EXPECT_EQ(of_line_2("0-0 1-0"), "no error");
 }
 
-TEST(PairData, AnAlignmentBelongsToItsDigest) {
+TEST(PairData, TheDigestIncludesAlignments) {
   const auto digest = [](const std::string& lines) {
     Digest of;
     Aligned(lines).read().add_to(of);

@@ -71,7 +71,7 @@ TEST_F(Pictures, OfRecordsAreChannelByChannel) {
   for (int i = 0; i < 24; ++i) EXPECT_FLOAT_EQ(read[0].input.picture.data<float>()[i], static_cast<float>(10 * i) / 255);
 }
 
-TEST_F(Pictures, OfFilesStandBesideTheirTable) {
+TEST_F(Pictures, FilesAreReadRelativeToTheirTable) {
   io::Image image{.width = 4, .height = 2, .channels = 4, .pixels = std::vector<uint8_t>(32, 255)};
   for (size_t pixel = 0; pixel < 8; ++pixel) image.pixels[pixel * 4 + 1] = static_cast<uint8_t>(pixel);
   io::write_png(folder + "/one.png", image);
@@ -101,7 +101,7 @@ TEST_F(Pictures, OfAnotherSizeAreResizedAsTheRecipeSays) {
   EXPECT_EQ(read(R"("resize": "fit", "resample": "box")"), values_of(fit_image(whole, 6, 6, Resampling::kBox)));
 }
 
-TEST_F(Pictures, ThatAreWrongAreNamedByLineOrRecord) {
+TEST_F(Pictures, InvalidPicturesAreRefusedByLineOrRecord) {
   const auto expect = [&](const std::string& bytes, const char* form, const char* model, ErrorCode code, const std::string& says) {
     write("a", bytes);
     expect_refused(code, folder + "/a" + says,
@@ -122,7 +122,7 @@ TEST_F(Pictures, ThatAreWrongAreNamedByLineOrRecord) {
                  [&] { pictures_of(recipe(kBits, R"({"num_channels": 1, "image_size": 4, "patch_size": 3})"), {}); });
 }
 
-TEST_F(Pictures, MoveByTheirSeedAndNumberOnly) {
+TEST_F(Pictures, DistortionsDependOnlyOnSeedAndNumber) {
   const Tensor kept = random_tensor({2, 3, 6, 8}, 1);
   const auto moved = [&](const Distortion& how, uint64_t seed, uint64_t number) {
     Tensor out = kept.clone();
@@ -202,7 +202,7 @@ std::map<std::string, int> expect_answers_in(const std::vector<LabelledInput>& q
   return kinds;
 }
 
-TEST_F(Pictures, MakeScenesWhoseAnswersAreInThePicture) {
+TEST_F(Pictures, AnswersAboutScenesMatchTheirPixels) {
   write("a", "1\t1000\n2\t2000\n3\t3000\n4\t4000\n5\t5000\n");
   write("c", "6\t6000\n7\t7000\n");
   const auto of = [&](const std::string& scenes) {

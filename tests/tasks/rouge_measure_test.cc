@@ -30,7 +30,7 @@ class RougeMeasure : public RunFolder {
   }
 };
 
-TEST_F(RougeMeasure, OfChineseTextsIsOneWhereTheReferenceWasWritten) {
+TEST_F(RougeMeasure, IsOneForAChineseTextThatEqualsItsReference) {
   write_file(folder_ + "/train.tsv", "夜色降临，猫坐在垫子上。\t猫坐在垫子上\n");
   const Recipe read = recipe({});
   const auto tokenizer = Tokenizer::from_json(byte_tokenizer_json());
@@ -43,7 +43,7 @@ TEST_F(RougeMeasure, OfChineseTextsIsOneWhereTheReferenceWasWritten) {
   EXPECT_NEAR(task->metrics(examples, {written})[0], 2.0 / 7, tolerance::kDouble);
 }
 
-TEST_F(RougeMeasure, ThatNeverMovesIsSaidOnceAndAtTheEnd) {
+TEST_F(RougeMeasure, AConstantMetricIsWarnedAboutOnceAndAtTheEnd) {
   write_file(folder_ + "/train.tsv", "夜色。\t……\n");  // a reference without a word
   std::vector<std::string> warnings;
   train::Trainer(recipe({}), folder_ + "/run").run([&](const train::TrainingReport& report) { warnings.push_back(report.warning); });

@@ -29,7 +29,7 @@ class StoryFiles : public testing::Test {
   Recipe recipe{};
 };
 
-TEST_F(StoryFiles, AQuestionIsAskedOfTheStatementsAboveItInItsStory) {
+TEST_F(StoryFiles, AQuestionReadsThePrecedingStatementsOfItsStory) {
   write("a1.txt",
         "1 Ann went home.\n2 Ben sleeps.\n3 Where is Ann? \thome\t1\n4 Ann left.\n5 Is Ben up?\tno\t4 2\n1 Cats purr.\r\n2 Why?\ta,b\t1\n");
   write("a2.txt", "1 Dogs bark.\n2 Who?\tdogs\n");
@@ -48,7 +48,7 @@ TEST_F(StoryFiles, AQuestionIsAskedOfTheStatementsAboveItInItsStory) {
   EXPECT_TRUE(found[3].supports.empty());
 }
 
-TEST_F(StoryFiles, ABrokenLineIsNamedWithItsColumn) {
+TEST_F(StoryFiles, InvalidLinesAreRefusedWithLineAndColumn) {
   expect_wrong("Ann went home.\n", "line 1, column 1: expected a line's number and a blank");
   expect_wrong("1 Ann went home.\n3 Ben sleeps.\n", "line 2, column 1: expected number 2 (or 1, where a story begins) after 1, found 3");
   expect_wrong("1 Ann went home.\n2 Where?\t\t1\n", "line 2, column 10: expected the answer");
@@ -58,7 +58,7 @@ TEST_F(StoryFiles, ABrokenLineIsNamedWithItsColumn) {
   expect_wrong("1 \n", "line 1, column 2: expected a statement");
 }
 
-TEST_F(StoryFiles, ARangeOfNumbersNamesFiles) {
+TEST_F(StoryFiles, ANumberRangeInBracesExpandsToFileNames) {
   EXPECT_EQ(expanded("qa.txt", "r"), (std::vector<std::string>{"qa.txt"}));
   EXPECT_EQ(expanded("q{9..11}_a.txt", "r"), (std::vector<std::string>{"q9_a.txt", "q10_a.txt", "q11_a.txt"}));
   for (const char* wrong : {"q{1..}.txt", "q{2..1}.txt", "q{a..b}.txt", "q{1,2}.txt", "q1..2}.txt", "q{1..2.txt", "q}1..2{.txt"})

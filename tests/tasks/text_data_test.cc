@@ -42,7 +42,7 @@ TEST(TextParts, FollowTheTableOrTheShareThatIsHeldOut) {
   EXPECT_EQ(read_part(source, Part::kTest), std::vector<std::string>{""});
 }
 
-TEST(TextParts, ATableThatIsWrongIsRefusedWithItsLine) {
+TEST(TextParts, InvalidSplitTablesAreRefused) {
   const std::string folder = scratch("wrong");
   write_file(folder + "/a.txt", "one\ntwo\n");
   const TextSource source{.folder = folder, .files = {"a.txt"}, .splits = "splits.tsv"};
@@ -78,7 +78,7 @@ TEST(TextData, AnEpochShowsEveryWindowOnceAndTargetsAreTheNextTokens) {
             std::vector<int32_t>(batch.ids.begin() + 5 * length, batch.ids.begin() + 8 * length));
 }
 
-TEST(TextData, RepeatedPassagesComeAgainAndRandomOnesCountOnlyThen) {
+TEST(TextData, PassagesRepeatAndRandomOnesHaveTargetsOnlyInTheRepeat) {
   const TextData data = numbers();
   const int64_t length = 64, windows = 400;
   const TextData::Order plain{.seed = 3, .length = length},
@@ -109,7 +109,7 @@ TEST(TextData, RepeatedPassagesComeAgainAndRandomOnesCountOnlyThen) {
   EXPECT_NEAR(static_cast<double>(hidden), static_cast<double>(changed) / 2, 35);
 }
 
-TEST(TextData, RepetitionsStandNoFurtherApartThanAsked) {
+TEST(TextData, RepetitionsAreWithinTheMaximumDistance) {
   const TextData data = numbers();
   const TextData::Order plain{.seed = 3, .length = 128},
       near{.seed = 3, .length = 128, .repeats = {.probability = 1, .shortest = 16, .longest = 16, .max_distance = 24}};
@@ -126,7 +126,7 @@ TEST(TextData, RepetitionsStandNoFurtherApartThanAsked) {
   }
 }
 
-TEST(TextData, APassageThatFillsGoesOnToTheEnd) {
+TEST(TextData, RepeatToEndRepeatsThePassageToTheEndOfTheWindow) {
   const TextData data = numbers();
   const TextData::Order order{.seed = 5, .length = 64, .repeats = {.probability = 1, .shortest = 7, .longest = 7, .repeat_to_end = true}};
   const TextData::Batch batch = data.shuffled(order, 0, 50);
@@ -140,7 +140,7 @@ TEST(TextData, APassageThatFillsGoesOnToTheEnd) {
   }
 }
 
-TEST(WeightAverage, FollowsItsFormulaAndChangesPlacesWithTheWeights) {
+TEST(WeightAverage, FollowsItsFormulaAndSwapsWithTheWeights) {
   Tensor w = Tensor::from<float>({1, -2}, {2});
   train::WeightAverage average(0.9);
   average.add(w);

@@ -27,7 +27,7 @@ TEST(Tensor, AViewSeesItsParentsElementsThroughStrides) {
 }
 
 // Copies of several megabytes are split between threads.
-TEST(Tensor, LargeCopiesHoldWhatSmallOnesDo) {
+TEST(Tensor, LargeCopiesEqualTheirSource) {
   const int64_t rows = 3, tokens = 30'011, heads = 4, width = 5;
   std::vector<float> values(static_cast<size_t>(rows * tokens * heads * width));
   for (size_t at = 0; at < values.size(); ++at) values[at] = static_cast<float>(at);
@@ -47,7 +47,7 @@ TEST(Tensor, LargeCopiesHoldWhatSmallOnesDo) {
   }
 }
 
-TEST(Tensor, EveryMutableAccessCountsOnceForAllViews) {
+TEST(Tensor, MutableAccessIncrementsTheVersionOfAllViews) {
   Tensor t = Tensor::zeros({4});
   const Tensor view = t.slice(0, 1, 3);
   const uint64_t before = view.version();
@@ -84,7 +84,7 @@ TEST(Convert, HalfPrecisionSubnormalsInfinitiesAndSignsAreExact) {
   EXPECT_EQ(bf16_to_f32(0xBF80), -1.0f);
 }
 
-TEST(Convert, EveryHalfComesBackAsItself) {
+TEST(Convert, EveryF16AndBF16ValueRoundTrips) {
   for (uint32_t bits = 0; bits < 0x10000u; ++bits) {
     const auto half = static_cast<uint16_t>(bits);
     const uint16_t from_half = f32_to_f16(f16_to_f32(half)), from_brain = f32_to_bf16(bf16_to_f32(half));
@@ -120,7 +120,7 @@ void write_tensor(int64_t bytes) {
 }
 
 // Larger than the allocations that the C library keeps.
-TEST(Tensor, WhatIsAsLargeAsTheOneBeforeAsksTheSystemForNoPages) {
+TEST(Tensor, ReallocationOfTheSameSizeReusesPages) {
   const int64_t before = page_faults();
   write_tensor(40 * kMebi);
   const int64_t first = page_faults() - before;
@@ -128,7 +128,7 @@ TEST(Tensor, WhatIsAsLargeAsTheOneBeforeAsksTheSystemForNoPages) {
   EXPECT_LT(page_faults() - before - first, 2 * first);
 }
 
-TEST(Tensor, OfThoseThatAreGone64MebibytesStay) {
+TEST(Tensor, AtMost64MebibytesOfFreedTensorsStayResident) {
   const auto resident = [] {
     std::ifstream statm("/proc/self/statm");
     int64_t size = 0, pages = 0;
@@ -147,7 +147,7 @@ TEST(Tensor, OfThoseThatAreGone64MebibytesStay) {
 }
 #endif
 
-TEST(TensorPool, MemoryThatIsLetGoServesWhatIsUpToHalfAsLarge) {
+TEST(TensorPool, FreedMemoryServesRequestsOfAtLeastHalfItsSize) {
   const TensorPool pool;
   const void* first = pool.take({1000}).raw();
   EXPECT_EQ(pool.take({1000}).raw(), first);
@@ -157,7 +157,7 @@ TEST(TensorPool, MemoryThatIsLetGoServesWhatIsUpToHalfAsLarge) {
   EXPECT_EQ(pool.take({900}).raw(), first);
 }
 
-TEST(TensorPool, CountsTheMostThatWasOutAtOnce) {
+TEST(TensorPool, RecordsThePeakOfAllocatedBytes) {
   const TensorPool pool;
   {
     const Tensor a = pool.take({100}), b = pool.take({50});
@@ -187,7 +187,7 @@ TEST(TensorPool, AShadowIsTheViewWithoutItsMemory) {
 }
 
 // A pool for growing sizes keeps one block, not one for each size.
-TEST(TensorPool, SizesThatGrowLeaveNothingBehind) {
+TEST(TensorPool, GrowingSizesKeepOnlyOneBlock) {
   const size_t before = mallinfo2().uordblks;
   const TensorPool pool;
   for (int64_t size = 1000; size < 20000; size += 250) pool.take({size});

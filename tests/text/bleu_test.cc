@@ -41,9 +41,9 @@ void expect_goldens(const std::string& name, size_t at_least, BleuWords kind) {
   }
 }
 
-TEST(Bleu, CountsAndScoresAreSacrebleus) { expect_goldens("cases", 61, BleuWords::kMteval13a); }
-TEST(Bleu, ChineseIsCutAsSacrebleusZhCutsIt) { expect_goldens("zh", 26, BleuWords::kChinese); }
-TEST(Bleu, CharactersAreSacrebleusChar) { expect_goldens("char", 26, BleuWords::kCharacters); }
+TEST(Bleu, CountsAndScoresMatchSacrebleu) { expect_goldens("cases", 61, BleuWords::kMteval13a); }
+TEST(Bleu, ChineseTokenisationMatchesSacrebleuZh) { expect_goldens("zh", 26, BleuWords::kChinese); }
+TEST(Bleu, CharacterTokenisationMatchesSacrebleuChar) { expect_goldens("char", 26, BleuWords::kCharacters); }
 
 TEST(Bleu, TheSignatureNamesTheTokeniser) {
   EXPECT_EQ(bleu_signature(), "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp");

@@ -40,7 +40,7 @@ TEST(Goldens, VocabJsonAndMergesEqualTheSameModelInJson) {
   for (const std::string& line : golden_lines()) ASSERT_EQ(found->encode(line).ids, expected->encode(line).ids) << line;
 }
 
-TEST(Goldens, EveryStepATokenizerJsonMayNameEqualsThePackage) {
+TEST(Goldens, EveryTokenizerJsonComponentEqualsThePackage) {
   const Json variants = Json::parse(read_file(golden_path("variants.json")), "variants.json");
   ASSERT_GE(variants.size(), 40u);
   const std::vector<std::string>& lines = golden_lines();

@@ -67,7 +67,7 @@ TEST(HostileTokenizer, StepsThatAreNotUnderstoodAreRefusedByName) {
                  "tokenizer.json: \"model.type\" \"Unigram\" is not supported; expected WordPiece or BPE");
 }
 
-TEST(HostileTokenizer, FieldsNobodyAskedForAreRefusedByName) {
+TEST(HostileTokenizer, UnknownFieldsAreRefusedByName) {
   expect_refusal(with(R"("pre_tokenizer":{"type":"Digits","base":16})"), ErrorCode::kUnsupported,
                  "tokenizer.json: field \"pre_tokenizer.base\" is not understood; remove it, or use a version of clearhead that knows it");
   expect_refusal(with(R"("decoding":null)"), ErrorCode::kUnsupported,
@@ -129,7 +129,7 @@ TEST(HostileTokenizer, TextThatNeedsAMissingUnknownTokenIsAnError) {
   EXPECT_EQ(refusal([&] { tokenizer->encode("b"); }).message, "the vocabulary has no \"[UNK]\" token, and this text needs it");
 }
 
-TEST(HostileTokenizer, FoldersWithoutATokenizerSayWhatTheyMiss) {
+TEST(HostileTokenizer, FoldersWithoutATokenizerReportWhatIsMissing) {
   const Folder folder;
   const Refusal none = refusal([&] { Tokenizer::load(folder.path()); });
   EXPECT_EQ(none.code, ErrorCode::kNotFound);

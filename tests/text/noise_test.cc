@@ -62,7 +62,7 @@ TEST(Noise, TheSeedAndNothingElseDecides) {
   EXPECT_NE(with_typos(kText, 0.3, 7).text, with_typos(kText, 0.3, 8).text);
 }
 
-TEST(Noise, CaseKeepsPlacesWhereLettersStayAsLong) {
+TEST(Noise, CaseConversionMapsOffsetsWhereByteLengthsAgree) {
   const ChangedText upper = in_upper_case("aßé ı.");
   EXPECT_EQ(upper.text, "AßÉ I.");
   ASSERT_EQ(upper.kept.size(), 2U);  // ı has two bytes, I one
@@ -72,7 +72,7 @@ TEST(Noise, CaseKeepsPlacesWhereLettersStayAsLong) {
   EXPECT_EQ(in_lower_case("ÀB.").text, "àb.");
 }
 
-TEST(Noise, TruncationAndDistractorsSayWhereTheTextStands) {
+TEST(Noise, TruncationAndDistractorsReportTheOffsetsOfTheText) {
   EXPECT_EQ(first_words("one two  three", 0.5).text, "one two");
   const ChangedText before = with_distractor("It is so.", "Hm.", true), after = with_distractor("It is so.", "Hm.", false);
   EXPECT_EQ(before.text, "Hm. It is so.");
@@ -82,7 +82,7 @@ TEST(Noise, TruncationAndDistractorsSayWhereTheTextStands) {
   EXPECT_EQ(after.kept[0].at, 0);
 }
 
-TEST(Noise, DropoutLeavesSpecialTokensAndAtLeastOneOther) {
+TEST(Noise, TokenDropoutKeepsSpecialTokensAndAtLeastOneOther) {
   Encoding encoding;
   for (int32_t i = 0; i < 1000; ++i) {
     encoding.ids.push_back(i);

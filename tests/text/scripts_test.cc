@@ -6,7 +6,7 @@
 namespace clearhead::text {
 namespace {
 
-TEST(Scripts, WrittenWithoutSpacesAreThoseOfEastAndSouthEastAsia) {
+TEST(Scripts, EastAndSouthEastAsianScriptsAreWrittenWithoutSpaces) {
   for (const char32_t c : U"中々〇あカーｶㄅกຂ木ཀကក𠀀") {
     if (c != 0) {
       EXPECT_TRUE(is_written_without_spaces(c)) << static_cast<uint32_t>(c);
@@ -32,7 +32,7 @@ TEST(Scripts, LatinHasItsAccentedAndFullWidthLetters) {
   }
 }
 
-TEST(Scripts, OfTextsAreDecidedByMostOfTheirLetters) {
+TEST(Scripts, OfTextsAreDecidedByTheMajorityOfLetters) {
   EXPECT_TRUE(are_written_without_spaces({"猫坐在 GPT 上", "2024"}));
   EXPECT_FALSE(are_written_without_spaces({"the cat 猫 sat"}));
   EXPECT_FALSE(are_written_without_spaces({"", "12,5", "\xFF"}));

@@ -9,7 +9,7 @@
 namespace clearhead::text {
 namespace {
 
-TEST(Strings, LowerStripAndSplitArePythons) {
+TEST(Strings, LowerStripAndSplitMatchPython) {
   const std::string path = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/metrics/strings.json";
   const Json cases = Json::parse(read_file(path), path);
   ASSERT_GT(cases.size(), 50U);

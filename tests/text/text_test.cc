@@ -111,7 +111,7 @@ TEST(Tokenizer, RolesComeFromTheConfigurationOrTheUsualNames) {
   EXPECT_TRUE(llama->is_special(*llama->special_tokens().eos));
 }
 
-TEST(Tokenizer, OfAddedTokensTheLongestIsTakenAndStrippedBlanksBelongToIt) {
+TEST(Tokenizer, TheLongestAddedTokenMatchesAndIncludesStrippedSpaces) {
   const auto tokenizer = Tokenizer::from_json(bytes_json("", R"([
     {"id":256,"content":"<a>","special":true,"lstrip":false,"rstrip":true},
     {"id":257,"content":"<a>b","special":true},
@@ -147,7 +147,7 @@ TEST(TokenStream, HoldsBackBytesUntilTheirCharacterIsWhole) {
   EXPECT_EQ(stream.finish(), "\uFFFD");
 }
 
-TEST(TokenStream, DecodersThatLookAtNeighboursStreamTheSameText) {
+TEST(TokenStream, ContextDependentDecodersStreamTheSameText) {
   std::string json = bytes_json();
   const std::string decoder = R"({"type":"ByteLevel"})";
   json.replace(json.find(R"("decoder":)") + 10, decoder.size(), R"({"type":"Sequence","decoders":[{"type":"ByteLevel"},{"type":"Fuse"}]})");
@@ -196,7 +196,7 @@ TEST(Splitter, WellKnownRulesEqualTheirRegularExpressions) {
   EXPECT_GT(compared, 18000u);
 }
 
-TEST(Regex, WordsOfOnigurumaKeepTheirMeaning) {
+TEST(Regex, OnigurumaCharacterClassesKeepTheirMeaning) {
   EXPECT_EQ(translate_pattern(R"(\s+[\s\w]\\s)"), R"(\p{White_Space}+[\p{White_Space}\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]\\s)");
   EXPECT_TRUE(Regex(R"(\s)", "test").find_all("\u180e").empty());  // white space in PCRE2, but not in Unicode
   EXPECT_EQ(Regex(R"(\h+)", "test").find_all("x1aF").size(), 1u);
@@ -218,7 +218,7 @@ TEST(Tokenizer, GiantWordsAreNearLinear) {
   }
 }
 
-TEST(Tokenizer, AMegabyteWithoutABlankIsEncodedWhole) {
+TEST(Tokenizer, AMegabyteWithoutSpacesRoundTrips) {
   std::mt19937 random(7);
   std::string text;
   while (text.size() < 1'000'000) text.push_back(static_cast<char>('a' + random() % 26));

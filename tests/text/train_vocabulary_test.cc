@@ -70,7 +70,7 @@ TEST(TrainVocabulary, PairsThatOverlapAreMergedFromTheLeft) {
   EXPECT_EQ(merges_of(trained({"aaaa aaaaa"}, {.size = 300})), (std::vector<std::string>{"a a", "aa aa"}));
 }
 
-TEST(TrainVocabulary, SizeAndMinimumCountEndIt) {
+TEST(TrainVocabulary, SizeAndMinimumCountLimitTheMerges) {
   const std::string_view text = "low low low lower newest newest wide\n";
   EXPECT_EQ(merges_of(trained({text}, {.size = 258})), (std::vector<std::string>{"l o", "lo w"}));
   EXPECT_EQ(merges_of(trained({text}, {.size = 1000, .minimum_count = 3})), (std::vector<std::string>{"l o", "lo w", "Ġ low"}));
@@ -121,7 +121,7 @@ TEST(TrainVocabulary, AnAlphabetKeepsTheMostFrequentCharacters) {
   EXPECT_TRUE(json.find("post_processor")->is_null());  // no [CLS], so no template
 }
 
-TEST(TrainVocabulary, WhatWasLearnedSpellsAnyTextAndIsShorter) {
+TEST(TrainVocabulary, TrainedVocabulariesRoundTripAndCompressText) {
   std::string text;
   for (const std::string& line : golden_lines()) text += replace_invalid(line) + "\n";
   const auto tokenizer = Tokenizer::from_json(train_vocabulary({text}, {.size = 2000}).tokenizer_json);
@@ -150,7 +150,7 @@ TEST(TrainVocabulary, PiecesAndThreadsChangeNothing) {
   EXPECT_EQ(one.words, count);
 }
 
-TEST(TrainVocabulary, WhatCannotBeIsSaid) {
+TEST(TrainVocabulary, ImpossibleOptionsAreRefused) {
   EXPECT_EQ(message_of({"ab"}, {.size = 256, .special = {"<e>"}}),
             "a vocabulary of 256 tokens has no room for its 1 special tokens and 256 single bytes; expected a size of 257 or more");
   EXPECT_EQ(message_of({"ab"}, {.kind = VocabularyKind::kWordPiece, .size = 3, .special = {"[UNK]"}}),

@@ -29,7 +29,7 @@ class DemoModel(unittest.TestCase):
         self.addCleanup(temporary.cleanup)
         self.cache = Path(temporary.name) / "cache"
 
-    def test_a_model_that_stands_needs_no_network(self):
+    def test_a_cached_model_needs_no_network(self):
         model = self.cache / "all-MiniLM-L6-v2"
         model.mkdir(parents=True)
         (model / "model.safetensors").write_bytes(b"weights")

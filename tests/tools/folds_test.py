@@ -18,7 +18,7 @@ LOADER.exec_module(folds)
 
 
 class Folds(unittest.TestCase):
-    def test_a_fold_is_that_of_training(self):
+    def test_fold_numbers_equal_the_fold_numbers_of_training(self):
         self.assertEqual(folds.fold_of("hello", 1 << 60), 0x5A0D15131EC7A1)  # the value in tests/tasks/parted_data_test.cc
 
     def test_naive_bayes_adds_one_to_every_word(self):
@@ -26,7 +26,7 @@ class Folds(unittest.TestCase):
         # "b": x 1/3 · 2/6, y 2/3 · 2/6, so y; "a": x 1/3 · 3/6, more than y 2/3 · 1/6
         self.assertEqual(folds.naive_bayes(train, [(["b"], "y"), (["a"], "x"), (["a"], "y")]), 2 / 3)
 
-    def test_the_error_is_that_of_a_mean(self):
+    def test_the_error_is_the_standard_error_of_the_mean(self):
         mean, error = folds.mean_and_error([1, 2, 3])
         self.assertEqual(mean, 2)
         self.assertAlmostEqual(error, (1 / 3) ** 0.5)

@@ -110,7 +110,7 @@ class MapLossRuns : public RunFolder {
 const char* const kAlignment = R"(alignment={"column": 3, "weight": 0.5})";
 const char* const kEntropy = R"(entropy={"weight": 0.1, "family": "cross"})";
 
-TEST_F(MapLossRuns, GuidedAlignmentTeachesTheMapWhatTheTaskAloneDoesNot) {
+TEST_F(MapLossRuns, GuidedAlignmentImprovesTheAlignmentOfTheMap) {
   const std::vector<std::string> common = {"steps=200", "accumulate=1", "report=20", "validate=200", "checkpoint=200"};
   std::vector<std::string> with = common, without = common;
   with.emplace_back(R"(alignment={"column": 3, "weight": 1})");
@@ -146,7 +146,7 @@ TEST_F(MapLossRuns, APenaltyMakesRowsSharperAndARewardMakesThemFlatter) {
   EXPECT_GT(rewarded, none + 0.01);
 }
 
-TEST_F(MapLossRuns, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
+TEST_F(MapLossRuns, EndWithTheSameBitsWhenResumedAndForAnyThreads) {
   const int before = threads();
   for (const char* precision : {"precision=f32", "precision=bf16"}) {
     SCOPED_TRACE(precision);
@@ -189,7 +189,7 @@ class StopsAt final : public Comm {
 };
 
 // A stop between two reports: the checkpoint stores the running sums of the map losses, like that of the task's loss.
-TEST_F(MapLossRuns, ResumeTheSumsOfAReportThatWasUnderWay) {
+TEST_F(MapLossRuns, ResumeTheSumsOfAnUnfinishedReport) {
   const std::vector<std::string> settings = {kAlignment, kEntropy, "report=4", "checkpoint=12", "validate=12"};
   train("whole", settings);
   const std::string run = folder_ + "/parts";
@@ -204,7 +204,7 @@ TEST_F(MapLossRuns, ResumeTheSumsOfAReportThatWasUnderWay) {
 }
 
 // One step of plain gradient descent with learning rate 1 subtracts the gradient from the weights.
-TEST_F(MapLossRuns, TheirGradientsAreThoseOfPyTorchOverWholeMaps) {
+TEST_F(MapLossRuns, GradientsMatchPyTorchOverWholeMaps) {
   const std::string golden = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/guided/marian";
   const std::string text =
       format(R"({{"data": "{0}", "pairs": {{"train": "train.tsv", "valid": "train.tsv"}}, "from": "{0}", "tokenizer": "bytes",
@@ -235,7 +235,7 @@ TEST_F(MapLossRuns, TheirGradientsAreThoseOfPyTorchOverWholeMaps) {
   EXPECT_GT(compared, 10'000);
 }
 
-TEST_F(MapLossRuns, RefuseByNameWhatTheyCannotDo) {
+TEST_F(MapLossRuns, RefuseInvalidAndUnsupportedOptionsByName) {
   const std::string where = folder_ + "/recipe.json: ";
   EXPECT_EQ(refusal({R"(alignment={"column": 3, "layer": 7})"}),
             "kInvalidArgument: " + where +

@@ -53,7 +53,7 @@ void expect_gradients(const std::string& config, const Batch& input, const Batch
   }
 }
 
-TEST(NetworkGradients, OfEveryTranslatorButTheOneThatDraws) {
+TEST(NetworkGradients, OfEveryDeterministicRecurrentTranslator) {
   const Batch source{.batch = 2, .length = 5, .ids = {3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {5, 3}};
   const Batch target{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 16}};
   for (const char* more : {"", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")", R"(, "score": "none")",

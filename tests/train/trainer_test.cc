@@ -68,7 +68,7 @@ const std::vector<std::vector<std::string>> kKinds = {
     {"gradient_checkpointing=true", R"(optimiser.groups=[{"match":"embed|layers.0|layers.1.self_attn.v","learning_rate_scale":0}])"},
 };
 
-TEST_F(Runs, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
+TEST_F(Runs, EndWithTheSameBitsWhenResumedAndForAnyThreads) {
   const int before = threads();
   for (size_t at = 0; at < kKinds.size(); ++at) {
     SCOPED_TRACE(kKinds[at].back());
@@ -80,7 +80,7 @@ TEST_F(Runs, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
   set_threads(before);
 }
 
-TEST_F(Runs, AreTheSameWhereLayersAreComputedAgain) {
+TEST_F(Runs, AreIdenticalWithGradientCheckpointing) {
   for (const char* scale : {"1", "0"}) {  // 0: the first layer's input has no gradient
     const std::string groups = format(R"(optimiser.groups=[{{"match":"embed|layers.0","learning_rate_scale":{}}}])", scale);
     std::vector<std::string> settings = {"dropout=0.1", "attention_dropout=0.2", groups};
@@ -105,7 +105,7 @@ TEST_F(Runs, InBf16LearnAsInF32) {
   for (size_t step = 0; step < exact.size(); ++step) EXPECT_NEAR(narrow[step], exact[step], tolerance::kLossBF16) << "step " << step;
 }
 
-TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
+TEST_F(Runs, CheckpointsContainTheOptimiserState) {
   const auto sums = [&](const std::string& name, const std::vector<std::string>& settings) {
     train(name, settings);
     const io::SafeTensors file = io::SafeTensors::open(folder_ + "/" + name + "/checkpoint.safetensors");
@@ -170,7 +170,7 @@ TEST_F(Runs, FromAModelWithTensorsThatTheRecipeDoesNotReadAreRefused) {
 }
 
 // q, k and v are stored in one tensor: a group for one of them updates or freezes only its rows.
-TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
+TEST_F(Runs, AFrozenGroupFreezesOnlyItsOwnParameters) {
   train("none", {"steps=1", "schedule.learning_rate=0"});
   train("one", {"steps=1", R"(optimiser.groups=[{"match":"layers.0.self_attn.k_proj","learning_rate_scale":0}])"});
   const io::SafeTensors before = io::SafeTensors::open_model(folder_ + "/none/best"),

@@ -15,7 +15,7 @@
 namespace clearhead::train {
 namespace {
 
-TEST(TrainingOps, DoWhatTheirNamesSay) {
+TEST(TrainingOps, GiveTheExpectedValuesOnSmallInputs) {
   Training training;
   const Tensor x = Tensor::from<float>({1, 5, 2, 4, 3, 9}, {2, 3}), row = Tensor::from<float>({1, 0, -1}, {1, 3});
   EXPECT_EQ(values_of(training.multiply(x, row.expand({2, 3}))), (Floats{1, 0, -2, 4, 0, -9}));
@@ -35,7 +35,7 @@ TEST(TrainingOps, DoWhatTheirNamesSay) {
   EXPECT_EQ(values_of(training.avg_pool(x.reshape({1, 1, 2, 3}), {.kernel = {2, 2}})), (Floats{3.25, 4.75}));
 }
 
-TEST(TrainingOps, BatchNormKeepsStatisticsAndIsTestedByThem) {
+TEST(TrainingOps, BatchNormUpdatesRunningStatisticsAndEvaluatesWithThem) {
   Training training;
   const Tensor x = Tensor::from<float>({1, 3, 5, 7}, {4, 1}), one = Tensor::from<float>({1}, {1}), zero = Tensor::zeros({1});
   RunningStatistics running{.momentum = 0.5};
@@ -79,7 +79,7 @@ TEST(TrainingOps, OperandsInBf16AreReadRoundedAndResultsStayF32) {
   expect_refused(ErrorCode::kUnsupported, "operands of f16; expected f32 or bf16", [] { Training(1, {}, DType::kF16); });
 }
 
-TEST(TrainingOps, WhatDoesNotFitIsRefused) {
+TEST(TrainingOps, InvalidAxesAndShapesAreRefused) {
   Training training;
   const Tensor x = Tensor::zeros({2, 3});
   RunningStatistics running;

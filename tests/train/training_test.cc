@@ -19,7 +19,7 @@
 namespace clearhead::train {
 namespace {
 
-TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
+TEST(Training, StepsMatchAdamWWithGradientClipping) {
   const OptimiserOptions options{.weight_decay = 0.1, .clip = 0.5};
   Training training(1, options);
   Tensor w = training.parameter(random_tensor({3, 4}, 2));
@@ -100,7 +100,7 @@ TEST(Training, WeightsAfterStepsAreTheSameBitsForAnyThreads) {
   EXPECT_EQ(one, trained(3));
 }
 
-TEST(Training, ALossThatIsNoNumberChangesNothing) {
+TEST(Training, ANonFiniteGradientIsRefusedAndChangesNothing) {
   Training training;
   const Tensor w = training.parameter(Tensor::from<float>({1, 2}, {1, 2}));
   const Tensor x = Tensor::from<float>({INFINITY, 1, 1, 1}, {2, 2});
@@ -238,7 +238,7 @@ std::vector<float> gradients_of(const Family& of, bool checkpoints, DType operan
   return out;
 }
 
-TEST_P(TrainedFamily, LayersThatAreComputedAgainGiveTheSameGradients) {
+TEST_P(TrainedFamily, CheckpointedLayersGiveTheSameGradients) {
   for (const DType operands : {DType::kF32, DType::kBF16})
     EXPECT_EQ(gradients_of(GetParam(), true, operands), gradients_of(GetParam(), false, operands));
 }
@@ -256,9 +256,9 @@ TEST_P(TrainedFamily, GradientsOfRoundedOperandsAreNearThoseOfF32) {
   EXPECT_GT(std::sqrt(off / all), 1e-4) << "nothing was rounded";
 }
 
-TEST_P(TrainedFamily, TheLossFallsAlongTheGradientAsFastAsItsNormSays) { expect_the_loss_falls(GetParam(), 0); }
+TEST_P(TrainedFamily, TheSlopeAlongTheGradientEqualsItsNorm) { expect_the_loss_falls(GetParam(), 0); }
 
-TEST_P(TrainedFamily, SoItDoesWhereResidualsAndAttentionAreDropped) { expect_the_loss_falls(GetParam(), 0.2F); }
+TEST_P(TrainedFamily, TheSlopeAlongTheGradientEqualsItsNormWithDropout) { expect_the_loss_falls(GetParam(), 0.2F); }
 
 }  // namespace
 }  // namespace clearhead::train

@@ -27,11 +27,11 @@ Pieces pieces_of(const std::vector<Aligned>& found) {
 Pieces pieces(const std::vector<int32_t>& before, const std::vector<int32_t>& after) { return pieces_of(aligned(before, after)); }
 
 TEST(Aligned, TextsThatAreEqualAreOnePiece) { EXPECT_EQ(pieces({1, 2, 3}, {1, 2, 3}), (Pieces{{0, 0, 3}})); }
-TEST(Aligned, ASwappedWordIsInNeither) { EXPECT_EQ(pieces({1, 2, 3}, {1, 9, 3}), (Pieces{{0, 0, 1}, {2, 2, 1}})); }
-TEST(Aligned, WhatIsPutInMovesTheRest) { EXPECT_EQ(pieces({1, 2}, {1, 9, 8, 2}), (Pieces{{0, 0, 1}, {1, 3, 1}})); }
-TEST(Aligned, WhatStandsBetweenTwoEditsIsFound) { EXPECT_EQ(pieces({1, 2, 3, 4, 5}, {9, 2, 3, 8, 7, 5}), (Pieces{{1, 1, 2}, {4, 5, 1}})); }
+TEST(Aligned, AReplacedTokenIsNotAligned) { EXPECT_EQ(pieces({1, 2, 3}, {1, 9, 3}), (Pieces{{0, 0, 1}, {2, 2, 1}})); }
+TEST(Aligned, InsertedTokensShiftTheRest) { EXPECT_EQ(pieces({1, 2}, {1, 9, 8, 2}), (Pieces{{0, 0, 1}, {1, 3, 1}})); }
+TEST(Aligned, TokensBetweenTwoEditsAreAligned) { EXPECT_EQ(pieces({1, 2, 3, 4, 5}, {9, 2, 3, 8, 7, 5}), (Pieces{{1, 1, 2}, {4, 5, 1}})); }
 TEST(Aligned, EmptyTextsHaveNothing) { EXPECT_TRUE(aligned({}, {1}).empty()); }
-TEST(Aligned, LongStretchesThatDifferAreNotSoughtAndSaidSo) {
+TEST(Aligned, LongDifferingStretchesAreSkippedAndReported) {
   std::vector<int32_t> before(3000, 1), after(3000, 2);
   before.back() = after.back() = before[7] = after[9] = 5;
   bool is_whole = true;
@@ -163,7 +163,7 @@ TEST(Compare, AMapAndItselfDifferInNothing) {
   for (const float divergence : array_of<float>(ranks.back(), "divergence")) EXPECT_EQ(divergence, 0.0f);
 }
 
-TEST(Compare, TwoHeadsOfATraceAreThoseOfItsRowsInDouble) {
+TEST(Compare, ComparedHeadsMatchTheRowsOfTheTraceInDouble) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 90});
   const ViewFrame frame = pictures(loaded, loaded, {.before = {"dec", 0, 1}, .after = {"dec", 1, 3}}).at(0);
   EXPECT_EQ(frame.header.find("badge")->string(), "exact");
@@ -184,7 +184,7 @@ TEST(Compare, TwoHeadsOfATraceAreThoseOfItsRowsInDouble) {
 }
 
 // The synthetic words repeat; the longer text has all of them, and the additional ones at its end.
-TEST(Compare, WhatStandsInOneTextOnlyIsHatchedAndCountsAsOneMoreKey) {
+TEST(Compare, TokensOfOneTextOnlyAreMarkedAndCountAsOneExtraKey) {
   LoadedTrace one = looked_at::loaded_of({.tokens = 60, .causal = false}), two = looked_at::loaded_of({.tokens = 70, .causal = false});
   const ViewFrame frame = pictures(one, two, {.before = {"enc", 0, 0}, .after = {"enc", 0, 0}}).at(0);
   const auto before = array_of<float>(frame, "before"), after = array_of<float>(frame, "after"),
@@ -206,7 +206,7 @@ TEST(Compare, WhatStandsInOneTextOnlyIsHatchedAndCountsAsOneMoreKey) {
   }
 }
 
-TEST(Compare, ACellOfALongMapIsTheMeanOfItsPairsAndARowsDivergenceOfItsRows) {
+TEST(Compare, LongMapsPoolPairsAndRowDivergencesByTheirMean) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 300});
   const CompareLook look{.before = {"dec", 0, 0}, .after = {"dec", 1, 0}};
   const ViewFrame whole = pictures(loaded, loaded, look).back();
@@ -228,7 +228,7 @@ TEST(Compare, ACellOfALongMapIsTheMeanOfItsPairsAndARowsDivergenceOfItsRows) {
   }
 }
 
-TEST(Compare, ALongTextIsSampledFirstSaysSoAndStops) {
+TEST(Compare, LongTextsAreSampledFirstAndCanBeCancelled) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 6000, .layers = 1});
   const CompareLook look{.before = {"dec", 0, 0}, .after = {"dec", 0, 1}};
   const std::vector<ViewFrame> found = pictures(loaded, loaded, look);
@@ -240,7 +240,7 @@ TEST(Compare, ALongTextIsSampledFirstSaysSoAndStops) {
   expect_refused(ErrorCode::kCancelled, "cancelled", [&] { pictures(loaded, loaded, look, {.cancel = &cancel}); });
 }
 
-TEST(CompareHeads, AreRankedByTheMeanOverRowsInDouble) {
+TEST(CompareHeads, DivergenceIsTheMeanOverRowsInDouble) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 40});
   std::vector<ViewFrame> found;
   questions::compare_heads(loaded, loaded, {.before = {"dec", 0, 2}, .after = {"dec", 0, 2}},
@@ -261,7 +261,7 @@ TEST(CompareHeads, AreRankedByTheMeanOverRowsInDouble) {
   }
 }
 
-TEST(Compare, RefusesHeadsAndPlacesThatAreNotThere) {
+TEST(Compare, RefusesMissingHeadsAndRangesOutsideTheText) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
   expect_refused(ErrorCode::kNotFound, "layer 9", [&] { pictures(loaded, loaded, {.before = {"dec", 0, 0}, .after = {"dec", 9, 0}}); });
   expect_refused(ErrorCode::kNotFound, "cross", [&] { pictures(loaded, loaded, {.before = {"dec", 0, 0}, .after = {"cross", 0, 0}}); });

@@ -141,7 +141,7 @@ ReadPage page_of(LoadedTrace& loaded, ExportOptions options, ExportedPage* told 
 
 uint64_t bundle_bytes() { return viewer_bundle().offline.size() + viewer_bundle().script.size() + viewer_bundle().style.size(); }
 
-TEST(OfflinePage, HoldsAllWeightsOfAllHeadsAsTheyAreWhileTheyFit) {
+TEST(OfflinePage, ContainsExactWeightsOfAllHeadsIfTheyFit) {
   LoadedTrace loaded = looked_at::loaded_of();
   ExportedPage told;
   const ReadPage page = page_of(loaded, {}, &told);
@@ -163,7 +163,7 @@ TEST(OfflinePage, HoldsAllWeightsOfAllHeadsAsTheyAreWhileTheyFit) {
   }
 }
 
-TEST(OfflinePage, HoldsAllWeightsInAByteEachWhereTheyDoNotFitAsTheyAre) {
+TEST(OfflinePage, ContainsEightBitWeightsIfExactOnesDoNotFit) {
   LoadedTrace loaded = looked_at::loaded_of();
   const ReadPage page = page_of(loaded, {.budget_bytes = bundle_bytes() + 900'000});
   EXPECT_EQ(page.manifest.find("tier")->string(), "A");
@@ -219,7 +219,7 @@ TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
   EXPECT_NE(missing.find("weights"), std::string::npos) << missing;
 }
 
-TEST(OfflinePage, HoldsWhatIsNearInLayersOfAShortBand) {
+TEST(OfflinePage, ContainsOffsetMapsOfLayersWithAShortBand) {
   AttentionSpec spec;
   spec.topology.band = {.back = 40, .ahead = 0};
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 1200, .causal = false, .spec = spec});
@@ -267,7 +267,7 @@ TEST(OfflinePage, NamesTheCommandThatGivesTheRest) {
   }
 }
 
-TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
+TEST(OfflinePage, ContainsQueriesAndKeysOfThePinnedHeadIfOnlyTheyFit) {
   // Few rows are watched; the heaviest keys of all rows would not fit, but Q and K in 16 bits do.
   TraceOptions kept;
   kept.budget_bytes = 2'400'000;
@@ -294,7 +294,7 @@ TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
 }
 
 // Values beyond the range of f16, and visibility by segments, which the page cannot evaluate.
-TEST(OfflinePage, KeepsNoQueriesAndKeysThatWouldGiveOtherWeights) {
+TEST(OfflinePage, OmitsQueriesAndKeysThatWouldNotReproduceTheWeights) {
   constexpr int64_t kTokens = 4000;
   const Tensor one = Tensor::zeros({1, kTokens}, DType::kI32);
   Tensor two = one.clone();
@@ -320,7 +320,7 @@ std::vector<LoadedTrace> side_by_side_of(const std::vector<int64_t>& lengths) {
   return side_by_side(traces, {});
 }
 
-TEST(OfflinePage, OfSeveralTracesHoldsEachUnderItsOwnManifest) {
+TEST(OfflinePage, OfSeveralTracesContainsAManifestForEach) {
   std::vector<LoadedTrace> traces = side_by_side_of({900, 20});
   ExportedPage told;
   const uint64_t budget = bundle_bytes() + 3'000'000;
@@ -337,7 +337,7 @@ TEST(OfflinePage, OfSeveralTracesHoldsEachUnderItsOwnManifest) {
   EXPECT_EQ(long_one.array<uint32_t>("text/0", "end").size(), 900u);
 }
 
-TEST(OfflinePage, WhatAShortTraceLeavesIsForTheLongOne) {
+TEST(OfflinePage, BudgetUnusedByAShortTraceGoesToTheLongOne) {
   // Half of the budget would be too small for the weights of 600 tokens.
   const uint64_t budget = bundle_bytes() + 2'600'000;
   std::vector<LoadedTrace> traces = side_by_side_of({600, 12});
@@ -349,7 +349,7 @@ TEST(OfflinePage, WhatAShortTraceLeavesIsForTheLongOne) {
   EXPECT_NE(told.tier, 'A');
 }
 
-TEST(OfflinePage, OfOneOfSeveralTracesIsOfThatOneAlone) {
+TEST(OfflinePage, OfOneTraceAmongSeveralContainsOnlyThatTrace) {
   std::vector<LoadedTrace> traces = side_by_side_of({20, 30});
   ExportedPage told;
   const ReadPage page(offline_page({&traces[1], 1}, {.state = "v=map"}, told));
@@ -467,10 +467,10 @@ TEST(ExportedNumbers, AsNpyHaveTheShapeOfTheirView) {
   EXPECT_EQ(shape_of("v=atlas"), (Shape{2, 4, 10}));
 }
 
-TEST(ExportedNumbers, OfViewsThatThePageMakesAreRefused) {
+TEST(ExportedNumbers, OfViewsThatOnlyThePageExportsAreRefused) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
   for (const char* kind : {"json", "npy", "svg", "png"}) {
-    expect_refused(ErrorCode::kUnsupported, "what the view \"why\" shows is written by the page; its numbers come from api/why.",
+    expect_refused(ErrorCode::kUnsupported, "only the page itself exports the view \"why\"; its numbers come from api/why.",
                    [&] { export_file(loaded, kind, "v=why&methods=attention", ""); });
     expect_refused(ErrorCode::kUnsupported, "its numbers come from api/compare.",
                    [&] { export_file(loaded, kind, "v=compare&with=head", ""); });

@@ -96,14 +96,14 @@ TEST(Figures, AreDrawnAsThePageDrawsThem) {
   }
 }
 
-TEST(Figures, KeepTextTextWhateverItHolds) {
+TEST(Figures, EscapeSpecialCharactersInSvgAndTikz) {
   const std::string text = std::string("a <b> & \x01 \xff 100 % ") + "東京";
   Drawing drawing{.width = 100, .height = 20, .title = text, .marks = {Text{.text = text}}};
   EXPECT_NE(svg(drawing).find(">a &lt;b&gt; &amp; \xEF\xBF\xBD \xEF\xBF\xBD 100 % 東京</text>"), std::string::npos) << svg(drawing);
   EXPECT_NE(tikz(drawing).find("{a \\textless{}b\\textgreater{} \\&   ? 100 \\% 東京}"), std::string::npos) << tikz(drawing);
 }
 
-TEST(Figures, OfATraceHoldTheirTokensAndWhatMakesThemAgain) {
+TEST(Figures, OfATraceContainTheirTokensAndCommand) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
   for (const char* view : {"map", "lines", "read", "atlas"}) {
     const Figure figure = figure_of(loaded, std::string("v=") + view + "&h=1.2&q=9&s=log");
@@ -157,7 +157,7 @@ TEST(Figures, HaveColourBarsWhoseNumbersAreTrueForTheirScale) {
   }
 }
 
-TEST(Figures, SayWhatTheDarkestColourStandsForAndWhereSinksAreMore) {
+TEST(Figures, LegendsGiveTheMaximumWithoutSinksAndMarkLargerSinks) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
   const MapRow row = loaded.trace().map("dec", 1).row(2, 9);
   const auto [sinks, others] = [&] {
@@ -206,7 +206,7 @@ TEST(Figures, OfALongMapArePooledToOnePicture) {
   EXPECT_THROW(tikz(drawing), Error);
 }
 
-TEST(Figures, OfOffsetsHaveTheBandAcross) {
+TEST(Figures, OfOffsetAxesHaveTheBandAsColumns) {
   AttentionSpec spec;
   spec.topology.band = {.back = 19, .ahead = 0};
   LoadedTrace loaded = looked_at::loaded_of({.causal = false, .spec = spec});
@@ -247,7 +247,7 @@ Json posted_json() {
                      "posted");
 }
 
-TEST(PostedDrawings, BecomeTheMarksThatTheyName) {
+TEST(PostedDrawings, AreParsedIntoMarks) {
   const Drawing made = drawing_from_json(posted_json());
   Drawing expected{.width = 200, .height = 80.5, .title = "a < b", .description = "made so"};
   expected.marks = {
@@ -261,7 +261,7 @@ TEST(PostedDrawings, BecomeTheMarksThatTheyName) {
   EXPECT_EQ(svg(made).find("<filter"), std::string::npos);
 }
 
-TEST(PostedDrawings, OfAnythingElseAreRefusedByName) {
+TEST(PostedDrawings, WithInvalidContentAreRefusedByName) {
   const auto message = [](const std::function<void(Json&)>& change, const PostedLimits& limits = {}) {
     Json json = posted_json();
     change(json);
@@ -329,7 +329,7 @@ TEST_F(Pdf, IsStoppedBetweenGroupsOfMarks) {
   EXPECT_LT(last, 1000u);
 }
 
-TEST_F(Pdf, ThatTakesTooLongOrIsCancelledSaysSo) {
+TEST_F(Pdf, TimeoutAndCancellationAreReported) {
   const ApiRequest request{.path = "pdf", .post = true, .body = posted_json().dump()};
   EXPECT_EQ(answer_alone(request).body.substr(0, 5), "%PDF-");
   expect_refused(ErrorCode::kCancelled, "api/pdf: stopped after 0 s with 0 of 6 marks drawn; show fewer words or cells, or write SVG",
@@ -338,7 +338,7 @@ TEST_F(Pdf, ThatTakesTooLongOrIsCancelledSaysSo) {
   expect_refused(ErrorCode::kCancelled, "cancelled", [&] { answer_alone(request, {.cancel = &cancel}); });
 }
 
-TEST_F(Pdf, HoldsAPictureOfTheMostPixels) {
+TEST_F(Pdf, SupportsAPictureOfTheMaximumSize) {
   const PostedLimits limits;
   Pixels noise{.area = {0, 0, 100, 100}, .width = 2000, .height = limits.pixels / 2000};
   uint32_t state = 1;  // noise does not compress in a PNG

@@ -83,7 +83,7 @@ TEST(HeadPictures, AreTheRowsPooledUnderEveryKindAndSinkRule) {
   }
 }
 
-TEST(HeadPictures, FromSomeRowsSaySo) {
+TEST(HeadPictures, FromSampledRowsReportTheirNumber) {
   LoadedTrace loaded = made(0);
   std::vector<HeadPicture> sampled, exact;
   const HeadLook at{.family = "dec", .weight = WeightKind::kFor};

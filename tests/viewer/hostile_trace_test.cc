@@ -155,7 +155,7 @@ bool look(const std::string& path) {
   return true;
 }
 
-TEST(HostileTraces, WhatLoadsWithANumberAtAnEdgeCanBeLookedAt) {
+TEST(HostileTraces, TracesThatLoadWithExtremeNumbersServeEveryRequest) {
   const std::string path =
       (std::filesystem::temp_directory_path() / ("clearhead_hostile_" + std::to_string(::getpid()) + ".trace")).string();
   int64_t tried = 0, looked_at = 0;

@@ -21,7 +21,7 @@ Json asked(LoadedTrace& of, const std::string& path, const QueryString& query) {
   return Json::parse(answer(of, {.path = path, .query = query}).body, path);
 }
 
-TEST(Items, TheTextNamesThemBehindItsTokens) {
+TEST(Items, TheTextListsItemsAfterItsTokens) {
   LoadedTrace memory = loaded(item_traces::memory());
   const Json text = asked(memory, "text", {{"format", "json"}});
   const Json::Array& items = text.find("items")->items();
@@ -36,12 +36,12 @@ TEST(Items, TheTextNamesThemBehindItsTokens) {
   for (size_t id = 65; id < 76; ++id) EXPECT_EQ(memory.words()[id], -1);
 }
 
-TEST(Items, ATextWithoutThemSaysNothingOfThem) {
+TEST(Items, ATextWithoutItemsHasNoItemsField) {
   LoadedTrace plain = looked_at::loaded_of({.tokens = 8});
   EXPECT_EQ(asked(plain, "text", {{"format", "json"}}).find("items"), nullptr);
 }
 
-TEST(Items, PicturesTravelAsTheirPixels) {
+TEST(Items, PicturesAreSentAsTheirPixels) {
   LoadedTrace scene = loaded(item_traces::scene());
   const Tensor& picture = scene.trace().plan().text.items[0].picture;
   const ViewFrame frame = questions::picture(scene, 0);
@@ -54,7 +54,7 @@ TEST(Items, PicturesTravelAsTheirPixels) {
   EXPECT_EQ(error_of([&] { questions::picture(memory, 0); }).substr(0, 9), "kNotFound");
 }
 
-TEST(Items, FamiliesSayWhichIdsAreTheirRowsAndColumns) {
+TEST(Items, FamiliesReportTheIdRangesOfTheirRowsAndColumns) {
   LoadedTrace hierarchy = loaded(item_traces::hierarchy());
   const Json info = questions::info(hierarchy);
   const Json::Array& families = info.find("families")->items();
@@ -74,7 +74,7 @@ TEST(Items, AreNoSinksHoweverMuchTheyHold) {
   }
 }
 
-TEST(Items, RowsAndMassesAreOfTheirIds) {
+TEST(Items, RowsAndColumnsAreIndexedByItemIds) {
   LoadedTrace memory = loaded(item_traces::memory());
   const Json row = asked(memory, "row", {{"f", "hop"}, {"l", "2"}, {"q", "75"}, {"top", "2"}, {"format", "json"}});
   EXPECT_EQ(row.find("top")->items()[0].find("begin")->integer(), 70);
@@ -84,7 +84,7 @@ TEST(Items, RowsAndMassesAreOfTheirIds) {
   EXPECT_NEAR(column.find("total")->number(), 0.69, 1e-4);
 }
 
-TEST(Items, ThumbnailsShowAFamilysOwnPart) {
+TEST(Items, ThumbnailsCoverTheRangesOfTheirFamily) {
   LoadedTrace hierarchy = loaded(item_traces::hierarchy());
   std::vector<ViewFrame> frames;
   questions::atlas(hierarchy, "sentences", [&](ViewFrame frame) { frames.push_back(std::move(frame)); });

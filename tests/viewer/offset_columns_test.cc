@@ -21,7 +21,7 @@ LoadedTrace windowed(int64_t tokens) {
   return looked_at::loaded_of({.tokens = tokens, .causal = false, .spec = spec});
 }
 
-TEST(NearMap, HoldsTheWeightOfEveryQueryAndOffset) {
+TEST(OffsetMap, HoldsTheWeightOfEveryQueryAndOffset) {
   LoadedTrace loaded = windowed(301);
   const HeadLook at{"enc", 1, 2};
   const OffsetColumns near = questions::offset_columns_of(loaded, at);
@@ -46,7 +46,7 @@ TEST(NearMap, HoldsTheWeightOfEveryQueryAndOffset) {
   }
 }
 
-TEST(NearMap, PoolsByMaximumAndMean) {
+TEST(OffsetMap, PoolsByMaximumAndMean) {
   LoadedTrace loaded = windowed(1500);
   const HeadLook at{"enc", 0, 1};
   const OffsetColumns near{15, 4};
@@ -83,7 +83,7 @@ TEST(NearMap, PoolsByMaximumAndMean) {
   }
 }
 
-TEST(NearMap, IsRefusedBeyondItsTilesAndItsHeads) {
+TEST(OffsetMap, RefusesTilesAndLayersOutOfRange) {
   LoadedTrace loaded = windowed(301);
   expect_refused(ErrorCode::kNotFound, "2 × 1 such tiles", [&] {
     questions::tile(loaded, {.at = {"enc", 0, 0}, .x = 1, .near = OffsetColumns{15, 4}});
@@ -91,7 +91,7 @@ TEST(NearMap, IsRefusedBeyondItsTilesAndItsHeads) {
   expect_refused(ErrorCode::kNotFound, "layer 9", [&] { questions::tile(loaded, {.at = {"enc", 9, 0}, .near = OffsetColumns{15, 4}}); });
 }
 
-TEST(NearMap, IsTheThumbnailOfALayerWhoseBandIsShort) {
+TEST(OffsetMap, IsTheThumbnailOfALayerWhoseBandIsShort) {
   LoadedTrace loaded = windowed(1280);
   const HeadStatistics& head = questions::head_statistics(loaded, "enc", 0, 3, {});
   EXPECT_EQ(head.thumbnail_offsets.begin, -15);

@@ -45,7 +45,7 @@ TEST(Questions, ARowIsTheMapsRowBitForBit) {
   EXPECT_EQ(frame.header.find("badge")->string(), "exact");
 }
 
-TEST(Questions, ARowSaysItsSumEntropyAndLogSumExp) {
+TEST(Questions, ARowReportsItsSumEntropyAndLogSumExp) {
   LoadedTrace loaded = looked_at::loaded_of();
   const LayerMap map = loaded.trace().map("dec", 0);
   const ViewFrame frame = questions::row(loaded, line_at(0, 1, {{150, 151}}));
@@ -114,7 +114,7 @@ TEST(Questions, TheFirstKeyIsFoundToBeASink) {
   EXPECT_EQ(loaded.facts("dec").sinks, std::vector<int64_t>{0});
 }
 
-TEST(Questions, SinkRulesLeaveOutOrRenormaliseAndSayTheShare) {
+TEST(Questions, SinkRulesHideOrRenormaliseAndReportTheSinkMass) {
   LoadedTrace loaded = looked_at::loaded_of();
   const std::vector<float> raw = loaded.trace().map("dec", 0).row(2, 280).weights();
   for (const SinkRule rule : {SinkRule::kMark, SinkRule::kHide, SinkRule::kRenormalise}) {
@@ -144,7 +144,7 @@ TEST(Questions, ValueAndOutputWeightsMultiplyByTheNormsOfTheirHead) {
   }
 }
 
-TEST(Questions, AColumnIsWhatEveryRowGivesToTheKey) {
+TEST(Questions, AColumnContainsTheWeightOfTheKeyInEveryRow) {
   LoadedTrace loaded = looked_at::loaded_of();
   const ViewFrame frame = questions::column(loaded, line_at(1, 1, {{77, 78}}));
   const std::vector<float> values = array_of<float>(frame, "values");
@@ -159,7 +159,7 @@ TEST(Questions, AColumnIsWhatEveryRowGivesToTheKey) {
   EXPECT_EQ(frame.header.find("visible")->dump(), "[[77,300]]");
 }
 
-TEST(Questions, ARenormalisedColumnDividesEveryRowByWhatItsSinksLeave) {
+TEST(Questions, ARenormalisedColumnDividesEveryRowByItsMassWithoutSinks) {
   LoadedTrace loaded = looked_at::loaded_of();
   LineLook look = line_at(1, 1, {{77, 78}});
   look.at.sink = SinkRule::kRenormalise;
@@ -172,7 +172,7 @@ TEST(Questions, ARenormalisedColumnDividesEveryRowByWhatItsSinksLeave) {
   }
 }
 
-TEST(Questions, TilesOfOneWeightACellAreTheRows) {
+TEST(Questions, UnpooledTilesEqualTheRows) {
   LoadedTrace loaded = looked_at::loaded_of();
   TileLook look;
   look.at = {"dec", 0, 1};
@@ -230,7 +230,7 @@ TEST(Questions, PooledTilesHoldMaxAndMeanOfTheirVisibleWeightsToTheRaggedEnd) {
   }
 }
 
-TEST(Questions, CodesOfATileStayWithinTheErrorTheySay) {
+TEST(Questions, CodesOfATileStayWithinTheirReportedError) {
   LoadedTrace loaded = looked_at::loaded_of();
   TileLook look;
   look.at = {"dec", 0, 0};
@@ -264,7 +264,7 @@ TEST(Questions, AnOverviewIsTheWholeMapInAtMost512Cells) {
   EXPECT_EQ(frames[0].header.find("event")->string(), "picture");
 }
 
-TEST(Questions, StatisticsAreMeansOfTheRows) {
+TEST(Questions, StatisticsAreRowEntropiesAndColumnSums) {
   LoadedTrace loaded = looked_at::loaded_of();
   const ViewFrame frame = questions::stats(loaded, {"dec", 1, 0}, 300);
   const std::vector<float> entropy = array_of<float>(frame, "entropy"), received = array_of<float>(frame, "received");
@@ -282,7 +282,7 @@ TEST(Questions, StatisticsAreMeansOfTheRows) {
   for (size_t j = 0; j < 300; ++j) ASSERT_NEAR(static_cast<double>(received[j]), columns[j], tolerance::kShownReceived);
 }
 
-TEST(LoadedTrace, RemembersTheStatisticsOfHeadsThatWereAskedFor) {
+TEST(LoadedTrace, CachesTheStatisticsOfRequestedHeads) {
   LoadedTrace loaded = looked_at::loaded_of();
   EXPECT_EQ(loaded.find_statistics("dec", 1, 2), nullptr);
   const HeadStatistics& found = questions::head_statistics(loaded, "dec", 1, 2, {});
@@ -291,7 +291,7 @@ TEST(LoadedTrace, RemembersTheStatisticsOfHeadsThatWereAskedFor) {
   EXPECT_EQ(loaded.find_statistics("dec", 1, 3), nullptr);
 }
 
-TEST(Questions, TheAtlasShowsEveryHeadOnceItIsExact) {
+TEST(Questions, TheAtlasSendsEveryHeadOnceWithExactStatistics) {
   LoadedTrace loaded = looked_at::loaded_of();
   std::vector<std::pair<int64_t, int64_t>> heads;
   questions::atlas(loaded, "dec", [&](const ViewFrame& frame) {
@@ -305,14 +305,14 @@ TEST(Questions, TheAtlasShowsEveryHeadOnceItIsExact) {
   for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(heads[static_cast<size_t>(i)], (std::pair<int64_t, int64_t>(i / 4, i % 4)));
 }
 
-TEST(Questions, ThumbnailsOfShortTextsHaveTheirOwnSide) {
+TEST(Questions, ThumbnailsOfShortTextsAreAsLargeAsTheText) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 9, .layers = 1});
   std::vector<std::vector<int64_t>> shapes;
   questions::atlas(loaded, "dec", [&](const ViewFrame& frame) { shapes.push_back(frame.arrays[0].shape); });
   EXPECT_EQ(shapes, (std::vector<std::vector<int64_t>>{{4, 9, 9}}));
 }
 
-TEST(Questions, MassIsTheMeanOverRowsOfWhatTheyGiveToTheKeys) {
+TEST(Questions, MassIsTheMeanOverRowsOfTheWeightOnTheKeys) {
   LoadedTrace loaded = looked_at::loaded_of();
   for (const WeightKind kind : {WeightKind::kRaw, WeightKind::kOutput}) {
     for (const SinkRule rule : {SinkRule::kMark, SinkRule::kHide, SinkRule::kRenormalise}) {
@@ -348,7 +348,7 @@ TEST(Questions, VerifyFindsShownWeightsWithinTheirBound) {
   }
 }
 
-TEST(Questions, GradientsOfAnAnswerAreLookedAtAsWeightsAre) {
+TEST(Questions, GradientsAreServedAsRowsColumnsAndTilesLikeWeights) {
   AttentionSpec spec;
   spec.after.head_mask = Tensor::from<float>({1, 0.5f, 2, 1}, {4});
   LoadedTrace loaded = looked_at::loaded_of({.trace = {.gradients_of = "class \"positive\""}, .spec = spec});
@@ -411,7 +411,7 @@ TEST(Questions, VerifyFindsAWeightThatIsWrong) {
   EXPECT_GT(found.find("largest_difference")->number(), found.find("bound")->number() * 10);
 }
 
-TEST(Questions, WhatATraceDidNotKeepIsRefusedWithTheCommandThatWould) {
+TEST(Questions, DataThatWasNotKeptIsRefusedWithTheCommandThatKeepsIt) {
   TraceOptions options;
   options.budget_bytes = 440'000;
   options.tail = 20;
@@ -436,7 +436,7 @@ TEST(Questions, WhatATraceDidNotKeepIsRefusedWithTheCommandThatWould) {
   EXPECT_EQ(heads, 8);
 }
 
-TEST(Questions, TextTravelsAsItsBytesWithWordsAndSpecials) {
+TEST(Questions, TextIsSentAsBytesWithWordIndicesAndSpecialFlags) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 8});
   const ViewFrame frame = questions::text(loaded, 0);
   EXPECT_EQ(frame.arrays[0].bytes, loaded.trace().plan().text.text);
@@ -447,7 +447,7 @@ TEST(Questions, TextTravelsAsItsBytesWithWordsAndSpecials) {
   EXPECT_EQ(part.header.find("byte_begin")->integer(), 3);
 }
 
-TEST(Questions, CancelledLooksStop) {
+TEST(Questions, CancelledRequestsStop) {
   LoadedTrace loaded = looked_at::loaded_of();
   const std::atomic<bool> cancel{true};
   try {
@@ -485,7 +485,7 @@ TEST(Words, ATokenWithoutTextBelongsToTheWordThatBeginsWhereItStands) {
   EXPECT_FALSE(is_without_text(text, 0));
 }
 
-TEST(Questions, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
+TEST(Questions, InfoReportsTheBandOfEveryLayer) {
   const auto bands = [](const AttentionSpec& spec) {
     LoadedTrace loaded = looked_at::loaded_of({.tokens = 40, .causal = false, .spec = spec});
     return questions::info(loaded).find("families")->items()[0].find("bands")->dump();
@@ -496,7 +496,7 @@ TEST(Questions, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
   EXPECT_EQ(bands({}), "[null,null]");
 }
 
-TEST(Questions, SayOfEveryLayerWhyItsRowsNeedNotSumToOne) {
+TEST(Questions, InfoReportsWhyRowsOfALayerMayNotSumToOne) {
   const auto remainders = [](const AttentionSpec& spec) {
     LoadedTrace loaded = looked_at::loaded_of({.tokens = 40, .spec = spec});
     return questions::info(loaded).find("families")->items()[0].find("remainders")->dump();
@@ -509,7 +509,7 @@ TEST(Questions, SayOfEveryLayerWhyItsRowsNeedNotSumToOne) {
   EXPECT_EQ(remainders({.after = {.head_mask = four}}), R"(["after","after"])");
 }
 
-TEST(Summary, SaysADescriptionInWords) {
+TEST(Summary, DescribesASpecInWords) {
   EXPECT_EQ(summary_of({}, 32), "softmax(q·k/√32), every token sees every token");
   EXPECT_EQ(summary_of({}, 1), "softmax(q·k), every token sees every token");
   AttentionSpec spec;

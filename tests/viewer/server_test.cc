@@ -198,7 +198,7 @@ class FileServerTest : public ServerTest {
   }
 };
 
-TEST_F(FileServerTest, ATraceThatIsCutIsSaidAndTheServerLives) {
+TEST_F(FileServerTest, ATruncatedTraceIsReportedAndTheServerContinues) {
   ASSERT_EQ(get("/api/row?q=50&l=1&h=2&top=1&format=json").status, 200);
   ASSERT_EQ(::truncate(path().c_str(), 8192), 0);
   for (const char* question : {"/api/row?q=1400&l=1&h=2&top=1&format=json", "/api/overview?l=1&h=1"}) {
@@ -209,7 +209,7 @@ TEST_F(FileServerTest, ATraceThatIsCutIsSaidAndTheServerLives) {
   EXPECT_EQ(get("/").status, 200);
 }
 
-TEST_F(SteppedServerTest, AQuestionIsAboutTheStepItNames) {
+TEST_F(SteppedServerTest, RequestsSelectTheCheckpointByItsStep) {
   std::vector<LoadedTrace> expected = steps();
   for (size_t at = 0; at < 3; ++at) {
     const std::string t = "t=" + std::to_string(10 * (at + 1));
@@ -249,7 +249,7 @@ TEST_F(ServerTest, WithoutTheTokenNothingIsShown) {
   EXPECT_EQ(get("/api/info", "Host: " + host() + "\r\nAuthorization: Bearer no\r\n").status, 403);
 }
 
-TEST_F(ServerTest, ABearerServesScripts) {
+TEST_F(ServerTest, ABearerTokenIsAccepted) {
   EXPECT_EQ(get("/api/info", "Host: " + host() + "\r\nAuthorization: Bearer " + server_.token() + "\r\n").status, 200);
 }
 
@@ -268,7 +268,7 @@ TEST_F(ServerTest, AnotherHostOrOriginIsRefusedEvenWithTheCookie) {
       200);
 }
 
-TEST_F(ServerTest, ThePageComesWithItsPolicyAndNoWayToKeepIt) {
+TEST_F(ServerTest, ThePageHasSecurityHeadersAndIsNotCached) {
   const Answer page = get("/");
   EXPECT_EQ(page.status, 200);
   EXPECT_EQ(page.body, viewer_bundle().index);
@@ -321,7 +321,7 @@ TEST_F(ServerTest, AnswersPostsOfJsonOnly) {
   EXPECT_EQ(verified.find("checked")->integer(), 120);
 }
 
-TEST_F(ServerTest, MalformedParametersAreNamed) {
+TEST_F(ServerTest, MalformedParametersAreRefused) {
   for (const auto& [target, status, code] :
        std::vector<std::tuple<const char*, int, const char*>>{{"row", 400, "kInvalidArgument"},
                                                               {"row?q=", 400, "kInvalidArgument"},
@@ -356,7 +356,7 @@ TEST_F(ServerTest, ABodyOverTheLimitIsRefused) {
 }
 
 // Clients without a token: connections that send little or nothing, slowly.
-TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersSaySlowlyOrNothing) {
+TEST_F(ServerTest, SlowAndSilentClientsDoNotBlockTheOwner) {
   std::vector<std::unique_ptr<Connection>> others;
   for (int i = 0; i < 600; ++i) {
     others.push_back(std::make_unique<Connection>(server_.port()));
@@ -370,7 +370,7 @@ TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersSaySlowlyOrNothing) {
 }
 
 // The header is complete, but the announced body does not come: the server answers without it.
-TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersKeepTheirBodies) {
+TEST_F(ServerTest, ClientsThatWithholdTheirBodyDoNotBlockTheOwner) {
   std::vector<std::unique_ptr<Connection>> others;
   for (int i = 0; i < 120; ++i) {
     others.push_back(std::make_unique<Connection>(server_.port()));
@@ -383,7 +383,7 @@ TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersKeepTheirBodies) {
   EXPECT_NE(refused.head.find("Connection: close"), std::string::npos);
 }
 
-TEST_F(ServerTest, WhatAPageAsksFirstWaitsForNoExports) {
+TEST_F(ServerTest, InitialRequestsDoNotWaitForExports) {
   std::vector<std::unique_ptr<Connection>> exports;
   for (int i = 0; i < 16; ++i) {
     exports.push_back(std::make_unique<Connection>(server_.port()));
@@ -395,7 +395,7 @@ TEST_F(ServerTest, WhatAPageAsksFirstWaitsForNoExports) {
   EXPECT_LE(std::count_if(exports.begin(), exports.end(), is_answered), 12);
 }
 
-TEST_F(DrawingServerTest, LooksAreAnsweredWhileManyPdfsAreWaitedFor) {
+TEST_F(DrawingServerTest, OtherRequestsAreAnsweredWhilePdfsAreQueued) {
   std::vector<std::unique_ptr<Connection>> posts;
   const auto post_one = [&] {
     posts.push_back(std::make_unique<Connection>(server_.port()));
@@ -424,7 +424,7 @@ TEST_F(DrawingServerTest, LooksAreAnsweredWhileManyPdfsAreWaitedFor) {
   EXPECT_EQ(refused, 36);
 }
 
-TEST_F(DrawingServerTest, APdfThatNobodyWaitsForIsNotDrawnToItsEnd) {
+TEST_F(DrawingServerTest, APdfIsCancelledWhenItsClientDisconnects) {
   Connection gone(server_.port());
   gone.say(request_of("/api/pdf", "{}"));
   wait_until([&] { return gate_->begun == 1; });
@@ -460,14 +460,14 @@ TEST_F(ServerTest, PostsThatAreNoDrawingAreRefusedByName) {
   EXPECT_EQ(get("/api/pdf").status, 400);
 }
 
-TEST_F(ServerTest, HeadsThatDoNotEndAreRefused) {
+TEST_F(ServerTest, EndlessRequestHeadersAreRefused) {
   Connection connection(server_.port());
   connection.say("GET / HTTP/1.1\r\nHost: " + host() + "\r\n");
   for (int line = 0; line < 300; ++line) connection.try_to_say("X-" + std::to_string(line) + ": " + std::string(80, 'x') + "\r\n");
   EXPECT_EQ(split(connection.hear_all()).status, 431);
 }
 
-TEST_F(ServerTest, ARequestThatIsNotWholeInTimeEnds) {
+TEST_F(ServerTest, AnIncompleteRequestTimesOut) {
   constexpr int kLines = 100;  // over 20 s; the server waits 5 s
   Connection connection(server_.port());
   connection.say("GET / HTTP/1.1\r\n");
@@ -482,7 +482,7 @@ TEST_F(ServerTest, ARequestThatIsNotWholeInTimeEnds) {
   EXPECT_LT(line, kLines);
 }
 
-TEST_F(ServerTest, AConnectionAsksManyTimes) {
+TEST_F(ServerTest, PipelinedRequestsOnOneConnectionAreAnswered) {
   Connection connection(server_.port());
   const std::string ask = "GET /api/segments?side=0 HTTP/1.1\r\nHost: " + host() + "\r\n" + cookie() + "\r\n";
   for (int again = 0; again < 200; ++again) connection.say(ask);  // without waiting for answers
@@ -494,7 +494,7 @@ TEST_F(ServerTest, AConnectionAsksManyTimes) {
 }
 
 // The body of a refused request is not read as the next request.
-TEST_F(ServerTest, ABodyThatIsNotReadIsNotARequest) {
+TEST_F(ServerTest, AnUnreadBodyIsNotParsedAsARequest) {
   const std::string inner = "GET /app.js HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "\r\n";
   Connection connection(server_.port());
   connection.say("POST /api/mass HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\nContent-Length: " + std::to_string(inner.size()) +
@@ -504,14 +504,14 @@ TEST_F(ServerTest, ABodyThatIsNotReadIsNotARequest) {
   EXPECT_EQ(all.find("HTTP/1.1 200"), std::string::npos);
 }
 
-TEST_F(ServerTest, BodiesOfUnknownOrOtherLengthAreRefused) {
+TEST_F(ServerTest, ChunkedAndCompressedBodiesAreRefused) {
   const std::string begin =
       "POST /api/mass HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "Content-Type: application/json\r\n";
   EXPECT_EQ(raw(begin + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n").status, 411);
   EXPECT_EQ(raw(begin + "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}").status, 415);
 }
 
-TEST_F(ServerTest, RangesAreAnsweredWithTheWhole) {
+TEST_F(ServerTest, RangeRequestsAreAnsweredWithTheWholeFile) {
   for (const char* range : {"bytes=0-3", "bytes=999999999-", "bytes=5-2", "lines=1-2", "bytes=0-0,2-3"}) {
     const Answer answer = get("/app.css", "Host: " + host() + "\r\n" + cookie() + "RANGE: " + range + "\r\n");
     EXPECT_EQ(answer.status, 200) << range;
@@ -519,13 +519,13 @@ TEST_F(ServerTest, RangesAreAnsweredWithTheWhole) {
   }
 }
 
-TEST_F(ServerTest, AnAddressThatIsTooLongIsSaid) {
+TEST_F(ServerTest, AnAddressThatIsTooLongIsRefused) {
   const Answer answer = get("/api/" + std::string(9000, 'x'));
   EXPECT_EQ(answer.status, 414);
   EXPECT_NE(answer.body.find("The address is longer"), std::string::npos) << answer.body;
 }
 
-TEST_F(ServerTest, AnAddressForOnceOpensOnce) {
+TEST_F(ServerTest, AOneTimeAddressOpensOnce) {
   const std::string url = server_.url_for_once(), target = url.substr(url.find("/?"));
   EXPECT_EQ(url.find(server_.token()), std::string::npos);
   EXPECT_EQ(get("/?once=00000000000000000000000000000000", "Host: " + host() + "\r\n").status, 403);
@@ -566,14 +566,14 @@ TEST_F(ServerTest, RunningATextNeedsAModel) {
   EXPECT_EQ(code_of(answer), "kUnsupported");
 }
 
-TEST_F(ServerTest, ExportsCarryTheirNameAndCommand) {
+TEST_F(ServerTest, ExportsHaveAFileNameAndTheRequestedState) {
   const Answer answer = get("/api/export?kind=json&state=v%3Dread%26h%3D1.2%26q%3D7");
   EXPECT_EQ(answer.status, 200);
   EXPECT_NE(answer.head.find("Content-Disposition: attachment; filename=\"made-up-read.json\""), std::string::npos) << answer.head;
   EXPECT_NE(answer.body.find(R"("of":[[7,8]])"), std::string::npos);
 }
 
-TEST_F(ServerTest, APortInUseIsSaidInOneLine) {
+TEST_F(ServerTest, APortInUseIsRefusedWithTheOptionToChangeIt) {
   try {
     ViewServer second(looked_at::loaded_of({.tokens = 5}), {.port = server_.port()});
     FAIL() << "two servers share a port";
@@ -653,7 +653,7 @@ TEST(Engine, ShortQuestionsAreAnsweredBetweenTheTasksOfALongOne) {
   stop = true;
 }
 
-TEST(Engine, ASurveyStepsAsideAndIsTakenUpAgain) {
+TEST(Engine, BackgroundJobsYieldToOthersAndResume) {
   Engine engine;
   std::atomic<int> turns{0};
   std::atomic<bool> other{false}, done{false};

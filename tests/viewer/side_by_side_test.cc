@@ -52,7 +52,7 @@ TEST(Checkpoints, OfAnotherTextAreRefused) {
   }
 }
 
-TEST(Checkpoints, AFolderWithoutStepsIsNone) {
+TEST(Checkpoints, AFolderWithoutStepsIsRefused) {
   const ScratchFolder folder;
   folder.put("model.safetensors", "");
   EXPECT_FALSE(is_watch_folder(folder.path()));
@@ -60,7 +60,7 @@ TEST(Checkpoints, AFolderWithoutStepsIsNone) {
   expect_refused(ErrorCode::kNotFound, "no step-NNNNNN.trace in this folder", [&] { (void)open_checkpoints(folder.path(), {}); });
 }
 
-TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
+TEST(SideBySide, EveryTraceListsAllTracesAndItsOwnIndex) {
   std::vector<ShownTrace> traces;
   for (const int64_t tokens : {20, 60}) {
     traces.push_back({std::make_shared<const Trace>(looked_at::trace_of({.tokens = tokens})), "q=" + std::to_string(tokens - 1)});
@@ -87,7 +87,7 @@ TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
   }
 }
 
-TEST(SideBySide, AModelIsNamedByItsFolder_AndOneOfTheHubByItsOwnerToo) {
+TEST(SideBySide, ModelNamesAreTheFolderOrTheHubOwnerAndName) {
   for (const auto& [named, shown] : {std::pair{"models/digits", "digits"},
                                      {"/home/a/digits/", "digits"},
                                      {"runs/a/best", "best"},
@@ -97,7 +97,7 @@ TEST(SideBySide, AModelIsNamedByItsFolder_AndOneOfTheHubByItsOwnerToo) {
   }
 }
 
-TEST(SideBySide, ABeginningIsNeverCutInsideACharacter) {
+TEST(SideBySide, TextPreviewsAreNotTruncatedInsideACharacter) {
   const auto beginning_of = [](const std::string& word) {
     const ShownTrace shown{std::make_shared<const Trace>(looked_at::trace_of({.tokens = 60, .layers = 1, .word = word}))};
     return questions::info(side_by_side({shown}, {})[0]).find("traces")->items()[0].find("begins")->string();
@@ -108,7 +108,7 @@ TEST(SideBySide, ABeginningIsNeverCutInsideACharacter) {
   EXPECT_EQ(beginning_of("a\n").substr(0, 4), "a a ");
 }
 
-TEST(SideBySide, ATranslationBeginsWithWhatWasReadAndWhatWasWritten) {
+TEST(SideBySide, TextPreviewsOfTranslationsShowSourceAndTarget) {
   Trace trace = looked_at::trace_of({.tokens = 4, .layers = 1, .word = "a\n"});
   trace.set_segments({{"source", "text", 0, 2}, {"target", "text", 2, 4}});
   const ShownTrace shown{std::make_shared<const Trace>(std::move(trace))};

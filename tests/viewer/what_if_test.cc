@@ -19,7 +19,7 @@ TEST(WhatIfLook, NamesTheFieldThatIsWrong) {
   expect_refused(ErrorCode::kInvalidArgument, "layer -1", look(R"({"knock_out": [{"layer": -1, "head": 0}]})"));
 }
 
-TEST(WhyLook, NamesTheMethodThatIsNotThere) {
+TEST(WhyLook, UnknownMethodsAndUnitsAreRefusedByName) {
   const auto look = [](const char* body) { return [body] { why_look_of(Json::parse(body, "test")); }; };
   expect_refused(ErrorCode::kNotFound, "magic", look(R"({"methods": ["magic"]})"));
   expect_refused(ErrorCode::kInvalidArgument, "is empty", look(R"({"methods": []})"));
@@ -37,7 +37,7 @@ TEST(Explaining, ATraceWithoutAModelIsRefusedWithTheCommand) {
 }
 
 // The viewer explains the same target as the command line and Python: an answer of several tokens as a whole, over every token of the text.
-TEST(Explaining, AnAnswerOfSeveralTokensIsTheOneThatIsAskedElsewhere) {
+TEST(Explaining, AMultiTokenAnswerEqualsThatOfTheAttributionTarget) {
   const std::string text = "It was a dark and stormy";
   const std::shared_ptr<const Model> model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true});
   LoadedTrace::Options options;

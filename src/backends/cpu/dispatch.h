@@ -55,7 +55,7 @@ struct CallFacts {
 };
 CallFacts facts_of(const ForwardCall& call, Machine machine);
 CallFacts facts_of(const BackwardCall& call, Machine machine);
-/// For looks at a record, whose d_v is not known.
+/// From a record alone; d_v stays 0.
 CallFacts facts_of(const AttentionRecord& record, Machine machine);
 CallFacts facts_of(const SweepCall& call, Machine machine);
 

@@ -38,8 +38,8 @@ void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFac
   }
   if (task.chooses_sentence != (facts.network && facts.network->chooses)) {
     fail(ErrorCode::kInvalidArgument,
-         "{}: \"task.kind\" \"summarisation\" belongs to a network that chooses a sentence (\"output\": \"sentence\" of a "
-         "hierarchical_attention), and no other kind does",
+         "{}: \"task.kind\" \"summarisation\" needs a network that chooses a sentence (\"output\": \"sentence\" of a "
+         "hierarchical_attention), and such a network needs this task",
          recipe.where);
   }
 }
@@ -109,9 +109,7 @@ Measured Task::measured(const std::vector<Example>& examples) const {
   return out;
 }
 
-std::vector<Example> Task::test() const {
-  fail(ErrorCode::kUnsupported, "texts and pairs are measured by a model that writes, not by batches");
-}
+std::vector<Example> Task::test() const { fail(ErrorCode::kUnsupported, "this task is not tested by batches (TaskDefinition::test)"); }
 
 Tensor Task::loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const {
   const Tensor& logits = result.causal_logits;

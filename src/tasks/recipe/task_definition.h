@@ -101,9 +101,9 @@ const std::vector<const TaskDefinition*>& task_definitions();
 const TaskDefinition& definition_of(const Recipe& recipe);
 /// The command for the model that a recipe trains, with the arguments for its kind of examples.
 CommandExample command_of(const Recipe& recipe);
-/// Finds a task with a "task" field by name; null if there is none.
+/// Finds a task that "task.kind" can name; null if there is none.
 const TaskDefinition* find_task(std::string_view name);
-/// Names of the tasks with a "task" field, in alphabetical order.
+/// Values that "task.kind" accepts, in alphabetical order.
 std::vector<std::string> task_names();
 
 /// Reads a recipe's "task".

@@ -175,8 +175,8 @@ struct TikzWriter {
     out += format("\\node[{}] at ({},{}) {{{}}};\n", how, number(t.x), number(t.y), latex(t.text));
   }
   void operator()(const Pixels& p) const {
-    fail(ErrorCode::kUnsupported, "TikZ holds no pictures: this figure has one of {} × {} cells. Write SVG or PDF, or show fewer tokens.",
-         p.height, p.width);
+    fail(ErrorCode::kUnsupported,
+         "TikZ cannot contain images: this figure has one of {} × {} cells. Write SVG or PDF, or show fewer tokens.", p.height, p.width);
   }
   void operator()(const Pointer& p) const {
     out += format("\\fill[fill={}] ({},{}) -- ({},{}) -- ({},{}) -- cycle;\n", colour(kAccent), number(p.x - 3), number(p.y - 5),

@@ -283,7 +283,7 @@ class Comparison {
     return frame;
   }
 
-  // Returns true if each cell has a position that both texts have.
+  // Returns for each cell whether it contains a position that both texts have.
   std::vector<char> shared_cells(Range places, int64_t cells) const {
     std::vector<char> out(static_cast<size_t>(cells));
     for (int64_t place = places.begin; place < places.end; ++place) {

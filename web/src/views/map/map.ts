@@ -1,4 +1,4 @@
-// The map panel: the matrix, zoomed and moved like a street map. Wheel or +/− zooms, drag moves, click selects query and key, Shift+drag
+// The map panel: the matrix, zoomed and moved like an online map. Wheel or +/− zooms, drag moves, click selects query and key, Shift+drag
 // selects spans.
 
 import type { Context, Numbers, View } from '../../context';
