@@ -54,7 +54,7 @@ struct Init {
   enum class Kind : uint8_t { kValue, kNormal, kUniform, kXavier };
   Kind kind = Kind::kValue;
   double number = 0;  ///< the value, the standard deviation, the bound or the gain, in the order of Kind
-  /// Index of the first value in the sequence of random numbers of the seed. Absent: the values depend on the parameter's name.
+  /// Number of values of the seed's own random sequence to skip. Absent: the sequence depends on the parameter's name too.
   std::optional<uint64_t> drawn_before{};
 
   static Init zeros() { return value(0); }

@@ -64,9 +64,8 @@ Tensor Parameters::stacked(const std::vector<Block>& blocks, int64_t columns, co
   Tensor all = Tensor::zeros(columns > 0 ? Shape{rows, columns} : Shape{rows});
   int64_t begin = 0;
   for (const Block& block : blocks) {
-    const Tensor rows_of_block = all.slice(0, begin, begin + block.rows);
-    const Tensor row = columns > 0 ? rows_of_block : rows_of_block.reshape({block.rows, 1});
-    Tensor values = block.is_transposed ? row.permute({1, 0}) : rows_of_block;
+    Tensor values = all.slice(0, begin, begin + block.rows);
+    if (block.is_transposed) values = (columns > 0 ? values : values.reshape({block.rows, 1})).permute({1, 0});
     Init own = init;
     if (own.drawn_before) *own.drawn_before += static_cast<uint64_t>(begin * std::max<int64_t>(1, columns));
     set(block.name, own, values);

@@ -140,6 +140,24 @@ TEST(Parameters, GroupsOfTheOptimiserMatchTheirNames) {
   expect_refused(ErrorCode::kInvalidArgument, "not watched", [&] { training.gradient(frozen); });
 }
 
+TEST(Parameters, TransposedBlocksHaveTheShapeOfTheFileAndShareTheStack) {
+  Init init = Init::normal(1);
+  init.drawn_before = 7;
+  Parameters stacked(5), single(5);
+  const Tensor all = stacked.stacked({{"first", 2}, {"transposed", 3, true}}, 4, init);
+  EXPECT_EQ(values_of(all), values_of(single.parameter("all", {5, 4}, init))) << "one sequence, in the order of memory";
+  const Tensor bias = stacked.stacked({{"row", 5, true}}, 0, Init::ones());
+  EXPECT_EQ(bias.shape(), (Shape{5}));
+  EXPECT_EQ(stacked.named()[1].values.shape(), (Shape{4, 3}));
+  EXPECT_EQ(stacked.named()[2].values.shape(), (Shape{1, 5}));
+  EXPECT_EQ(values_of(stacked.named()[1].values.permute({1, 0})), values_of(all.slice(0, 2, 5)));
+  const Temporary file("transposed.safetensors");
+  stacked.save(file.path);
+  Parameters as_stored = Parameters::read(file.path), read = Parameters::read(file.path);
+  EXPECT_EQ(values_of(as_stored.parameter("transposed", {4, 3}, init)), values_of(stacked.named()[1].values.contiguous()));
+  EXPECT_EQ(values_of(read.stacked({{"first", 2}, {"transposed", 3, true}}, 4, init)), values_of(all));
+}
+
 TEST(Parameters, StackedParametersShareOneLeafAndKeepTheirOwnValues) {
   Parameters alone(5), together(5);
   const Tensor query = alone.parameter("query.weight", {2, 3}, Init::xavier()), key = alone.parameter("key.weight", {4, 3}, Init::xavier());

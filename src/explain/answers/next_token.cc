@@ -1,4 +1,5 @@
 // The next tokens of a causal model, each read from the token before it. Robustness: how the bits per byte of a text change.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -97,7 +98,6 @@ class RobustBits final : public RobustAnswers {
   using RobustAnswers::RobustAnswers;
 
   std::vector<MetricEstimate> clean(const std::vector<Reading>& readings) override {
-    clean_ = readings;
     losses_ = ask(readings);
     MeasuredTexts bits(options_);
     for (size_t text = 0; text < readings.size(); ++text) {
@@ -138,9 +138,10 @@ class RobustBits final : public RobustAnswers {
   // −ln p of every token, 0 for the first.
   std::vector<std::vector<double>> ask(const std::vector<Reading>& readings) const {
     std::vector<std::vector<double>> out(readings.size());
-    for (const std::vector<size_t>& which : batches_of(readings, batch_tokens())) {
+    const int64_t most = most_tokens_with_logits();
+    for (const std::vector<size_t>& which : batches_of(readings, std::min(most, kRobustBatchTokens))) {
       const Reading& first = readings[which[0]];
-      if (first.size() > batch_tokens() && first.shift == 0 && first.before == 0) {  // a single long text, which is read in pieces
+      if (first.size() > most && first.shift == 0 && first.before == 0) {  // a single long text, which is read in pieces
         out[which[0]].push_back(0);
         for (const float value : log_probabilities(model_, first.encoding.ids)) out[which[0]].push_back(-static_cast<double>(value));
         continue;
@@ -158,7 +159,6 @@ class RobustBits final : public RobustAnswers {
     }
     return out;
   }
-  std::vector<Reading> clean_{};
   std::vector<std::vector<double>> losses_{};
 };
 

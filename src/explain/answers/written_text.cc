@@ -1,5 +1,5 @@
-// The tokens that an encoder-decoder generates from a source, each read from the target's token before it. Robustness: how a translation
-// changes.
+// The tokens that an encoder-decoder generates from a source, each read from the target's token before it. Robustness: how the translation
+// of a source changes.
 #include <algorithm>
 #include <cmath>
 
@@ -266,7 +266,7 @@ class RobustTranslations final : public RobustAnswers {
   // exp(mean ln p) of the clean translation's tokens; NaN if there are none.
   std::vector<double> probabilities(const std::vector<Reading>& readings) const {
     std::vector<double> out(readings.size(), std::nan(""));
-    for (const std::vector<size_t>& which : batches_of(readings, batch_tokens())) {
+    for (const std::vector<size_t>& which : batches_of(readings, std::min(most_tokens_with_logits(), kRobustBatchTokens))) {
       std::vector<Reading> targets(readings.size());
       for (const size_t text : which) targets[text].encoding = {.ids = target_of(text)};
       const Batch target = batch_of(model_, targets, which);

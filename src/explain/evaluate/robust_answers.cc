@@ -1,4 +1,4 @@
-// What the kinds of answers share.
+// Batch sizes, runs with an observer, and measures that all kinds of answers use.
 #include "explain/evaluate/robust_answers.h"
 
 #include <algorithm>
@@ -11,8 +11,9 @@ void RobustAnswers::run_observed(const std::vector<Reading>& readings, size_t te
   model_.run(batch_of(model_, readings, {text}), {.observer = &observer, .logits = false});
 }
 
-int64_t RobustAnswers::batch_tokens() const {
-  return std::min(std::max<int64_t>(64, kRobustBatchLogits / model_.info().vocabulary), kRobustBatchTokens);
+int64_t RobustAnswers::most_tokens_with_logits() const {
+  constexpr int64_t kMostLogits = int64_t{1} << 24;
+  return std::max<int64_t>(64, kMostLogits / model_.info().vocabulary);
 }
 
 void MeasuredTexts::append_to(std::vector<MetricEstimate>& out, const std::string& name) const {

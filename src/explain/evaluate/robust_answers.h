@@ -12,9 +12,8 @@
 
 namespace clearhead::explain {
 
-/// Largest number of tokens of a batch, and of logits of a batch with a row for every token (64 MiB).
+/// Largest number of tokens of a batch.
 inline constexpr int64_t kRobustBatchTokens = 2048;
-inline constexpr int64_t kRobustBatchLogits = int64_t{1} << 24;
 
 class RobustAnswers {
  public:
@@ -33,8 +32,8 @@ class RobustAnswers {
   virtual bool is_generated(const std::string& /*side*/) const { return false; }
 
  protected:
-  /// Largest number of tokens of a batch with logits for each of them.
-  int64_t batch_tokens() const;
+  /// Largest number of tokens of a run with logits for each of them, which then take 64 MiB; at least 64.
+  int64_t most_tokens_with_logits() const;
 
   const Model& model_;
   const RobustTexts& texts_;
@@ -51,7 +50,7 @@ std::unique_ptr<RobustAnswers> robust_answers(const Model& model, const RobustTe
   return std::make_unique<Derived>(model, texts, options);
 }
 
-/// Values of a measure, one for each text.
+/// The values of one measure for several texts, and their mean.
 class MeasuredTexts {
  public:
   explicit MeasuredTexts(const RobustOptions& options) : options_(options) {}
