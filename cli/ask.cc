@@ -29,8 +29,8 @@ void check_side(const MapFamily& family, Range rows, Range keys) {
   if (!family.is_part) return;
   const auto check = [&](const char* option, Range span, const char* what, int64_t first, int64_t count) {
     if (span.begin >= first && span.end <= first + count) return;
-    usage_error(format("{}: #{}:{} are not all {} of the maps of \"{}\"; its {} are #{}:{}", option, span.begin, span.end, what,
-                       family.name, what, first, first + count));
+    usage_error(format("{}: tokens #{}:{} are not all {} of the family \"{}\"; its {} are tokens #{}:{}", option, span.begin, span.end,
+                       what, family.name, what, first, first + count));
   };
   check("--from", rows, "queries", family.first_query, family.queries);
   check("--to", keys, "keys", family.first_key, family.keys);

@@ -408,7 +408,7 @@ Trace TraceArguments::trace_of_answer(const TraceRequest& request) {
   const std::unique_ptr<explain::AttributionTarget> target = explain::make_target(loaded, request.input, asked);
   check_ranges(request.options, target->plan());
   check_ranges(request.interventions, target->plan().families);
-  notice(format("gradients of {}, which has {}", visible(target->answer()), percent(target->probability())));
+  notice(format("gradients of {}, whose probability is {}", visible(target->answer()), percent(target->probability())));
   Trace trace = explain::trace_with_gradients(*target, request.options, request.interventions);
   name_segments(trace);
   return trace;

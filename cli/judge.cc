@@ -27,7 +27,7 @@ std::vector<RemovedBy> ways_to_remove(const JudgeOptions& options, const Model& 
   if (options.removal == "unseen") return out;
   const bool reads_tokens = model.info().vocabulary > 0;
   if (options.removal == "both" && reads_tokens && !masking_token(model.tokenizer())) {
-    notice(format("{}: its tokenizer has no mask, unknown or padding token; items are taken away unseen only", model.info().name));
+    notice(format("{}: its tokenizer has no mask, unknown or padding token; --removal masked is skipped", model.info().name));
     return out;
   }
   out.push_back(RemovedBy::kMasked);

@@ -135,7 +135,8 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
     }
   }
   if (cancel_flag()) notice(format("ended after {} answers", found.size()));
-  if (found.empty()) fail(ErrorCode::kInvalidArgument, "judge: no question has an answer whose map could be moved");
+  if (found.empty())
+    fail(ErrorCode::kInvalidArgument, "judge: --moved examined no answer; expected a question whose target the model generates");
   const auto mean_of = [&](const auto& value_of) {
     std::vector<double> values;
     for (const MovedMap& one : found) values.push_back(value_of(one));

@@ -49,7 +49,7 @@ std::string column_of(const std::string& line, int64_t column, const std::string
   size_t begin = 0;
   for (int64_t at = 1; at < column; ++at) {
     begin = line.find('\t', begin);
-    if (begin == std::string::npos) fail(ErrorCode::kFormat, "{}: column {} of {}", where, column, at);
+    if (begin == std::string::npos) fail(ErrorCode::kFormat, "{}: there is no column {}; the line has {}", where, column, at);
     ++begin;
   }
   return line.substr(begin, line.find('\t', begin) - begin);

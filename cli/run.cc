@@ -73,7 +73,7 @@ std::vector<Encoding> encoded_lines(const Model& model, const std::vector<std::s
 }
 
 void notice_trace(const std::string& path, bool was_written) {
-  notice(was_written ? format("trace: {}; look: clearhead view {}", path, path)
+  notice(was_written ? format("trace written to {}; to view it: clearhead view {}", path, path)
                      : format("{}: no trace was written, because the model generated nothing", path));
 }
 

@@ -48,7 +48,7 @@ void add_trace(CLI::App& app) {
       print(format("query vectors kept: {} of {} rows; for others, trace again with --rows BEGIN:END or a larger --budget",
                    with_commas(rows), with_commas(queries)));
     }
-    print(format("look: clearhead view {}", options->out));
+    print(format("to view it: clearhead view {}", options->out));
   });
 }
 

@@ -82,7 +82,7 @@ std::unique_ptr<train::Trainer> trainer_of(const Options& options, const std::sh
     const bool moves_data = options.settings.size() == 1 && options.settings[0].starts_with(kData) && options.settings[0] != kData;
     if ((!options.settings.empty() && !moves_data) || !options.watch.empty()) {
       usage_error(
-          "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run");
+          "--resume uses the run's own recipe; settings and --watch are for a new run, except data=DIR for a data folder that was moved");
     }
     const std::string data = moves_data ? options.settings[0].substr(kData.size()) : "";
     return train::Trainer::resume(options.recipe, comm, {.data = data, .data_changed = options.data_changed});

@@ -104,7 +104,7 @@ void serve(const Options& options, std::vector<viewer::LoadedTrace> traces) {
 
 void check_page_size(const Options& options) {
   if (options.page_size.empty()) return;
-  if (options.html.empty()) usage_error("--page-size is the size of the page that --html writes");
+  if (options.html.empty()) usage_error("--page-size applies to --html: add --html FILE");
   try {
     viewer::parse_budget(options.page_size);
   } catch (const Error&) {
@@ -122,7 +122,7 @@ std::vector<viewer::LoadedTrace> traces_without_run(const Options& options, cons
     files.insert(files.begin(), {look.model, look.text.text});
     look.text.has_text = false;
   } else if (!files.empty()) {
-    usage_error(format("\"{}\": a model reads one text; several traces are shown side by side", files[0]));
+    usage_error(format("\"{}\": unexpected argument; a model reads one text, and only trace files can be shown side by side", files[0]));
   }
   if (!is_watched && files.empty()) return {};
   look.refuse_run_options();

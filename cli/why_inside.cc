@@ -80,7 +80,7 @@ void print_inside(const AttributionTarget& target, const InsideView& view) {
   }
   print(format("{} · {} · {}", target.plan().model, visible(target.answer()), percent(target.probability())));
   if (target.answer_ids().size() > 1)
-    notice("the answer has several tokens and so several rows; the layers' answers and the column \"adds\" are for a single row");
+    notice("the answer has several tokens; the logit lens and the column \"adds\" are available only for answers of one token");
   if (!layers.empty()) print("the answer if the model ended after a layer (logit lens):");
   for (const LayerAnswer& layer : layers) {
     print(format("  {:<11} {:>6.2f} %   best \"{}\" {:.2f} %", layer.layer == 0 ? "embeddings" : format("layer {}", layer.layer - 1),

@@ -88,7 +88,7 @@ class RuleValue {
   float constant_ = 0;
 };
 
-/// A symbolic truth value inside a rule's lambda: a comparison, or an expression of comparisons. `where(truth, a, b)`
+/// A symbolic truth value inside a rule's lambda: a comparison, or an expression of comparisons. `where(condition, a, b)`
 /// converts it to a number.
 class RuleTruth {
  public:

@@ -40,7 +40,7 @@ def _joined(layer):
         if not layer.is_cross:
             topology = _joined_topology(layer)
         elif any(_bias(one.terms) is not None for one in layer.seen):
-            raise ValueError("steps of cross-attention with a bias are not joined")
+            raise ValueError("its steps cannot be joined into one map: cross-attention with a bias")
         terms = _joined_terms(layer, first.keys if layer.is_cross else layer.queries)
     normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
     terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
@@ -70,7 +70,7 @@ def _window(layer):
     first, *later = layer.seen
     topology = first.topology.to_dict()
     if set(topology) != {"band"} or topology["band"].get("offset", 0) != 0 or (first.queries > 1 and topology["band"]["ahead"] != 0):
-        raise ValueError("its mask is not a causal band, so its steps are not joined")
+        raise ValueError("its steps cannot be joined into one map: its mask is neither causal nor a causal sliding window")
     back = topology["band"]["back"]
     window = None if back is None else back + 1
     at = first.queries
@@ -93,7 +93,7 @@ def _bias(terms):
 def _joined_terms(layer, count):
     first = layer.seen[0]
     if any(isinstance(term, _core.Rule) for seen in layer.seen for term in seen.terms):
-        raise ValueError("a step has rows that its mask makes uniform, so its steps are not joined")
+        raise ValueError("its steps cannot be joined into one map: a step has fully masked rows, whose weights are uniform")
     terms = [term for term in first.terms if not isinstance(term, torch.Tensor)]
     biases = [_bias(seen.terms) for seen in layer.seen]
     if all(bias is None for bias in biases):

@@ -33,7 +33,7 @@ def _attend_with_gradients(q, k, v, bias, description):
 
 def _description(scale, softcap, bias, terms, score, topology, normaliser, dropout, dropout_seed, head_mask):
     if scale is not None and score is not None:
-        raise _errors().InvalidArgumentError("attend: scale belongs to the score that is given: score=ch.Dot(scale)")
+        raise _errors().InvalidArgumentError("attend: give scale or score, not both; the scale of a score is set as in score=ch.Dot(scale)")
     all_terms = list(terms)
     if softcap is not None:
         all_terms.append(_core.SoftCap(softcap))

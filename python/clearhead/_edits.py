@@ -109,7 +109,7 @@ class Edits:
         count = out.shape[2]
         for head in heads + [one[5] for one in cuts + keep if one[5] is not None]:
             if head >= count:
-                raise InvalidArgumentError(f"edits: head {head} of layer {layer}; it has {count}")
+                raise InvalidArgumentError(f"edits: layer {layer} has no head {head}; its heads are 0 to {count - 1}")
         changed = torch.zeros_like(places.queries[0], dtype=torch.bool)
         for one in cuts + keep:
             changed |= ((places.queries >= one[0]) & (places.queries < one[1])).any(0)

@@ -85,7 +85,7 @@ def trace_of(attention=None, tokens=None, sentence_b_start=None, prettify_tokens
         sides = {"enc": ("", "")}
         if sentence_b_start is not None:
             if not 0 < sentence_b_start < len(tokens):
-                raise InvalidArgumentError(f"sentence_b_start: {sentence_b_start} of {len(tokens)} tokens")
+                raise InvalidArgumentError(f"sentence_b_start: {sentence_b_start}; expected 1 to {len(tokens) - 1}, within the tokens")
             text["segments"] = [("first", "text", 0, sentence_b_start), ("second", "text", sentence_b_start, len(tokens))]
     else:
         needed = {"enc": ("source", "source"), "dec": ("target", "target"), "cross": ("target", "source")}
@@ -117,7 +117,7 @@ def _family(name, layers, queries, keys, is_part, include_layers):
         numbers = list(include_layers)
         if len(layers) != len(numbers):
             if max(numbers, default=0) >= len(layers):
-                raise InvalidArgumentError(f"include_layers: layer {max(numbers)} of {len(layers)}")
+                raise InvalidArgumentError(f"include_layers: there is no layer {max(numbers)}; attention has {len(layers)}, counted from 0")
             layers = [layers[number] for number in numbers]
     heads = _weights(layers[0], shape).shape[1]
     is_causal = shape[0] == shape[1] > 1 and all(_is_causal(_weights(one, shape)) for one in layers)

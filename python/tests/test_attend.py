@@ -142,7 +142,7 @@ def test_float16_inputs_give_float16_outputs():
     (lambda q, k, v: ch.attend(q, k), ch.InvalidArgumentError, "v is missing"),
     (lambda q, k, v: ch.attend(q, k, v, ch.Description(), scale=1.0), ch.InvalidArgumentError, "a description, or keywords"),
     (lambda q, k, v: ch.attend(q, k, v, ch.Description(), dropout_seed=3), ch.InvalidArgumentError, "a description, or keywords"),
-    (lambda q, k, v: ch.attend(q, k, v, scale=1.0, score=ch.Dot()), ch.InvalidArgumentError, "scale belongs to the score"),
+    (lambda q, k, v: ch.attend(q, k, v, scale=1.0, score=ch.Dot()), ch.InvalidArgumentError, "give scale or score, not both"),
     (lambda q, k, v: ch.attend(q, k, v, bias=np.zeros((3, 3), np.float32)), ch.ShapeError, 'operand "bias"'),
     (lambda q, k, v: ch.causal(window=0), ch.InvalidArgumentError, "1 or more keys"),
     (lambda q, k, v: ch.Map(ch.attend(q, k, v)[1]).head(2, 0).row(0), ch.InvalidArgumentError, "batch 2: expected -2 to 1"),

@@ -100,8 +100,8 @@ def test_weights_of_torch_need_no_conversion():
     (dict(attention=[np.zeros((2, 3, 10, 10))], tokens=BERT), ch.ShapeError, "choose a text"),
     (dict(attention=[-np.ones((1, 3, 10, 10))], tokens=BERT), ch.InvalidArgumentError, "weights from -1 to -1"),
     (dict(attention=[np.full((1, 3, 10, 10), np.nan)], tokens=BERT), ch.InvalidArgumentError, "weights from nan"),
-    (dict(attention=random_attention(), tokens=BERT, sentence_b_start=12), ch.InvalidArgumentError, "12 of 10 tokens"),
-    (dict(attention=random_attention(), tokens=BERT, include_layers=[2]), ch.InvalidArgumentError, "layer 2 of 2"),
+    (dict(attention=random_attention(), tokens=BERT, sentence_b_start=12), ch.InvalidArgumentError, "12; expected 1 to 9"),
+    (dict(attention=random_attention(), tokens=BERT, include_layers=[2]), ch.InvalidArgumentError, "there is no layer 2; attention has 2"),
     (dict(cross_attention=random_attention(), encoder_tokens=BERT), ch.InvalidArgumentError, "decoder_tokens: missing"),
     (dict(attention=[], tokens=BERT), ch.InvalidArgumentError, "no layers"),
 ])

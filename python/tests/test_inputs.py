@@ -96,7 +96,7 @@ def test_a_trace_of_a_translator_is_of_source_and_translation(name):
     given = "the 21st of March 1998" if name == "dates" else "The red car."
     trace = model.trace(given)
     assert model.reads == "pair" and trace.text == given + "\n" + model.translate(given)
-    with pytest.raises(ch.UnsupportedError, match="writes a text from the one that it reads: window= can be used only with a model"):
+    with pytest.raises(ch.UnsupportedError, match="is an encoder-decoder, for which window= is not supported"):
         model.trace(given, window=8)
 
 

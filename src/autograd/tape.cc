@@ -129,7 +129,7 @@ void Tape::settle() {
 Tensor Tape::gradient(const Tensor& leaf) {
   const auto found = slots_.find(leaf.storage_number());
   if (found == slots_.end() || !found->second.is_leaf)
-    fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that is not watched");
+    fail(ErrorCode::kInvalidArgument, "tape: this tensor has no gradient, because it is not watched; call watch() before the forward pass");
   return gradient_of(leaf, slot_of(leaf));
 }
 

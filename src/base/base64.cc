@@ -28,7 +28,7 @@ std::string from_base64(std::string_view letters, std::string_view where) {
     for (size_t at = 0; at < kLetters.size(); ++at) all[static_cast<unsigned char>(kLetters[at])] = static_cast<int8_t>(at);
     return all;
   }();
-  if (letters.size() % 4 != 0) fail(ErrorCode::kFormat, "{}: {} letters of base64; expected groups of four", where, letters.size());
+  if (letters.size() % 4 != 0) fail(ErrorCode::kFormat, "{}: {} characters of base64; expected a multiple of 4", where, letters.size());
   std::string out;
   out.reserve(letters.size() / 4 * 3);
   for (size_t at = 0; at < letters.size(); at += 4) {

@@ -130,7 +130,7 @@ class Shares {
 Vector of_heads(const AttentionShape& shape, const std::optional<int64_t>& head,
                 const std::function<void(int64_t head, double factor, Vector& to)>& add_head) {
   if (head && (*head < 0 || *head >= shape.heads))
-    fail(ErrorCode::kInvalidArgument, "why: head {} of {}; heads count from 0", *head, shape.heads);
+    fail(ErrorCode::kInvalidArgument, "why: head {} is out of range: the layer has {} heads, counted from 0", *head, shape.heads);
   Vector out(static_cast<size_t>(shape.keys));
   for (int64_t at = head.value_or(0); at < (head ? *head + 1 : shape.heads); ++at)
     add_head(at, head ? 1.0 : 1 / static_cast<double>(shape.heads), out);
@@ -148,7 +148,7 @@ Vector last_layer(const AttributionTarget& target, Method method, const Attribut
   const AttentionShape shape = map.shape();
   const KeyNorms& norms = found.norms;
   if (method == Method::kOutputWeighted && !norms.output.defined())
-    fail(ErrorCode::kUnsupported, "why: the values of this model have no norms after an output projection");
+    fail(ErrorCode::kUnsupported, "why: this method needs the norms of projected values, which this model does not report");
   const int64_t group = norms.value.defined() ? shape.heads / norms.value.size(1) : 1;
   const Vector keys = of_heads(shape, options.head, [&](int64_t head, double factor, Vector& to) {
     for (const int64_t row : rows_in(target, map.record())) {

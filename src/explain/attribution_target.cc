@@ -92,12 +92,14 @@ void AttributionTarget::check_answer(int64_t count) const {
   std::vector<int32_t> ids = answer_ids_;
   if (contrast_ != -1) ids.push_back(contrast_);
   for (const int32_t id : ids) {
-    if (id < 0 || id >= count) fail(ErrorCode::kNotFound, "{}: answer {} of {}; answers count from 0", name, id, count);
+    if (id < 0 || id >= count)
+      fail(ErrorCode::kNotFound, "{}: answer id {} is out of range: there are {}, counted from 0", name, id, count);
   }
   if (answer_ids_.size() > 1 && contrast_ >= 0)
-    fail(ErrorCode::kUnsupported, "{}: an answer of {} tokens against another; {}: expected a word of one token", name, answer_ids_.size(),
-         kContrastNeedsOne);
-  if (answer_ids_[0] == contrast_) fail(ErrorCode::kInvalidArgument, "{}: an answer against itself; give two different ones", name);
+    fail(ErrorCode::kUnsupported, "{}: a contrast was given for an answer of {} tokens; {}: expected an answer of one token", name,
+         answer_ids_.size(), kContrastNeedsOne);
+  if (answer_ids_[0] == contrast_)
+    fail(ErrorCode::kInvalidArgument, "{}: the target and the contrast are the same answer; give two different ones", name);
 }
 
 int32_t AttributionTarget::answer_id(const char* what) const {
@@ -196,7 +198,7 @@ std::optional<int32_t> masking_token(const Tokenizer& tokenizer) {
 
 int32_t AttributionTarget::hiding_token() const {
   if (const std::optional<int32_t> id = masking_token(model_->tokenizer())) return *id;
-  fail(ErrorCode::kUnsupported, "{}: its tokenizer has no mask, unknown or padding token to replace others with; remove them as \"unseen\"",
+  fail(ErrorCode::kUnsupported, "{}: its tokenizer has no mask, unknown or padding token to replace others with; use removal \"unseen\"",
        model_->info().name);
 }
 

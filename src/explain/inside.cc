@@ -84,7 +84,7 @@ void check_pair(const AttributionTarget& clean, const AttributionTarget& corrupt
     fail(ErrorCode::kInvalidArgument, "patching: the clean text has {} tokens, the corrupted one {}; expected equal numbers", a, b);
   if (&clean.model() != &corrupted.model() || clean.answer_ids() != corrupted.answer_ids() || clean.contrast() != corrupted.contrast() ||
       clean.rows() != corrupted.rows())
-    fail(ErrorCode::kInvalidArgument, "patching: the two texts ask for different answers");
+    fail(ErrorCode::kInvalidArgument, "patching: the clean and the corrupted text need the same model, answer, contrast and positions");
 }
 
 // The fraction of the answer that patching restores.

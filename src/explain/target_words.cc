@@ -128,7 +128,9 @@ Range written_tokens(const Model& model, const std::string& of, const WrittenTex
   if (count < 1) fail(ErrorCode::kInvalidArgument, "{}: no token is generated from this text", model.info().name);
   const std::optional<int64_t> at = of.empty() ? std::optional<int64_t>(0) : place_in(of);
   if (at && *at < count) return {*at, *at + 1};
-  if (at) fail(ErrorCode::kNotFound, "{}: token {} of {} generated tokens: {}", model.info().name, *at, count, in_quotes(target.text));
+  if (at)
+    fail(ErrorCode::kNotFound, "{}: token {} is out of range: {} tokens were generated, counted from 0: {}", model.info().name, *at, count,
+         in_quotes(target.text));
   const size_t found = target.text.find(of);
   if (found == std::string::npos)
     fail(ErrorCode::kNotFound, "{}: {} is not in the generated text: {}", model.info().name, in_quotes(of), in_quotes(target.text));

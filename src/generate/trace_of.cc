@@ -16,8 +16,8 @@ namespace {
 
 void refuse(bool given, const ModelInfo& info, const char* what) {
   if (!given) return;
-  const std::string reads = input_kind(info).is_text() ? "writes a text from the one that it reads" : "reads a " + info.reads;
-  fail(ErrorCode::kUnsupported, "{} {}: {} can be used only with a model that reads one text", info.name, reads, what);
+  const std::string reads = input_kind(info).is_text() ? "is an encoder-decoder" : "reads a " + info.reads;
+  fail(ErrorCode::kUnsupported, "{} {}, for which {} is not supported", info.name, reads, what);
 }
 
 void check_trace(const TraceRequest& request, const Trace& trace) {

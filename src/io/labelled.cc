@@ -259,7 +259,7 @@ std::vector<std::vector<int64_t>> batches_by_length(const std::vector<int64_t>& 
 
 std::vector<std::vector<int64_t>> shuffled_batches(int64_t count, const BatchOrder& order, int64_t epoch) {
   if (count < 0 || order.frames != 0) {
-    fail(ErrorCode::kInvalidArgument, "{} rows of one length in batches of at most {} frames; expected 0 rows or more, and frames = 0",
+    fail(ErrorCode::kInvalidArgument, "shuffled_batches: count is {} and frames is {}; expected a count of 0 or more, and frames = 0",
          count, order.frames);
   }
   return batches_by_length(std::vector<int64_t>(static_cast<size_t>(count), 0), order, epoch);

@@ -31,7 +31,8 @@ void check(const Architecture& facts, const std::string& where) {
     wrong("attention of some layers is missing");
   if (const auto* rotary = std::get_if<RotaryPositions>(&facts.positions)) {
     const int64_t dims = rotary->dims == 0 ? facts.head_dim : rotary->dims;
-    if (dims % 2 != 0 || dims < 2 || dims > facts.head_dim) wrong(format("{} of {} channels rotate", dims, facts.head_dim));
+    if (dims % 2 != 0 || dims < 2 || dims > facts.head_dim)
+      wrong(format("rotary embeddings turn {} of {} channels; expected an even number of them", dims, facts.head_dim));
   }
   if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.mlp_width < 1)
     wrong(format("the width of the MLP: expected 1 or more, found {}", facts.mlp_width));
@@ -53,7 +54,8 @@ ProblemType problem_of(const Json& config, const std::string& where, size_t labe
 
 Architecture read_architecture(const Json& config, const std::string& where) {
   const Json* type = config.find("model_type");
-  if (!type || !type->is_string()) fail(ErrorCode::kFormat, "{}: field \"model_type\" is missing: which kind of model is this?", where);
+  if (!type || !type->is_string())
+    fail(ErrorCode::kFormat, "{}: field \"model_type\" is missing or not a string; expected the type of the model, as in \"bert\"", where);
   std::string known;
   for (const Family* family : families()) {
     for (const char* name : family->model_types) {

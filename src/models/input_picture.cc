@@ -135,8 +135,8 @@ EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture) {
     fail(ErrorCode::kInvalidArgument, "the picture has pixels that are NaN or infinite; expected numbers from 0 to 1");
   const PictureFacts& of = facts.picture;
   if (Tensor sized = in_size(of, values); sized.defined()) return {.features = std::move(sized)};
-  fail(ErrorCode::kShape, "the picture is {}; this model reads {} of {} x {} pixels, [channels, height, width]", to_string(picture.shape()),
-       of.channels == 1 ? "grey ones" : format("{} channels", of.channels), of.height, of.width);
+  fail(ErrorCode::kShape, "the picture is {}; this model reads [channels, height, width] = [{}, {}, {}]", to_string(picture.shape()),
+       of.channels, of.height, of.width);
 }
 
 void add_patches(RunText& to, const NetworkFacts& network, const Tensor& picture) {

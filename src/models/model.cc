@@ -31,7 +31,7 @@ struct Engine {
 
 void check_size(const char* what, const std::vector<int32_t>& values, int64_t expected) {
   if (values.empty() || static_cast<int64_t>(values.size()) == expected) return;
-  fail(ErrorCode::kShape, "run: {} {} were given for {} tokens", values.size(), what, expected);
+  fail(ErrorCode::kShape, "run: {} {} were given; expected {}", values.size(), what, expected);
 }
 
 }  // namespace
@@ -100,7 +100,8 @@ ForwardInput LoadedModel::checked(const Batch& tokens, const Architecture& facts
   }
   for (const int32_t position : input.positions) {
     if (position < 0 || (facts.longest > 0 && position >= facts.longest)) {
-      fail(ErrorCode::kInvalidArgument, "run: position {} is outside the model's {}", position, facts.longest);
+      fail(ErrorCode::kInvalidArgument, "run: position {}; expected {}", position,
+           facts.longest > 0 ? format("0 to {}", facts.longest - 1) : "0 or more");
     }
   }
   input.lengths = tokens.lengths;
@@ -242,7 +243,8 @@ void ModelCache::select(const std::vector<int64_t>& rows) {
   std::vector<int64_t> sources, shares;  // indices of the sources that stay, and the number of rows of each
   const int64_t each = source.defined() ? batch / source.size(0) : 1;
   for (const int64_t row : rows) {
-    if (row < 0 || row >= batch) fail(ErrorCode::kInvalidArgument, "select: row {} of a batch of {}", row, batch);
+    if (row < 0 || row >= batch)
+      fail(ErrorCode::kInvalidArgument, "select: row {} is out of range: the batch has {} rows, counted from 0", row, batch);
     if (sources.empty() || sources.back() != row / each) {
       sources.push_back(row / each);
       shares.push_back(0);
@@ -251,7 +253,7 @@ void ModelCache::select(const std::vector<int64_t>& rows) {
   }
   if (source.defined()) {
     if (std::adjacent_find(shares.begin(), shares.end(), std::not_equal_to<>()) != shares.end())
-      fail(ErrorCode::kInvalidArgument, "select: not the same number of rows for each source");
+      fail(ErrorCode::kInvalidArgument, "select: expected the same number of rows for each source");
     Tensor kept = Tensor::empty({static_cast<int64_t>(sources.size()), source.size(1), source.size(2)});
     std::vector<int32_t> lengths;
     for (size_t i = 0; i < sources.size(); ++i) {
@@ -286,7 +288,7 @@ RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, 
   }
   const int64_t added = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, cache.batch);
   if (added * cache.batch != static_cast<int64_t>(ids.size()))
-    fail(ErrorCode::kShape, "step: {} ids for {} sequences", ids.size(), cache.batch);
+    fail(ErrorCode::kShape, "step: {} ids for {} sequences; expected the same number for each", ids.size(), cache.batch);
   check_length(cache.length + added, info_.longest);
   Batch tokens{.batch = cache.batch, .length = added, .ids = ids};
   for (size_t i = 0; i < ids.size(); ++i)

@@ -19,7 +19,8 @@ const NetworkKind* kind_of(const Json& config) {
 
 int32_t token_or(Fields& fields, const char* name, int64_t otherwise, int64_t vocabulary) {
   const int64_t id = fields.integer_or(name, otherwise);
-  if (id < 0 || (vocabulary > 0 && id >= vocabulary)) fields.wrong(name, format("a token below {}", vocabulary), Json(id));
+  if (id < 0 || (vocabulary > 0 && id >= vocabulary))
+    fields.wrong(name, vocabulary > 0 ? format("a token below {}", vocabulary) : "0 or more", Json(id));
   return static_cast<int32_t>(id);
 }
 

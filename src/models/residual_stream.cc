@@ -18,7 +18,7 @@ constexpr const char* kReadsNoText = "does not run over the tokens of one text";
 
 void check_token(int64_t token, const Encoding& text) {
   if (token < 0 || token >= static_cast<int64_t>(text.ids.size()))
-    fail(ErrorCode::kInvalidArgument, "token {} of a text of {} tokens", token, text.ids.size());
+    fail(ErrorCode::kInvalidArgument, "token {} is out of range: the text has {} tokens, counted from 0", token, text.ids.size());
 }
 
 // Returns the input of a run on one text. Throws kInvalidArgument for a layer or tokens that do not exist.
@@ -103,7 +103,7 @@ ScoreSplit split_score(const Model& any_model, const Encoding& text, const Score
   const LoadedModel& model = transformer_model(any_model, kReadsNoText);
   const ModelInfo& info = model.info();
   const Transformer &transformer = model.transformer(), *encoder = transformer.encoder();
-  if (encoder && !target) fail(ErrorCode::kInvalidArgument, "score: {} writes what it reads a source for; no target was given", info.name);
+  if (encoder && !target) fail(ErrorCode::kInvalidArgument, "score: {} is an encoder-decoder; give the ids of a target too", info.name);
   if (encoder ? at.family != "enc" && at.family != "dec" && at.family != "cross"
               : !at.family.empty() && at.family != transformer.map_family())
     fail(ErrorCode::kInvalidArgument, "score: {} has no attention \"{}\"; expected {}", info.name, at.family,
@@ -147,7 +147,7 @@ ScoreSplit split_score(const Model& any_model, const Encoding& text, const Score
 std::vector<double> mixed_norms(const Model& any_model, const Encoding& text, int layer, int64_t query) {
   const LoadedModel& model = transformer_model(any_model, kReadsNoText);
   if (model.transformer().encoder())
-    fail(ErrorCode::kUnsupported, "{}: norms with all heads are of models that read one text", model.info().name);
+    fail(ErrorCode::kUnsupported, "{}: mixed_norms is not supported for encoder-decoders", model.info().name);
   ForwardInput input = one_text(model, text, layer, {query});
   Streams streams;
   for (int64_t row = 0; row < input.length; ++row) streams.rows.push_back(row);

@@ -16,7 +16,7 @@ namespace {
 
 Encoding encode(const Model& model, const TraceRequest& request) {
   if (input_kind(model.info()).has_target)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes a second text from the one that it reads: its trace is of both",
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" is an encoder-decoder; trace_of() traces its source and its target",
          model.info().name, model.info().model_type);
   if (request.input.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
   EncodeOptions options;

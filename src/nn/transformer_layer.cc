@@ -33,7 +33,7 @@ Tensor TransformerLayer::after(Compute& compute, const Tensor& x, const Tensor& 
 
 Packing Packing::of(const Layout& sequences, const Layout& groups) {
   if (groups.rows() != sequences.batch)
-    fail(ErrorCode::kShape, "packing: {} groups of {} sequences; there are {}", groups.batch, groups.length, sequences.batch);
+    fail(ErrorCode::kShape, "packing: {} groups of {} sequences do not match a batch of {}", groups.batch, groups.length, sequences.batch);
   // The rows of each group that are not padding, and the sequence that each belongs to.
   std::vector<std::vector<int32_t>> rows(static_cast<size_t>(groups.batch)), texts(rows);
   size_t longest = 1;

@@ -15,8 +15,10 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 void check_head(const AttentionRecord& record, int64_t batch, int64_t head) {
   const AttentionShape shape = record.shape();
-  if (batch < 0 || batch >= shape.batch) fail(ErrorCode::kInvalidArgument, "map: sequence {} of {}; they count from 0", batch, shape.batch);
-  if (head < 0 || head >= shape.heads) fail(ErrorCode::kInvalidArgument, "map: head {} of {}; heads count from 0", head, shape.heads);
+  if (batch < 0 || batch >= shape.batch)
+    fail(ErrorCode::kInvalidArgument, "map: sequence {} is out of range: the batch has {}, counted from 0", batch, shape.batch);
+  if (head < 0 || head >= shape.heads)
+    fail(ErrorCode::kInvalidArgument, "map: head {} is out of range: there are {} heads, counted from 0", head, shape.heads);
 }
 
 // Pools signed values into cells, row by row: the value of largest magnitude, and the mean.

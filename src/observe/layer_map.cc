@@ -214,7 +214,8 @@ MapRow LayerMap::row(int64_t head, int64_t query) const {
 
 std::vector<float> LayerMap::column(int64_t head, int64_t key, Range queries) const {
   check_range(queries, queries_, "queries");
-  if (key < 0 || key >= keys_) fail(ErrorCode::kInvalidArgument, "map: key {} of {}", key, keys_);
+  if (key < 0 || key >= keys_)
+    fail(ErrorCode::kInvalidArgument, "map: key {} is out of range: the map has {} keys, counted from 0", key, keys_);
   std::vector<float> out(static_cast<size_t>(queries.size()), kUnknown);
   for (const Frame& frame : frames_) {
     const Range rows = overlap(queries, frame.queries);

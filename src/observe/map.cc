@@ -87,8 +87,9 @@ AttentionMap AttentionMap::with(LookPrecision precision) const {
 MapHead AttentionMap::head(int64_t batch, int64_t head) const {
   const AttentionShape lengths = shape();
   if (batch < 0 || batch >= lengths.batch)
-    fail(ErrorCode::kInvalidArgument, "map: sequence {} of {}; they count from 0", batch, lengths.batch);
-  if (head < 0 || head >= lengths.heads) fail(ErrorCode::kInvalidArgument, "map: head {} of {}; heads count from 0", head, lengths.heads);
+    fail(ErrorCode::kInvalidArgument, "map: sequence {} is out of range: the batch has {}, counted from 0", batch, lengths.batch);
+  if (head < 0 || head >= lengths.heads)
+    fail(ErrorCode::kInvalidArgument, "map: head {} is out of range: there are {} heads, counted from 0", head, lengths.heads);
   return MapHead(record_, batch, head, is_after_, precision_);
 }
 

@@ -72,8 +72,8 @@ CellGrid grid_of(const TileRequest& request, Range rows) {
   const bool counted = row_cells > 0 && key_cells > 0, no_count = row_cells == 0 && key_cells == 0;
   if (request.cell_side < 0 || !(counted ? request.cell_side == 0 : no_count)) {
     fail(ErrorCode::kInvalidArgument,
-         "map: a tile of {} × {} cells of side {}; expected two counts above 0 and no side, or no counts and a side, 0 for one cell per "
-         "weight",
+         "map: a tile has cells {{{}, {}}} and cell_side {}; expected either two counts above 0, or {{0, 0}} and a cell_side of 0 or more "
+         "(0: one cell per weight)",
          row_cells, key_cells, request.cell_side);
   }
   CellGrid grid{.rows = rows, .keys = request.keys, .cells = request.cells};

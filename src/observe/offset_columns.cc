@@ -75,8 +75,8 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
   if (queries.begin < 0 || queries.end > map.queries() || queries.size() <= 0)
     fail(ErrorCode::kInvalidArgument, "queries [{}, {}): expected a range of the {} of the map", queries.begin, queries.end, map.queries());
   if (near.size() <= 0 || request.row_side < 1 || request.column_side < 1)
-    fail(ErrorCode::kInvalidArgument, "offsets [{}, {}) in cells of {} × {}: expected at least one", near.begin, near.end, request.row_side,
-         request.column_side);
+    fail(ErrorCode::kInvalidArgument, "offsets [{}, {}) in cells of {} × {}: expected at least one offset, and cells of 1 × 1 or more",
+         near.begin, near.end, request.row_side, request.column_side);
   NearCells out;
   out.rows = (queries.size() + request.row_side - 1) / request.row_side;
   out.columns = (near.size() + request.column_side - 1) / request.column_side;

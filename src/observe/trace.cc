@@ -174,8 +174,9 @@ const MapFamily& Trace::State::family(const std::string& name) const {
   for (const MapFamily& family : plan.families) {
     if (family.name == name) return family;
   }
-  fail(ErrorCode::kNotFound, "trace: no family of maps \"{}\"; this model has \"{}\"", name,
-       plan.families.empty() ? "none" : plan.families[0].name);
+  std::string known;
+  for (const MapFamily& family : plan.families) known += (known.empty() ? "" : ", ") + family.name;
+  fail(ErrorCode::kNotFound, "trace: no family of maps \"{}\"; this model has {}", name, known.empty() ? "none" : known);
 }
 
 LayerTrace& Trace::State::layer(const std::string& name, int layer) const {
@@ -319,7 +320,8 @@ void Trace::generated(const GeneratedToken& token) {
   RunText& text = state.plan.text;
   if (!text.items.empty()) {
     fail(ErrorCode::kUnsupported,
-         "trace: a text with items keeps them behind its tokens, so none can be generated after them; observe one run over the whole text");
+         "trace: tokens cannot be appended to a text that has items (such as patches) after its tokens; observe one run over the whole "
+         "text");
   }
   const int64_t begin = static_cast<int64_t>(text.text.size());
   text.text += token.bytes;

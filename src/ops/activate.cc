@@ -32,7 +32,9 @@ void activate(Run& run, Activation activation, const Tensor& x, Tensor& out) {
 void gated(Run& run, Activation activation, const Tensor& x, Tensor& out) {
   const bool fits = x.rank() == 2 && out.rank() == 2 && x.is_contiguous() && out.is_contiguous() && x.size(0) == out.size(0) &&
                     x.size(1) == 2 * out.size(1);
-  if (!fits) fail(ErrorCode::kShape, "gated: x is {}, out {}", to_string(x.shape()), to_string(out.shape()));
+  if (!fits)
+    fail(ErrorCode::kShape, "gated: x is {}, out {}; expected contiguous [rows, 2·width] and [rows, width]", to_string(x.shape()),
+         to_string(out.shape()));
   backend().dense.gated({activation, x.data<float>(), out.mutable_data<float>(), out.size(0), out.size(1)});
   if (!run.records({&x})) return;
   run.recorder->record("gated", out, {x}, [=, out = shadow_of(out)](Gradients& gradients) {

@@ -189,7 +189,7 @@ Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const A
   check_plain("attention_log_weights", spec);
   if (spec.topology.block_sparse)
     fail(ErrorCode::kUnsupported,
-         "attention_log_weights: the description has lists; expected a band, segments, a mask or a visibility rule");
+         "attention_log_weights: topology.block_sparse is not supported; expected a band, segments, a mask or a visibility rule");
   check_pairs(pairs, q, k);
   const int64_t heads = q.size(1), key_heads = k.size(1), queries = q.size(2), keys = k.size(2), width = q.size(3);
   const int64_t group = heads / key_heads, count = static_cast<int64_t>(pairs.size());
@@ -236,7 +236,7 @@ Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const A
 Tensor mean_head_cross_entropy(Run& run, const Tensor& log_weights, const std::vector<float>& factors) {
   const int64_t pairs = log_weights.size(0), heads = log_weights.size(1);
   if (pairs != static_cast<int64_t>(factors.size()))
-    fail(ErrorCode::kShape, "mean_head_cross_entropy: {} factors of {} pairs; expected one of each", factors.size(), pairs);
+    fail(ErrorCode::kShape, "mean_head_cross_entropy: {} factors for {} pairs; expected one for each", factors.size(), pairs);
   std::vector<double> sums(factors.size());  // Σ_h e^(x_h − largest)
   const auto largest_of = [=](int64_t pair) {
     const float* of = log_weights.data<float>() + pair * heads;

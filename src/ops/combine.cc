@@ -36,13 +36,15 @@ void concat(Run& run, const std::vector<Tensor>& parts, int axis, Tensor& out) {
     Shape expected = out.shape();
     if (part.rank() == out.rank()) expected[static_cast<size_t>(axis < 0 ? axis + out.rank() : axis)] = part.size(axis);
     if (part.shape() != expected || end > out.size(axis)) {
-      fail(ErrorCode::kShape, "concat: a part is {} after {} of axis {} of {}", to_string(part.shape()), at, axis, to_string(out.shape()));
+      fail(ErrorCode::kShape, "concat: a part of shape {} at offset {} of axis {} does not fit out {}", to_string(part.shape()), at, axis,
+           to_string(out.shape()));
     }
     Tensor place = out.slice(axis, at, end);
     copy(run, part, place);
     at = end;
   }
-  if (at != out.size(axis)) fail(ErrorCode::kShape, "concat: the parts have {} of axis {} of {}", at, axis, to_string(out.shape()));
+  if (at != out.size(axis))
+    fail(ErrorCode::kShape, "concat: the parts add up to {} on axis {}, but out is {}", at, axis, to_string(out.shape()));
 }
 
 void index_add(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out) {

@@ -84,7 +84,7 @@ Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>&
   backend().gradients.cross_entropy(call);
   const std::vector<float>& weights = options.row_weights;
   if (!weights.empty() && static_cast<int64_t>(weights.size()) != rows)
-    fail(ErrorCode::kShape, "cross_entropy: {} weights of {} rows; expected one of each", weights.size(), rows);
+    fail(ErrorCode::kShape, "cross_entropy: {} weights for {} rows; expected one for each", weights.size(), rows);
   double sum = 0;
   for (int64_t row = 0; row < rows; ++row) {
     const double weight = weights.empty() ? 1 : static_cast<double>(weights[static_cast<size_t>(row)]);

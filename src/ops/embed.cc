@@ -23,7 +23,8 @@ const int32_t* checked(const char* what, const Tensor& table, const std::vector<
 }  // namespace
 
 void embed(Run& run, const EmbeddingTables& tables, const EmbeddingIds& ids, Tensor& out) {
-  if (out.rank() != 2 || !out.is_contiguous()) fail(ErrorCode::kShape, "embedding: out is {}", to_string(out.shape()));
+  if (out.rank() != 2 || !out.is_contiguous())
+    fail(ErrorCode::kShape, "embedding: out is {}; expected contiguous [rows, width]", to_string(out.shape()));
   const int32_t* tokens = checked("token", tables.tokens, ids.tokens, out);
   const int32_t* positions = checked("position", tables.positions, ids.positions, out);
   const int32_t* types = checked("type", tables.types, ids.types, out);
@@ -48,7 +49,7 @@ void embed(Run& run, const EmbeddingTables& tables, const EmbeddingIds& ids, Ten
 }
 
 void gather_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out) {
-  if (!x.is_contiguous()) fail(ErrorCode::kShape, "gather: x is strided {}", to_string(x.shape()));
+  if (!x.is_contiguous()) fail(ErrorCode::kShape, "gather: x is strided {}; expected a contiguous tensor", to_string(x.shape()));
   embed(run, {.tokens = x}, {rows, {}, {}}, out);
 }
 

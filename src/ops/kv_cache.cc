@@ -172,7 +172,8 @@ void KVCache::select(const std::vector<int64_t>& rows) {
   const auto count = static_cast<int64_t>(writable_.size());
   std::vector<int64_t> uses(writable_.size(), 0);
   for (const int64_t row : rows) {
-    if (row < 0 || row >= count) fail(ErrorCode::kInvalidArgument, "cache: row {} of {}", row, count);
+    if (row < 0 || row >= count)
+      fail(ErrorCode::kInvalidArgument, "cache: row {} is out of range: the cache has {} sequences, counted from 0", row, count);
     ++uses[static_cast<size_t>(row)];
   }
   const int64_t inside = keys_.length % KVPage::kLength;

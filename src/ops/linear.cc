@@ -113,8 +113,8 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
   const bool fits = x.rank() == 2 && out.rank() == 2 && x.size(1) == weight.in && out.size(1) == weight.out && x.size(0) == out.size(0) &&
                     x.stride(1) == 1 && out.stride(1) == 1;
   if (!fits || (bias.defined() && bias.numel() != weight.out)) {
-    fail(ErrorCode::kShape, "linear: x is {}, out {}, the weight [{}, {}], the bias {}", to_string(x.shape()), to_string(out.shape()),
-         weight.out, weight.in, to_string(bias.shape()));
+    fail(ErrorCode::kShape, "linear: x is {}, out {}, the weight [{}, {}], the bias {}; expected [rows, in], [rows, out], [out, in], [out]",
+         to_string(x.shape()), to_string(out.shape()), weight.out, weight.in, to_string(bias.shape()));
   }
   if (out.dtype() == DType::kBF16 && (linear_dtype(run, weight) != DType::kBF16 || options.accumulate))
     fail(ErrorCode::kUnsupported,

@@ -10,8 +10,9 @@ void norm(Run& run, const Tensor& x, const Normalisation& normalisation, Tensor&
   const bool fits = x.rank() == 2 && x.is_contiguous() && out.is_contiguous() && x.shape() == out.shape() && weight.numel() == x.size(1) &&
                     (!bias.defined() || bias.numel() == x.size(1));
   if (!fits) {
-    fail(ErrorCode::kShape, "norm: x is {}, out {}, the weight {}", to_string(x.shape()), to_string(out.shape()),
-         to_string(weight.shape()));
+    fail(ErrorCode::kShape,
+         "norm: x is {}, out {}, weight {}, bias {}; expected contiguous x and out [rows, width], weight and bias [width]",
+         to_string(x.shape()), to_string(out.shape()), to_string(weight.shape()), to_string(bias.shape()));
   }
   NormCall call{normalisation.rms,
                 normalisation.epsilon,

@@ -28,7 +28,7 @@ bool is_truth(const RuleNode& node) {
 
 void check_table(const Rule& rule, const RuleNode& node, const std::string& where) {
   if (node.table < 0 || node.table >= static_cast<int32_t>(rule.tables.size())) {
-    fail(ErrorCode::kInvalidArgument, "attention: {}: table {} of {}; tables are counted from 0", where, node.table,
+    fail(ErrorCode::kInvalidArgument, "attention: {}: table {} is out of range: the rule has {}, counted from 0", where, node.table,
          static_cast<int64_t>(rule.tables.size()));
   }
   const Tensor& table = rule.tables[static_cast<size_t>(node.table)];
@@ -62,8 +62,8 @@ void check_node(const Rule& rule, size_t index, const std::string& where) {
     const RuleNode& of = rule.nodes[static_cast<size_t>(argument)];
     const bool wants = takes_truth(node.op, i);
     if (wants ? !is_truth(of) : facts_of(of.op).gives_truth) {
-      fail(ErrorCode::kInvalidArgument, "attention: {}: argument {} is a {}; expected a {}", at, i, wants ? "number" : "truth",
-           wants ? "truth (a comparison)" : "number; where(truth, a, b) makes one");
+      fail(ErrorCode::kInvalidArgument, "attention: {}: argument {} is a {}; expected a {}", at, i, wants ? "number" : "boolean",
+           wants ? "boolean (a comparison)" : "number; where(condition, a, b) makes one");
     }
   }
 }
@@ -244,12 +244,12 @@ void validate_rule(const Rule& rule, bool is_visibility, const std::string& wher
   }
   const RuleNode& last = rule.nodes.back();
   if (is_visibility && !is_truth(last)) {
-    fail(ErrorCode::kInvalidArgument, "attention: {}: its result is a number ({}); expected a truth (a comparison)", where,
+    fail(ErrorCode::kInvalidArgument, "attention: {}: its result is a number ({}); expected a boolean (a comparison)", where,
          facts_of(last.op).name);
   }
   if (!is_visibility && facts_of(last.op).gives_truth) {
-    fail(ErrorCode::kInvalidArgument, "attention: {}: its result is a truth ({}); expected a number: where(truth, a, b) makes one", where,
-         facts_of(last.op).name);
+    fail(ErrorCode::kInvalidArgument, "attention: {}: its result is a boolean ({}); expected a number: where(condition, a, b) makes one",
+         where, facts_of(last.op).name);
   }
 }
 

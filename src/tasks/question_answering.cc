@@ -81,7 +81,7 @@ class AnswerFiles {
       Question question{fields.string("question"), context_of(fields, where)};
       for (const auto& [begin, text] : answers_of(fields, *question.context)) {
         if (begin < 0 || question.context->compare(static_cast<size_t>(begin), text.size(), text) != 0)
-          fail(ErrorCode::kFormat, "{}: \"answers\": \"{}\" does not stand in the context where its start says", where, text);
+          fail(ErrorCode::kFormat, "{}: \"answers\": \"{}\" does not occur in the context at its start position", where, text);
         if (question.answers.empty()) question.span = {begin, begin + static_cast<int64_t>(text.size())};
         question.answers.push_back(text);
       }
@@ -168,8 +168,8 @@ class Answer final : public ItemTask {
         threshold_(recipe.task->as<AnswerRecipe>().threshold),
         recipe_(recipe) {
     if (recipe.smoothing > 0)
-      fail(ErrorCode::kUnsupported, "{}: \"smoothing\" would give answers' starts and ends to the padding, too; leave it out",
-           recipe.where);
+      fail(ErrorCode::kUnsupported,
+           "{}: \"smoothing\" is not supported: it would give probability to starts and ends in the padding; leave it out", recipe.where);
   }
 
   // If half of the questions have no answer, a small encoder first learns to point at the first token for every question, and then

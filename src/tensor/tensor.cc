@@ -138,7 +138,7 @@ Tensor Tensor::borrow(const void* data, Shape shape, DType dtype, std::shared_pt
                       std::vector<int64_t> strides) {
   count_elements(shape, dtype);
   if (!strides.empty() && strides.size() != shape.size())
-    fail(ErrorCode::kShape, "tensor: {} strides for shape {}", strides.size(), to_string(shape));
+    fail(ErrorCode::kShape, "tensor: {} strides for shape {}; expected one for each axis", strides.size(), to_string(shape));
   Tensor out;
   out.storage_ = Storage::borrow(data, std::move(keep_alive), immutable);
   out.strides_ = strides.empty() ? contiguous_strides(shape) : std::move(strides);
@@ -147,7 +147,7 @@ Tensor Tensor::borrow(const void* data, Shape shape, DType dtype, std::shared_pt
   return out;
 }
 
-void Tensor::fail_axis(int axis) const { fail(ErrorCode::kShape, "tensor: axis {} of shape {}", axis, to_string(shape_)); }
+void Tensor::fail_axis(int axis) const { fail(ErrorCode::kShape, "tensor: axis {} is out of range for shape {}", axis, to_string(shape_)); }
 
 int64_t Tensor::numel() const {
   if (!storage_) return 0;
@@ -181,7 +181,7 @@ std::byte* Tensor::mutable_raw() {
 Tensor Tensor::slice(int axis, int64_t begin, int64_t end) const {
   const int64_t length = size(axis);
   if (begin < 0 || begin > end || end > length) {
-    fail(ErrorCode::kShape, "tensor: slice [{}, {}) of axis {} in shape {}", begin, end, axis, to_string(shape_));
+    fail(ErrorCode::kShape, "tensor: slice [{}, {}) is out of range for axis {} of shape {}", begin, end, axis, to_string(shape_));
   }
   const size_t at = static_cast<size_t>(axis < 0 ? axis + rank() : axis);
   Tensor out = *this;
@@ -290,7 +290,7 @@ void Tensor::check_dtype(DType wanted) const {
 }
 
 void Tensor::fill_from(const void* values, size_t count) {
-  if (static_cast<int64_t>(count) != numel()) fail(ErrorCode::kShape, "tensor: {} values for shape {}", count, to_string(shape_));
+  if (static_cast<int64_t>(count) != numel()) fail(ErrorCode::kShape, "tensor: {} values do not fill shape {}", count, to_string(shape_));
   if (count > 0) std::memcpy(storage_->data, values, bytes());
 }
 

@@ -43,8 +43,8 @@ void check_fits(const Architecture& facts, const tasks::Recipe& recipe) {
   if (least.held + least.part <= memory) return;
   const auto size = [](double bytes) { return human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))); };
   fail(ErrorCode::kBudget,
-       "{}: this run takes at least {} for parameters, gradients and the optimiser's sums (\"model\") and {} for a part of a step "
-       "(\"batch\" {} x \"length\" {}); there are {} of memory. Make the larger of them smaller; accumulate=N makes a step of N parts",
+       "{}: this run takes at least {} for parameters, gradients and optimiser state (\"model\") and {} for a micro-batch "
+       "(\"batch\" {} x \"length\" {}); the machine has {}. Reduce the larger one; accumulate=N makes a step of N micro-batches",
        recipe.where, size(least.held), size(least.part), with_commas(recipe.batch), with_commas(recipe.length), size(memory));
 }
 

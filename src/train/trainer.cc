@@ -192,7 +192,7 @@ std::vector<double> Trainer::micro_batch_losses(int64_t number, const tasks::Exa
       return micro_batch_losses(number, example, counts, true);
     } catch (const Error& error) {
       fail(ErrorCode::kInvalidArgument,
-           "step {}: the loss is not a number; {}. The last checkpoint is not affected; try a smaller learning rate", step_, error.what());
+           "step {}: the loss is not finite; {}. The last checkpoint is not affected; try a smaller learning rate", step_, error.what());
     }
   }
   fail(ErrorCode::kInvalidArgument, "cross_entropy gave a value that is not finite");
@@ -523,9 +523,8 @@ void Trainer::read_checkpoint(const io::SafeTensors& file, bool data_changed) {
   data_has_changed_ = data != file.metadata().end() && data->second != data_digest_;
   if (data_has_changed_ && !data_changed) {
     fail(ErrorCode::kInvalidArgument,
-         "{}: the data in {} is not what this run was training on; the same bits follow from the same data only. Put it back, give its "
-         "folder "
-         "with data=DIR, or continue with --data-changed",
+         "{}: the data in {} is not what this run was training on, so the result would differ. Restore it, give its folder with "
+         "data=DIR, or continue with --data-changed",
          file.where(), recipe_.source.folder);
   }
   const auto read = [&](const char* what, size_t at, Tensor to) {

@@ -612,7 +612,7 @@ TEST(Tape, ALossThatDependsOnNoWatchedTensorIsRefused) {
   Tape tape;
   expect_refused(ErrorCode::kInvalidArgument, "it does not depend on a watched tensor", [&] { tape.backward(Tensor::zeros({1})); });
   expect_refused(ErrorCode::kUnsupported, "found i32 [1]", [&] { tape.watch(Tensor::zeros({1}, DType::kI32)); });
-  expect_refused(ErrorCode::kInvalidArgument, "a tensor that is not watched", [&] { (void)tape.gradient(Tensor::zeros({1})); });
+  expect_refused(ErrorCode::kInvalidArgument, "because it is not watched; call watch()", [&] { (void)tape.gradient(Tensor::zeros({1})); });
 }
 
 }  // namespace

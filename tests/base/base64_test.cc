@@ -22,7 +22,7 @@ TEST(Base64, MatchesTheExamplesOfRfc4648) {
 }
 
 TEST(Base64, RefusesInvalidLengthsAndLetters) {
-  expect_refused(ErrorCode::kFormat, "here: 3 letters of base64; expected groups of four", [] { from_base64("Zm9", "here"); });
+  expect_refused(ErrorCode::kFormat, "here: 3 characters of base64; expected a multiple of 4", [] { from_base64("Zm9", "here"); });
   expect_refused(ErrorCode::kFormat, "here: letter 1 is not one of base64", [] { from_base64("Z*9v", "here"); });
   expect_refused(ErrorCode::kFormat, "here: letter 2 is not one of base64", [] { from_base64("Zg==Zm9v", "here"); });
 }

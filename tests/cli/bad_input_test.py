@@ -100,7 +100,7 @@ class Usage(Case):
         self.refused(2, '--temperature: expected a number above 0, found "0" (clearhead run generate --help says more)', "run", "generate", model, text, "--temperature", "0")
         self.refused(2, '--top-p: expected a number above 0 and up to 1, found "2" (clearhead run generate --help says more)', "run", "generate", model, text, "--top-p", "2")
         self.refused(2, '--page-size: expected a size like 20MB or 1GiB, found "lots"', "view", model, text, "--html", "x", "--page-size", "lots")
-        self.refused(2, "--page-size is the size of the page that --html writes", "view", model, text, "--page-size", "20MB")
+        self.refused(2, "--page-size applies to --html: add --html FILE", "view", model, text, "--page-size", "20MB")
         self.refused(2, "--window reads the whole text and --truncate shortens it: give only one of them", "show", model, text, "--window", "3", "--truncate")
         self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1", "--by", "segment")
         self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text, "--sort", "nothing")
@@ -115,7 +115,7 @@ class Usage(Case):
         self.refused(2, f'"abc": {another}', "view", kept, "abc")
         self.refused(2, f'"abc": {another}', "view", kept, kept, "abc")
         self.refused(2, "--budget affects a run, but a trace is not run again: give a model and a text", "view", kept, kept, "--budget", "2M")
-        self.refused(2, f'"{kept}": a model reads one text; several traces are shown side by side', "view", self.causal, "abc", kept)
+        self.refused(2, f'"{kept}": unexpected argument; a model reads one text, and only trace files can be shown side by side', "view", self.causal, "abc", kept)
 
 
 class Models(Case):
@@ -159,7 +159,7 @@ class Models(Case):
 
     def test_configurations_that_cannot_be_honoured_are_refused_by_name(self):
         self.config(model_type="mamba")
-        self.fails('model/config.json: "model_type": "mamba" is not supported; known are bert, clearhead-attention, distilbert, gpt2, llama, mistral, qwen2, smollm3, marian, roberta, xlm-roberta, camembert, '
+        self.fails('model/config.json: "model_type": "mamba" is not supported; known are bert, clearhead-attention, distilbert, gpt2, llama, mistral, qwen2, smollm3, marian, roberta, xlm-roberta, camembert, roformer, '
                    'convolutional_attention, hierarchical_attention, listen_attend_spell, memory_network, pointer_generator, recurrent_translator, scene_question, spectrogram_transformer, vision_transformer')
         self.config(model_type="clearhead-attention", num_attention_heads="two")
         self.fails('model/config.json: "num_attention_heads": expected an integer, found "two"')

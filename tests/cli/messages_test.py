@@ -27,7 +27,7 @@ class Messages(Case):
             self.said(1, f"{BOOK}: token {token} of a text of 9 tokens; expected 1 to 8 (token 0 has none before it)",
                       "why", BOOK, TEXT, "--target", f"token {token}")
         self.said(2, '--layers: expected a layer N or a range BEGIN:END, found "abc"', "show", BOOK, TEXT, "--layers", "abc")
-        self.said(2, '--from: #0:1 are not all queries of the maps of "spatial"; its queries are #256:257',
+        self.said(2, '--from: tokens #0:1 are not all queries of the family "spatial"; its queries are tokens #256:257',
                   "ask", DIGITS, DIGITS / "example.png", "--from", "patch 1,1", "--to", "patch 1,2")
 
     def test_a_directory_that_is_not_there_is_not_looked_for_in_the_hub(self):

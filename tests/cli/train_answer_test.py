@@ -113,7 +113,7 @@ class Answers(AnswerCase):
                      "task.train=none.jsonl", "task.answerable_first=20", "-o", self.folder / "none")
 
     def test_smoothing_is_refused(self):
-        self.refused(1, f'{self.recipe}: "smoothing" would give answers\' starts and ends to the padding, too; leave it out', "train", self.recipe,
+        self.refused(1, f'{self.recipe}: "smoothing" is not supported: it would give probability to starts and ends in the padding; leave it out', "train", self.recipe,
                      f"data={self.folder}", "smoothing=0.1", "-o", self.folder / "run")
 
     def test_a_given_threshold_is_kept(self):
@@ -130,7 +130,7 @@ class Answers(AnswerCase):
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
         lines[first]["answers"][0][1] += 1
         self.write_lines("train.jsonl", lines)
-        self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "answers": "{lines[first]["answers"][0][2]}" does not stand in the context where its start says', *task)
+        self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "answers": "{lines[first]["answers"][0][2]}" does not occur in the context at its start position', *task)
         lines[first]["answers"] = ["hen"]
         self.write_lines("train.jsonl", lines)
         self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "answers": expected a list of [first character, first byte, text], or {{"text": [...], "answer_start": [...]}}, found "hen"', *task)

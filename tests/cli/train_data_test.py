@@ -35,7 +35,7 @@ class DataOfARun(TrainingCase):
         self.assertIn(f"the data in {moved} is not what this run was training on", done.errors)
         done = run("train", "--resume", self.folder / "run", "steps=9")
         self.assertEqual(done.code, 2)
-        self.assertIn("besides data=DIR, for a data folder that was moved, settings belong to a new run", done.errors)
+        self.assertIn("settings and --watch are for a new run, except data=DIR for a data folder that was moved", done.errors)
 
     def test_the_data_source_is_printed_only_for_the_recipes_own_files(self):
         (self.folder / "text.txt").unlink()

@@ -75,7 +75,7 @@ class Picture(PictureCase):
         self.write(self.TASK, self.VIT)
         with (self.folder / "valid.tsv").open("a", encoding="utf-8") as file:
             file.write("7\t00ff\n")
-        self.refused(1, f"{self.folder}/valid.tsv, line 33: 4 hex figures; expected 16, for 8 x 8 pixels", "train", self.recipe,
+        self.refused(1, f"{self.folder}/valid.tsv, line 33: 4 hex digits; expected 16, for 8 x 8 pixels", "train", self.recipe,
                      f"data={self.folder}", "-o", self.folder / "bad")
         self.write({name: value for name, value in self.TASK.items() if name != "pictures"} | {"text": 2}, self.VIT)
         self.refused(1, f'{self.recipe}: the model reads a picture: expected "task.pictures"', "train", self.recipe, f"data={self.folder}",

@@ -80,8 +80,8 @@ class RunEdgeCases(TrainingCase):
         self.assertEqual(self.train("short", "steps=5").code, 0)
         text = self.folder / "text.txt"
         text.write_text(text.read_text(encoding="utf-8").replace("line 7:", "line X:"), encoding="utf-8")
-        self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on; the "
-                        "same bits follow from the same data only. Put it back, give its folder with data=DIR, or continue with "
+        self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on, so the "
+                        "result would differ. Restore it, give its folder with data=DIR, or continue with "
                         "--data-changed",
                      "train", "--resume", self.folder / "short")
         done = run("train", "--resume", self.folder / "short", "--data-changed")
@@ -115,8 +115,8 @@ class RunEdgeCases(TrainingCase):
         read_safetensors(self.folder / "run/checkpoint.safetensors")
 
     def test_runs_that_exceed_memory_are_refused_before_they_begin(self):
-        for setting, names in (("batch=1000000000", "for a part of a step (\"batch\" 1,000,000,000 x \"length\" 32)"),
-                               ("model.intermediate_size=1000000000", "for parameters, gradients and the optimiser's sums (\"model\")")):
+        for setting, names in (("batch=1000000000", "for a micro-batch (\"batch\" 1,000,000,000 x \"length\" 32)"),
+                               ("model.intermediate_size=1000000000", "for parameters, gradients and optimiser state (\"model\")")):
             done = self.train("run", setting)
             self.assertEqual(done.code, 1)
             self.assertRegex(done.errors, r"this run takes at least \S+ \S+ for parameters")
@@ -308,7 +308,7 @@ class Training(TrainingCase):
     def test_a_loss_or_gradient_that_is_not_finite_names_the_step_and_the_op(self):
         done = self.train("run", "schedule.learning_rate=100", "optimiser.weight_decay=10", "schedule.warmup=0", "steps=100")
         self.assertEqual(done.code, 1)
-        self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is not a number; op \d+ \(\w+\) gave|"
+        self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is not finite; op \d+ \(\w+\) gave|"
                                                         r"gradient of \"[\w.]+\" is not finite .*; the backward pass of op \d+ \(\w+\) gave)")
 
     def test_a_model_is_measured_on_the_test_split(self):
@@ -356,5 +356,5 @@ class Training(TrainingCase):
         self.refused(1, "optimiser: no parameter has \"q_porj\" as its first matching group; the names are " +
                      ", ".join(f"{name}.weight" for name in names), "train", where, f"data={self.folder}", "optimiser.groups=[{\"match\": \"q_porj\"}]", "-o",
                      self.folder / "other")
-        self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run", "train", "--resume", self.folder / "run", "steps=9")
+        self.refused(2, "--resume uses the run's own recipe; settings and --watch are for a new run, except data=DIR for a data folder that was moved", "train", "--resume", self.folder / "run", "steps=9")
         self.assertFalse((self.folder / "other").exists())

@@ -128,4 +128,4 @@ class Watch(TrainingCase):
         self.assertFalse((self.folder / "other").exists())
         self.write(steps=3)
         self.assertEqual(self.train("run").code, 0)
-        self.refused(2, "--resume continues with the run's own recipe; besides data=DIR, for a data folder that was moved, settings belong to a new run", "train", "--resume", self.folder / "run", "--watch", "a")
+        self.refused(2, "--resume uses the run's own recipe; settings and --watch are for a new run, except data=DIR for a data folder that was moved", "train", "--resume", self.folder / "run", "--watch", "a")

@@ -155,7 +155,7 @@ class Translate(Case):
         self.ok("run", "translate", self.model, "a cat", "--trace", trace, "--json")
         again = self.ok("show", trace, "--family", "cross", "--head", "L1.H0")
         self.assertEqual(shown.out, again.out, written)
-        self.refused(1, f"{self.model} writes a text from the one that it reads: --pair can be used only with a model that reads one text",
+        self.refused(1, f"{self.model} is an encoder-decoder, for which --pair is not supported",
                      "show", self.model, "a cat", "--pair", "a dog")  # fmt: skip
         self.refused(1, "text has 70 tokens; this model's positions end at 64. Use --truncate to cut it", "show", self.model, "b" * 70)
         self.assertIn("truncated: 6 of 70 tokens were removed (--truncate)", run("show", self.model, "b" * 70, "--truncate").errors)

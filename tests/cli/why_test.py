@@ -45,7 +45,7 @@ class Why(Asking):
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "of.trace")
             done = self.done("trace", self.BOOK, self.TEXT, "--gradients", "--target", "night", "-o", path)
-            self.assertIn('gradients of next token " night", which has ', done.errors)
+            self.assertIn('gradients of next token " night", whose probability is ', done.errors)
             figure = Path(folder) / "a.svg"
             self.done("show", path, "--head", "L4.H0", "--svg", str(figure), "--weight", "against")
             self.assertIn("against next token", figure.read_text(encoding="utf-8"))
@@ -215,7 +215,7 @@ class Judge(Asking):
         self.fails('"mark": expected text, question, pair, target, contrast or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
         self.fails('there is no "text"', "judge", str(ROOT / "models/en-fr"), '{"target": "a"}')
         self.fails("no text has 3 items or more", "judge", str(ROOT / "models/en-fr"), "Hello.")
-        self.fails("column 2 of 1", "judge", str(ROOT / "models/en-fr"), "one column", "--column", "2")
+        self.fails("there is no column 2; the line has 1", "judge", str(ROOT / "models/en-fr"), "one column", "--column", "2")
         file = self.folder / "texts.jsonl"
         for line, says in (
             ('{"text": 5}', '"text": expected a string, found 5'),

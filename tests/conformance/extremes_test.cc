@@ -98,13 +98,14 @@ TEST_P(Extremes, NonFiniteKeysAndValuesReachOnlyTheRowsThatSeeThem) {
   const Inputs in = inputs();
   std::vector<Hiding> all = hidings();
   for (Hiding hiding : hidings()) {
-    hiding.name += ", sigmoid";
+    const std::string name = hiding.name;
+    hiding.name = name + ", sigmoid";
     hiding.spec.normaliser = Sigmoid{-2};
     all.push_back(hiding);
-    hiding.name += ", linear";
+    hiding.name = name + ", linear";
     hiding.spec.normaliser = LinearAttention{};
     all.push_back(hiding);
-    hiding.name += ", gaussian";
+    hiding.name = name + ", linear, gaussian";
     hiding.spec.after.gaussian = LocalGaussian{.centres = Tensor::zeros({1, 1, kLength}), .sigma = 100};
     all.push_back(hiding);
   }

@@ -162,7 +162,7 @@ TEST(Planted, InvalidInputsAreRefusedWithAReason) {
                  [&] { erasure(silent, scores, std::vector<double>{0}); });
   expect_refused(ErrorCode::kInvalidArgument, "none of 2 items is marked", [&] { plausibility(scores, none); });
   expect_refused(ErrorCode::kInvalidArgument, "no links on either side", [&] { alignment({}, {}, {}); });
-  expect_refused(ErrorCode::kInvalidArgument, "3 of 2 items", [&] { random_removals(2, 3, 1, 1); });
+  expect_refused(ErrorCode::kInvalidArgument, "sets of 3 out of 2 items", [&] { random_removals(2, 3, 1, 1); });
   expect_refused(ErrorCode::kInvalidArgument, "sets of 1 and of 2 items; expected one size", [&] {
     sensitivity_n(scores, {{{1, 0}, {1, 1}}, {0.1, 0.2}});
   });

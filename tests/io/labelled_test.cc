@@ -297,8 +297,9 @@ TEST(ShuffledBatches, RefuseBoundsThatNoBatchMeets) {
   expect_refused(ErrorCode::kInvalidArgument, "-1 frames", [] { batches_by_length({1, 2}, {.frames = -1}, 0); });
   expect_refused(ErrorCode::kInvalidArgument, "row 1 has 9 frames; expected 0 to 8", [] { batches_by_length({8, 9}, {.frames = 8}, 0); });
   expect_refused(ErrorCode::kInvalidArgument, "row 0 has -1 frames", [] { batches_by_length({-1}, {}, 0); });
-  expect_refused(ErrorCode::kInvalidArgument, "one length in batches of at most 8 frames", [] { shuffled_batches(3, {.frames = 8}, 0); });
-  expect_refused(ErrorCode::kInvalidArgument, "-1 rows of one length", [] { shuffled_batches(-1, {}, 0); });
+  expect_refused(ErrorCode::kInvalidArgument, "shuffled_batches: count is 3 and frames is 8",
+                 [] { shuffled_batches(3, {.frames = 8}, 0); });
+  expect_refused(ErrorCode::kInvalidArgument, "count is -1 and frames is 0", [] { shuffled_batches(-1, {}, 0); });
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Answers against SQuAD's evaluation scripts: version 2.0 as included in transformers, version 1.1 as published.
+// Answers against the evaluation script of SQuAD 2.0, as included in transformers.
 #include "metrics/answers.h"
 
 #include "metrics/goldens.h"

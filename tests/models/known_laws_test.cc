@@ -32,9 +32,9 @@ std::vector<int32_t> bytes_of(const std::string& text) {
 }
 
 /// Reads selected rows during the run and does not keep any record.
-class Batch : public Observer {
+class SelectedRows : public Observer {
  public:
-  explicit Batch(std::vector<int64_t> wanted) : wanted_(std::move(wanted)) {}
+  explicit SelectedRows(std::vector<int64_t> wanted) : wanted_(std::move(wanted)) {}
   void begin(const RunPlan&) override {}
   bool wants(const Site&) override { return true; }
   void take(const Site& site, const AttentionRecord& record, const KeyNorms&) override {
@@ -88,7 +88,7 @@ std::vector<int64_t> every(int64_t step, int64_t length) {
 void expect_causal_laws(const std::string& text, int64_t context, const std::vector<int64_t>& wanted, double bound, int64_t window = 0) {
   const auto model = made("causal-" + std::to_string(context), KnownCausal{.context = context, .window = window});
   const auto length = static_cast<int64_t>(text.size());
-  Batch rows(wanted);
+  SelectedRows rows(wanted);
   model->run(bytes_of(text), {.observer = &rows, .last_logits_only = true});
   for (size_t at = 0; at < wanted.size(); ++at) {
     const int64_t i = wanted[at];
@@ -130,7 +130,7 @@ TEST(KnownLaws, BidirectionalHeadsAttendBackAndToEqualBytes) {
   const KnownText known = make_known_text(1000, 23);
   for (const int64_t back : {4, -2}) {
     const auto model = made("both-ways", KnownBidirectional{.back = back});
-    Batch rows(every(1, 1000));
+    SelectedRows rows(every(1, 1000));
     model->run(bytes_of(known.text), {.observer = &rows});
     for (int64_t i = 0; i < 1000; ++i) {
       std::vector<int64_t> equal;

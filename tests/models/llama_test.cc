@@ -106,8 +106,8 @@ TEST(LlamaConfig, FieldsThatAreLeftOutAreWhatTheLibraryAssumes) {
 TEST(LlamaConfig, UnreadLayerTypesMustAgreeWithTheModel) {
   EXPECT_EQ(refusal_of("llama", "mistral", R"({"layer_types": ["sliding_attention", "sliding_attention"]})"), "");
   EXPECT_EQ(refusal_of("llama", "mistral", R"({"layer_types": ["sliding_attention", "full_attention"]})"),
-            "config.json: \"layer_types\": an array of 2 is not supported: models of type \"mistral\" do not read it, and "
-            "sliding_window says otherwise (model: mistral)");
+            "config.json: \"layer_types\": an array of 2 is not supported: it contradicts sliding_window, which alone "
+            "decides for models of type \"mistral\" (model: mistral)");
 }
 
 TEST(LlamaConfig, RopeScalingIsReadInPlaceOfRopeParameters) {
@@ -163,7 +163,8 @@ TEST(LlamaConfig, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("llama", "qwen2", R"({"layer_types": ["full_attention"]})"),
             "config.json: \"layer_types\": an array of 1 is not supported: expected one entry for each of 2 layers (model: qwen2)");
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"head_dim": 5})"),
-            "config.json: the sizes do not fit each other: 5 of 5 channels rotate (model: llama)");
+            "config.json: the sizes do not fit each other: rotary embeddings turn 5 of 5 channels; expected an even number of them (model: "
+            "llama)");
 }
 
 }  // namespace

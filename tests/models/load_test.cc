@@ -152,7 +152,7 @@ TEST(Runs, RefuseInvalidBatches) {
             "run: token id -1 is outside the model's 61 words; is the tokenizer another model's?");
   EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1}}), "run: 1 ids for a batch of 1 × 2");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .type_ids = {2}}), "type id 2 is outside the model's table of 2");
-  EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .position_ids = {20}}), "run: position 20 is outside the model's 20");
+  EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .position_ids = {20}}), "run: position 20; expected 0 to 19");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .lengths = {2}}), "run: a sequence length of 2; expected 0 to 1");
 }
 

@@ -280,7 +280,8 @@ TEST(MemoryNetwork, AStoryWithoutAStatementOrAQuestionIsRefused) {
   Compute compute;
   expect_refused(ErrorCode::kInvalidArgument, "no statement contains a token",
                  [&] { logits_of(*network, compute, {.question = kQuestion}); });
-  expect_refused(ErrorCode::kInvalidArgument, "there is no question", [&] { logits_of(*network, compute, {.texts = kStatements}); });
+  expect_refused(ErrorCode::kInvalidArgument, "the question contains no token",
+                 [&] { logits_of(*network, compute, {.texts = kStatements}); });
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ TEST(PictureNetwork, ResizesAPictureOfAnotherSizeAsItsConfigSays) {
   const ModelInput large{.picture = random_tensor({2, 20, 24}, 3)};
   {
     const Saved refusing(kVit);
-    expect_refused(ErrorCode::kShape, "the picture is [2, 20, 24]; this model reads 2 channels of 8 x 16 pixels",
+    expect_refused(ErrorCode::kShape, "the picture is [2, 20, 24]; this model reads [channels, height, width] = [2, 8, 16]",
                    [&] { classify_inputs(*refusing.model, {large}, {}); });
   }
   const Saved saved(kVit + R"(, "resize": "fit", "resample": "box")");
@@ -102,7 +102,7 @@ TEST_P(EveryPictureNetwork, AnswersMatchInABatchAndAfterLoading) {
 
 TEST_P(EveryPictureNetwork, RefusesAPictureOfAnotherSize) {
   const Saved saved(GetParam());
-  expect_refused(ErrorCode::kShape, "the picture is [2, 8, 8]; this model reads 2 channels of 8 x 16 pixels", [&] {
+  expect_refused(ErrorCode::kShape, "the picture is [2, 8, 8]; this model reads [channels, height, width] = [2, 8, 16]", [&] {
     classify_inputs(*saved.model, {{.question = "what?", .picture = random_tensor({2, 8, 8}, 1)}}, {});
   });
 }

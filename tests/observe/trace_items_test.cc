@@ -176,7 +176,8 @@ TEST(TraceItems, AreValidatedWhenAFileIsLoaded) {
 TEST(TraceItems, AppendingGeneratedTokensAfterItemsIsRefused) {
   Trace trace;
   trace.begin(small_plan());
-  expect_refused(ErrorCode::kUnsupported, "none can be generated after them", [&] { trace.generated({.id = 1, .piece = "x"}); });
+  expect_refused(ErrorCode::kUnsupported, "tokens cannot be appended to a text that has items",
+                 [&] { trace.generated({.id = 1, .piece = "x"}); });
 }
 
 TEST(TraceItems, TheLastTokensBeforeTheItemsMayBeGenerated) {

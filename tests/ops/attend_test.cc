@@ -235,7 +235,10 @@ TEST(KVCache, SelectedSequencesContinueIndependently) {
   }
   KVCache cache;
   cache.append(k, k);
-  EXPECT_EQ(error_of([&] { cache.select({0, 3}); }), "kInvalidArgument: cache: row 3 of 3");
+  EXPECT_EQ(error_of([&] {
+              cache.select({0, 3});
+            }),
+            "kInvalidArgument: cache: row 3 is out of range: the cache has 3 sequences, counted from 0");
 }
 
 TEST(KVCache, PagesOf16BitsRoundAppendsOfAnyDtypeToNearest) {

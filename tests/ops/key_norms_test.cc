@@ -100,7 +100,7 @@ TEST(Ops, RefuseShapesThatDoNotFit) {
   Arena arena;
   clearhead::Run run{arena};
   Tensor out = Tensor::zeros({2, 4});
-  expect_refused(ErrorCode::kShape, "gated: x is [2, 7], out [2, 4]", [&] {
+  expect_refused(ErrorCode::kShape, "gated: x is [2, 7], out [2, 4]; expected contiguous", [&] {
     ops::gated(run, Activation::kSilu, Tensor::zeros({2, 7}), out);
   });
   expect_refused(ErrorCode::kShape, "norm: x is [2, 5], out [2, 4]", [&] {

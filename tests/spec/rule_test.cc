@@ -207,7 +207,7 @@ TEST(Rule, InvalidRulesAreRefusedWithAnExplanation) {
 TEST(Rule, ARuleOfTheWrongKindIsRefused) {
   AttentionSpec spec{.terms = {visible([](auto at) { return at.key < 3; })}};
   EXPECT_EQ(error_of([&] { validate(spec, kShape); }),
-            "kInvalidArgument: attention: rule: its result is a truth (less); expected a number: where(truth, a, b) makes one");
+            "kInvalidArgument: attention: rule: its result is a boolean (less); expected a number: where(condition, a, b) makes one");
   spec.terms.clear();
   spec.topology.visible = rule([](auto s, auto) { return s; });
   EXPECT_EQ(
@@ -233,8 +233,9 @@ TEST(Rule, InvalidJsonRulesAreRefusedByPath) {
             "earlier operation, found \"#0\"");
   EXPECT_EQ(reading_error(R"([["add","score"]])"), "kFormat: spec.json: \"terms[0].rule[0]\": \"add\" takes 2 arguments, found 1");
   EXPECT_EQ(reading_error(R"([["table","t","head"]])"), "kFormat: spec.json: \"terms[0].rule[0]\": \"table\" takes 2 arguments, found 1");
-  EXPECT_EQ(reading_error(R"([["less","score",1]])"),
-            "kFormat: spec.json: attention: terms[0].rule: its result is a truth (less); expected a number: where(truth, a, b) makes one");
+  EXPECT_EQ(
+      reading_error(R"([["less","score",1]])"),
+      "kFormat: spec.json: attention: terms[0].rule: its result is a boolean (less); expected a number: where(condition, a, b) makes one");
   EXPECT_EQ(reading_error(R"([])"),
             "kFormat: spec.json: \"terms[0].rule\": expected an array of operations, the last of which is the result, found an array of 0");
   EXPECT_EQ(reading_error(R"([["add","score",1e300]])"),

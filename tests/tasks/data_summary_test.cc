@@ -84,8 +84,9 @@ TEST_F(Data, HasItsColumnsByNameWhereTheFirstLineNamesThem) {
 }
 
 TEST_F(Data, AmbiguousOrEmptyLabelsAreRefusedOrReported) {
-  EXPECT_EQ(refusal("a\tpos\nb\tneg\nc\tpos \n"), "kFormat: " + folder_ + "/train.tsv, line 3: the label \"pos \" is \"pos\" of " +
-                                                      folder_ + "/train.tsv, line 1 with other spaces around it; write both alike");
+  EXPECT_EQ(refusal("a\tpos\nb\tneg\nc\tpos \n"), "kFormat: " + folder_ +
+                                                      "/train.tsv, line 3: the label \"pos \" differs from \"pos\" of " + folder_ +
+                                                      "/train.tsv, line 1 only in the spaces around it; write both the same way");
   EXPECT_EQ(refusal("a\tpos\nb\tneg\nc\t\n"),
             "kFormat: " + folder_ +
                 "/train.tsv, line 3: the label is empty; expected the name of a class. \"skip\": [\"\"] in "

@@ -108,11 +108,13 @@ TEST_F(Pictures, InvalidPicturesAreRefusedByLineOrRecord) {
                    [&] { read_inputs("a", recipe(form, model, form == kBits ? R"(, "label": 1)" : ""), "picture"); });
   };
   write("names.tsv", "0\tred\n");
-  expect("x\t8001\nx\t80g1\n", kBits, kGrey, ErrorCode::kFormat, ", line 2: figure 3 of the picture is \"g\"; expected 0 to 9 and a to f");
-  expect("x\t800\n", kBits, kGrey, ErrorCode::kShape, ", line 1: 3 hex figures; expected 4, for 4 x 4 pixels");
+  expect("x\t8001\nx\t80g1\n", kBits, kGrey, ErrorCode::kFormat,
+         ", line 2: hex digit 3 of the picture is \"g\"; expected 0 to 9 or a to f");
+  expect("x\t800\n", kBits, kGrey, ErrorCode::kShape, ", line 1: 3 hex digits; expected 4, for 4 x 4 pixels");
   expect("x\n", kBits, kGrey, ErrorCode::kFormat, ", line 1: expected 2 columns with tabs between, found 1");
   expect(std::string(24, 0), kRecords, kColour, ErrorCode::kFormat, ": 24 bytes, not a number of records of 25");
-  expect(std::string(25, 0) + std::string(25, 1), kRecords, kColour, ErrorCode::kFormat, ", record 2: label 1; \"names.tsv\" names 1");
+  expect(std::string(25, 0) + std::string(25, 1), kRecords, kColour, ErrorCode::kFormat,
+         ", record 2: label 1 has no name; \"names.tsv\" names only 1 labels");
   write("names.tsv", "1\tred\n");
   expect_refused(ErrorCode::kFormat, "names.tsv, line 1: expected 0, a tab and the name of that label",
                  [&] { read_inputs("a", recipe(kRecords, kColour, ""), "picture"); });

@@ -19,7 +19,7 @@ LOADER.exec_module(folds)
 
 class Folds(unittest.TestCase):
     def test_fold_numbers_equal_the_fold_numbers_of_training(self):
-        self.assertEqual(folds.fold_of("hello", 1 << 60), 0x5A0D15131EC7A1)  # the value in tests/tasks/parted_data_test.cc
+        self.assertEqual(folds.fold_of("hello", 1 << 60), 0x5A0D15131EC7A1)  # the value in tests/tasks/folds_and_passages_test.cc
 
     def test_naive_bayes_adds_one_to_every_word(self):
         train = [(["a", "a", "b"], "x"), (["b", "c"], "y"), (["c"], "y")]

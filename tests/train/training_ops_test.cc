@@ -84,8 +84,8 @@ TEST(TrainingOps, InvalidAxesAndShapesAreRefused) {
   const Tensor x = Tensor::zeros({2, 3});
   RunningStatistics running;
   const auto refused = [](const char* says, const auto& call) { expect_refused(ErrorCode::kShape, says, call); };
-  refused("axis 2 of shape [2, 3]", [&] { training.sum(x, 2); });
-  refused("axis -3 of shape [2, 3]", [&] { training.concat({x, x}, -3); });
+  refused("axis 2 is out of range for shape [2, 3]", [&] { training.sum(x, 2); });
+  refused("axis -3 is out of range for shape [2, 3]", [&] { training.concat({x, x}, -3); });
   refused("no parts", [&] { training.concat({}, 0); });
   refused("multiply: [2, 3] by [3, 2]", [&] { training.multiply(x, Tensor::zeros({3, 2})); });
   refused("index_add: x is [6]", [&] { training.index_add(x.reshape({6}), {0}, 1); });

@@ -283,7 +283,7 @@ TEST(PostedDrawings, WithInvalidContentAreRefusedByName) {
   EXPECT_EQ(message([&](Json& json) { mark(json, 4)["width"] = 3; }),
             "api/pdf: \"marks[4].rgb\": 6 bytes; a picture of 3 x 1 pixels has 9");
   EXPECT_EQ(message([&](Json& json) { mark(json, 4)["rgb"] = "/wAAAP8"; }),
-            "api/pdf: marks[4].rgb: 7 letters of base64; expected groups of four");
+            "api/pdf: marks[4].rgb: 7 characters of base64; expected a multiple of 4");
   EXPECT_EQ(message([](Json& json) { json["height"] = 1e6; }), "api/pdf: \"height\": 1000000; expected 1 to 5000");
   EXPECT_EQ(message(none, {.marks = 5}), "api/pdf: 6 marks; at most 5");
   EXPECT_EQ(message(none, {.texts = 0}), "api/pdf: 1 texts; at most 0");

@@ -122,7 +122,8 @@ std::vector<double> leave_one_out(const Answers& answers, size_t items) {
 
 std::vector<Removal> random_removals(size_t items, size_t size, size_t count, uint64_t seed) {
   if (items == 0 || size > items) {
-    fail(ErrorCode::kInvalidArgument, "sets: {} of {} items; expected at least one item, and no more than there are", size, items);
+    fail(ErrorCode::kInvalidArgument,
+         "random_removals: sets of {} out of {} items; expected at least one item, and sets no larger than that", size, items);
   }
   std::vector<Removal> out;
   for (size_t set = 0; set < count; ++set) {

@@ -157,8 +157,9 @@ std::vector<AttentionFacts> read_attention(Config& config, const Architecture& f
       config.refuse("layer_types", format("{} is not understood (understood: full_attention, sliding_attention)", type.describe()));
     }
     if (!variant.chooses_layers && slides != layers[layer].window.has_value())
-      config.refuse("layer_types", format("models of type \"{}\" do not read it, and sliding_window says otherwise", facts.model_type));
-    if (slides && !windowed.window) config.refuse("layer_types", "a layer slides and there is no sliding_window");
+      config.refuse("layer_types",
+                    format("it contradicts sliding_window, which alone decides for models of type \"{}\"", facts.model_type));
+    if (slides && !windowed.window) config.refuse("layer_types", "it contains sliding_attention, but sliding_window is not set");
     layers[layer].window = slides ? windowed.window : std::nullopt;
   }
   return layers;

@@ -42,7 +42,8 @@ Architecture stack(Config& config, const std::string& side) {
 void name_tables(Config& config, Architecture& encoder, Architecture& decoder, bool is_tied) {
   const bool is_shared = config.flag_or("share_encoder_decoder_embeddings", true);
   const int64_t target = config.size_or("decoder_vocab_size", decoder.vocabulary);
-  if (is_shared && target != decoder.vocabulary) config.refuse("decoder_vocab_size", "one embedding is shared and vocab_size is another");
+  if (is_shared && target != decoder.vocabulary)
+    config.refuse("decoder_vocab_size", "it must equal vocab_size, because share_encoder_decoder_embeddings is true");
   decoder.vocabulary = target;
   const std::string shared = "shared.weight", of_encoder = "encoder.embed_tokens.weight", of_decoder = "decoder.embed_tokens.weight";
   encoder.embedding.tokens = is_shared && is_tied ? shared : of_encoder;

@@ -155,7 +155,7 @@ void check_classes(const std::vector<LabelledLine>& lines) {
       }
       const auto& [written, where] = first.try_emplace(bare, label, line.where).first->second;
       if (written != label) {
-        fail(ErrorCode::kFormat, "{}: the label {} is {} of {} with other spaces around it; write both alike", line.where,
+        fail(ErrorCode::kFormat, "{}: the label {} differs from {} of {} only in the spaces around it; write both the same way", line.where,
              Json(label).dump(), Json(written).dump(), where);
       }
     }

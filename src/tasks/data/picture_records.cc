@@ -40,7 +40,8 @@ std::vector<LabelledInput> read_records(const std::string& file, const Recipe& r
     LabelledInput one{.where = format("{}, record {}", opened->path(), begin / record + 1)};
     const auto* from = reinterpret_cast<const uint8_t*>(bytes.data()) + begin;
     if (*from >= names.size()) {
-      fail(ErrorCode::kFormat, "{}: label {}; \"{}\" names {}", one.where, static_cast<int>(*from), pictures.names, names.size());
+      fail(ErrorCode::kFormat, "{}: label {} has no name; \"{}\" names only {} labels", one.where, static_cast<int>(*from), pictures.names,
+           names.size());
     }
     one.label = names[*from];
     one.input.picture = Tensor::empty({size.channels, size.height, size.width});

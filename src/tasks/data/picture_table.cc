@@ -12,14 +12,15 @@ Tensor picture_of_bits(std::string_view figures, const std::string&, const Pictu
   const int64_t pixels = size.height * size.width;
   if (size.channels != 1) fail(ErrorCode::kShape, "{}: bits are grey; the model reads {} channels", where, size.channels);
   if (static_cast<int64_t>(figures.size()) * 4 != pixels)
-    fail(ErrorCode::kShape, "{}: {} hex figures; expected {}, for {} x {} pixels", where, figures.size(), pixels / 4, size.height,
+    fail(ErrorCode::kShape, "{}: {} hex digits; expected {}, for {} x {} pixels", where, figures.size(), pixels / 4, size.height,
          size.width);
   Tensor out = Tensor::empty({1, size.height, size.width});
   float* to = out.mutable_data<float>();
   for (size_t at = 0; at < figures.size(); ++at) {
     const size_t value = std::string_view("0123456789abcdef").find(static_cast<char>(figures[at] | 0x20));
     if (value == std::string_view::npos || figures[at] < '0')
-      fail(ErrorCode::kFormat, "{}: figure {} of the picture is \"{}\"; expected 0 to 9 and a to f", where, at + 1, figures.substr(at, 1));
+      fail(ErrorCode::kFormat, "{}: hex digit {} of the picture is \"{}\"; expected 0 to 9 or a to f", where, at + 1,
+           figures.substr(at, 1));
     for (int bit = 3; bit >= 0; --bit) *to++ = static_cast<float>(value >> bit & 1);
   }
   return out;

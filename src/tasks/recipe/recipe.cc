@@ -348,7 +348,7 @@ void read_alignment(Fields& fields, Recipe& to) {
     fail(ErrorCode::kUnsupported, "{}: \"alignment\" beside {}: {}", to.where, what, why);
   };
   if (!to.pairs || to.task)
-    fail(ErrorCode::kUnsupported, "{}: \"alignment\" is of the words of \"pairs\" that are translated; this recipe has none", to.where);
+    fail(ErrorCode::kUnsupported, "{}: \"alignment\" applies only to \"pairs\" for translation, without \"task\"", to.where);
   if (!to.pairs->turns.empty()) refuse("\"turns\"", "a source of several turns has no alignment of its own");
   if (to.noise.any()) refuse("\"noise\"", "what noise changes is no longer what was aligned; leave out one of them");
   to.alignment = alignment_schema().read(*given, to.where, "alignment");
