@@ -76,10 +76,13 @@ std::vector<std::vector<Candidate>> fill_mask(const Model& model, std::string_vi
 std::vector<ClassScore> classify(const Model& model, std::string_view text, std::optional<std::string_view> pair = std::nullopt,
                                  const Interventions& interventions = {});
 
-/// The entities that a token classifier finds in a text, in order of appearance. A word has the tag of its first token.
-/// B-TYPE starts an entity, I-TYPE continues an entity of the same type, and O is outside of entities; a tag without a
+/// The entities that a token classifier finds in a text, in order of appearance. A word has the tag of its first token,
+/// or every token has its own (ModelInfo::tags_words). B-TYPE starts an entity, I-TYPE continues an entity of the same type, and O is outside of entities; a tag without a
 /// prefix is a type.
 std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Interventions& interventions = {});
+
+/// The most probable label of every token that is not a special token, by a token classifier, in order of appearance.
+std::vector<TaggedSpan> label_tokens(const Model& model, std::string_view text, const Interventions& interventions = {});
 
 /// The answer to a question as a span of a text. A long text is read in overlapping windows; a question of more than
 /// half a window is truncated at its end. Default settings: ModelInfo::answers.

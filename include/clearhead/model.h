@@ -71,6 +71,7 @@ struct ModelInfo {
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
   bool tags = false;                  ///< the classifier classifies tokens: tag()
+  bool tags_words = true;             ///< with tags: a word has the tag of its first token; false: every token has its own
   bool reads_last = false;            ///< the classifier of texts reads the last token instead of the first
   std::optional<int64_t> padding{};   ///< with reads_last: id that is skipped at the end of a text, as in transformers
   bool chooses = false;               ///< the model reads a "document", and summarise() weights its sentences

@@ -235,7 +235,10 @@ def test_unsupported_edits_are_refused_and_the_model_is_restored():
             ch.edits(net, knock_out=["L7.H1"]),
         ):
             net(x)
-        with pytest.raises(ch.InvalidArgumentError, match="layer 0 has no head 9; its heads are 0 to 3"), ch.edits(net, cut=[(0, 1, 0, 1, "L0.H9")]):
+        with (
+            pytest.raises(ch.InvalidArgumentError, match="layer 0 has no head 9; its heads are 0 to 3"),
+            ch.edits(net, cut=[(0, 1, 0, 1, "L0.H9")]),
+        ):
             net(x)
         with pytest.raises(ZeroDivisionError), ch.edits(net, **EDITS):
             net(x)

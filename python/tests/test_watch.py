@@ -274,7 +274,11 @@ def test_a_head_knocked_out_and_pairs_that_are_cut(implementation):
     assert (row[3:5] == 0).all() and row.sum() == pytest.approx(1, abs=1e-5) and (row[:3] > 0).all()
     with pytest.raises(ch.InvalidArgumentError, match='"H5"; expected a head'):
         ch.watch(model, knock_out=["H5"])
-    with pytest.raises(ch.InvalidArgumentError, match="layer 0 has no head 9; its heads are 0 to 3"), torch.no_grad(), ch.edits(model, knock_out=["L0.H9"]):
+    with (
+        pytest.raises(ch.InvalidArgumentError, match="layer 0 has no head 9; its heads are 0 to 3"),
+        torch.no_grad(),
+        ch.edits(model, knock_out=["L0.H9"]),
+    ):
         model(IDS)
 
 

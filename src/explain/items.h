@@ -10,7 +10,8 @@
 
 namespace clearhead::explain {
 
-/// The target's tokens grouped into words.   word_of_id: the word of each id, −1 for none
+/// The target's tokens grouped into words; single tokens for a model that labels every token (ModelInfo::tags_words).
+///   word_of_id: the word of each id, −1 for none
 std::vector<Range> items_of_words(const AttributionTarget& target, const std::vector<int32_t>& word_of_id);
 /// An item for each byte range of the text that contains a removable token; `stretches` must be ascending.
 std::vector<Range> items_of_bytes(const AttributionTarget& target, const std::vector<std::array<int64_t, 2>>& stretches);

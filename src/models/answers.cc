@@ -158,6 +158,28 @@ std::pair<char, std::string> parts_of_tag(const std::string& tag) {
   return {'I', tag};
 }
 
+// The logits of a token classifier for a text.
+struct TokenLogits {
+  const std::vector<std::string>& labels;
+  Encoding text;
+  Tensor logits;  // [tokens, labels]
+
+  // The most probable label of a token, with its probability.
+  std::pair<const std::string*, float> best(size_t token) const {
+    const auto count = static_cast<int64_t>(labels.size());
+    const auto [id, probability] = best_of(logits.data<float>() + static_cast<int64_t>(token) * count, count, 1).front();
+    return {&labels[static_cast<size_t>(id)], probability};
+  }
+};
+
+TokenLogits token_logits(const Model& model, std::string_view text, const Interventions& interventions) {
+  const ModelInfo& info = transformer_model(model, "tags no words").info();
+  if (!info.tags) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info.name);
+  Encoding encoding = model.tokenizer().encode(text);
+  Tensor logits = model.run(encoding, {.interventions = interventions}).class_logits;
+  return {info.labels, std::move(encoding), std::move(logits)};
+}
+
 }  // namespace
 
 Embedding embed(const Model& any_model, std::string_view text, const RunOptions& options) {
@@ -207,25 +229,31 @@ std::vector<ClassScore> classify(const Model& model, std::string_view text, std:
   return class_scores(logits.data<float>(), model.info().labels, model.info().problem);
 }
 
+std::vector<TaggedSpan> label_tokens(const Model& model, std::string_view text, const Interventions& interventions) {
+  const TokenLogits of = token_logits(model, text, interventions);
+  std::vector<TaggedSpan> out;
+  for (size_t token = 0; token < of.text.size(); ++token) {
+    if (of.text.is_special(token)) continue;
+    const auto [label, probability] = of.best(token);
+    out.push_back({*label, of.text.offsets[token][0], of.text.offsets[token][1], probability});
+  }
+  return out;
+}
+
 std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Interventions& interventions) {
-  const ModelInfo& info = transformer_model(model, "tags no words").info();
-  if (!info.tags) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info.name);
-  const Tokenizer& tokenizer = model.tokenizer();
-  const Encoding encoding = tokenizer.encode(text);
-  const Tensor logits = model.run(encoding, {.interventions = interventions}).class_logits;
-  const auto labels = static_cast<int64_t>(info.labels.size());
+  const TokenLogits of = token_logits(model, text, interventions);
   std::vector<TaggedSpan> out;
   std::vector<int> words;  // of each span
   bool is_open = false;
-  for (size_t token = 0; token < encoding.size(); ++token) {
-    if (encoding.is_special(token) || is_space(text, encoding.offsets[token])) continue;
-    const auto [begin, end] = encoding.offsets[token];
-    if (continues_word(tokenizer, text, encoding, token)) {
+  for (size_t token = 0; token < of.text.size(); ++token) {
+    if (of.text.is_special(token) || is_space(text, of.text.offsets[token])) continue;
+    const auto [begin, end] = of.text.offsets[token];
+    if (model.info().tags_words && continues_word(model.tokenizer(), text, of.text, token)) {
       if (is_open) out.back().end = end;
       continue;
     }
-    const auto [id, probability] = best_of(logits.data<float>() + static_cast<int64_t>(token) * labels, labels, 1).front();
-    const auto [prefix, type] = parts_of_tag(info.labels[static_cast<size_t>(id)]);
+    const auto [label, probability] = of.best(token);
+    const auto [prefix, type] = parts_of_tag(*label);
     const bool goes_on = is_open && prefix != 'B' && type == out.back().type;
     is_open = prefix != 'O';
     if (!is_open) continue;

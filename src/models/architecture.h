@@ -69,6 +69,9 @@ struct RotaryPositions {
     int64_t original_positions = 8192;
   };
   std::variant<std::monostate, Linear, Llama3> scaling{};
+  /// A file may contain the sines and cosines as a table of SinusoidalPositions with head_dim columns; its values must equal
+  /// the formula's.
+  std::string table{};
 };
 /// Positions computed by a formula, of any length: x_p += [cos ω₀p, sin ω₀p, cos ω₁p, …]·W. phase_rows() in phases.h computes
 /// the row, with the angles in double.

@@ -106,6 +106,22 @@ Found find_network(const std::string& name, const std::string& directory, const 
   return found;
 }
 
+// "task_specific_params": {"token-classification": {"aggregation_strategy": "first"}}: the token whose tag a word has, by the name that
+// the strategy has in Hugging Face's pipelines. "simple": words do not matter.
+bool tags_words(const Json& config, const std::string& where) {
+  const Json* tasks = config.find("task_specific_params");
+  const Json* task = tasks && tasks->is_object() ? tasks->find("token-classification") : nullptr;
+  const Json* strategy = task && task->is_object() ? task->find("aggregation_strategy") : nullptr;
+  if (!strategy || strategy->is_null()) return true;
+  const std::string name = strategy->is_string() ? strategy->string() : "";
+  if (name != "first" && name != "simple") {
+    fail(ErrorCode::kUnsupported,
+         "{}: \"task_specific_params\": \"aggregation_strategy\": {} is not supported; expected \"first\" or \"simple\"", where,
+         strategy->describe());
+  }
+  return name == "first";
+}
+
 Found find(const std::string& name) {
   const std::string directory = model_directory(name), path = directory + "/config.json";
   std::error_code ignored;
@@ -142,6 +158,7 @@ Found find(const std::string& name) {
   info.reads_last = heads.classifier && facts.classifier->where == ClassifierFacts::Where::kLast;
   if (info.reads_last) info.padding = facts.classifier->pad_token;
   info.tags = heads.classifier && facts.classifier->where == ClassifierFacts::Where::kEvery;
+  if (info.tags) info.tags_words = tags_words(config, path);
   if (heads.classifier) info.answers = facts.answers;
   info.has_causal = heads.causal;
   info.has_embedding = found.sentence.declared && found.sentence.refusal.empty();

@@ -141,7 +141,8 @@ void Transformer::load_positions(const Weights& weights, const LearnedPositions&
   position_offset_ = learned.offset;
 }
 
-void Transformer::load_positions(const Weights&, const RotaryPositions& rotary) {
+void Transformer::load_positions(const Weights& weights, const RotaryPositions& rotary) {
+  if (!rotary.table.empty()) weights.check_same(rotary.table, sinusoidal_table(facts_.longest, facts_.head_dim));
   rotary_frequencies_ = rotary_frequencies(rotary, facts_.head_dim);
   rotary_is_interleaved_ = rotary.interleaved;
 }
@@ -406,7 +407,7 @@ Tensor Transformer::logit_lens(Run& run, const Tensor& hidden) const {
   if (hidden.rank() != 2 || hidden.size(1) != facts_.width)
     fail(ErrorCode::kShape, "logit_lens: hidden is {}; expected [rows, {}]", to_string(hidden.shape()), facts_.width);
   if (!causal_ && !masked_transform_)
-    fail(ErrorCode::kUnsupported, "logit_lens: a model of type \"{}\" without a head that gives tokens", facts_.model_type);
+    fail(ErrorCode::kUnsupported, "logit_lens: a model of type \"{}\" has no head that predicts tokens", facts_.model_type);
   const ForwardInput input{.batch = 1, .length = hidden.size(0), .lengths = {static_cast<int32_t>(hidden.size(0))}};
   RunResult result{.hidden = Tensor::empty({1, hidden.size(0), facts_.width})};
   Tensor x = result.hidden.reshape(hidden.shape());
@@ -420,10 +421,10 @@ Tensor Transformer::logit_lens(Run& run, const Tensor& hidden) const {
 Tensor Transformer::logit_contributions(Run& run, const Tensor& parts, const Tensor& at) const {
   const int64_t width = facts_.width;
   if (parts.rank() != 2 || parts.size(1) != width || at.numel() != width)
-    fail(ErrorCode::kShape, "logit_lens: parts are {} of {}; expected [rows, {}] of [1, {}]", to_string(parts.shape()),
+    fail(ErrorCode::kShape, "logit_lens: parts are {} and `at` is {}; expected [rows, {}] and [1, {}]", to_string(parts.shape()),
          to_string(at.shape()), width, width);
   if (!causal_)
-    fail(ErrorCode::kUnsupported, "logit_lens: parts add to the logits of next tokens only; a model of type \"{}\" gives none",
+    fail(ErrorCode::kUnsupported, "logit_lens: contributions to logits need a causal head, which a model of type \"{}\" does not have",
          facts_.model_type);
   Tensor scaled = parts.clone();
   if (final_norm_) scale_as(nn::normalisation_of(final_norm_), at.contiguous().data<float>(), scaled);

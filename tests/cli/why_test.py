@@ -135,7 +135,7 @@ class Why(Asking):
         self.fails("the clean text has", "why", self.BOOK, self.TEXT, "--clean", "It was", "--inside")
         self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--method", "attention", "--layer", "9")
         self.fails("layer 9; this model's layers are 0 to 5", "why", self.BOOK, self.TEXT, "--method", "attention", "--head", "L9.H0")
-        self.fails("head 99 of 6", "why", self.BOOK, self.TEXT, "--method", "attention", "--head", "L1.H99")
+        self.fails("head 99 is out of range: the layer has 6 heads", "why", self.BOOK, self.TEXT, "--method", "attention", "--head", "L1.H99")
 
     def test_options_that_the_question_does_not_use_are_refused(self):
         ask = ("why", self.BOOK, self.TEXT)

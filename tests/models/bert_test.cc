@@ -1,4 +1,4 @@
-// BERT, DistilBERT and RoBERTa against the library, an encoder as a part of a network, and config.json.
+// BERT, DistilBERT, RoBERTa and RoFormer against the library, an encoder as a part of a network, and config.json.
 #include <gtest/gtest.h>
 
 #include "clearhead/nn.h"
@@ -20,6 +20,10 @@ INSTANTIATE_TEST_SUITE_P(Variants, DistilbertGolden, testing::Values("mlm", "cla
 class RobertaGolden : public testing::TestWithParam<const char*> {};
 TEST_P(RobertaGolden, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("roberta", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classify", "answers"), variant_name);
+
+class RoformerGolden : public testing::TestWithParam<const char*> {};
+TEST_P(RoformerGolden, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("roformer", GetParam()); }
+INSTANTIATE_TEST_SUITE_P(Variants, RoformerGolden, testing::Values("mlm", "classify", "tokens"), variant_name);
 
 // nn::Encoder, with which a network reads words (hierarchical_attention's "encoder"), against what load() makes of the same file.
 TEST(NnEncoder, HiddenStatesMatchTheLoadedModelAloneAndInGroups) {
@@ -82,6 +86,12 @@ TEST(BertConfig, RefusesUnsupportedFieldsByName) {
             "(model: bert)");
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"num_attention_heads": 5})"),
             "config.json: \"num_attention_heads\": 5 is not supported: it does not divide hidden_size 24 (model: bert)");
+}
+
+TEST(RoformerConfig, RefusesUnsupportedFieldsByName) {
+  EXPECT_EQ(refusal_of("roformer", "mlm", R"({"rotary_value": true})"),
+            "config.json: \"rotary_value\": true is not supported; understood: false (model: roformer)");
+  EXPECT_NE(refusal_of("roformer", "mlm", R"({"embedding_size": 16})").find("\"embedding_size\": 16 is not supported"), std::string::npos);
 }
 
 TEST(BertConfig, AHeadForAnswersHasTwoOutputsAndItsSettings) {

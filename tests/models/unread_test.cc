@@ -1,9 +1,10 @@
-// Tensors in a file that the model does not read: those that would change the result are refused by name, others are ignored.
+// What loading refuses by name: tensors that the model does not read and that would change the result, and settings of token labels.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 
+#include "base/format.h"
 #include "golden.h"
 
 namespace clearhead {
@@ -13,7 +14,7 @@ class Unread : public testing::Test {
  protected:
   ~Unread() override { std::filesystem::remove_all(folder_); }
 
-  // The error of loading a golden's model with additional tensors; empty if it loads.
+  // The error of loading a golden's model with additional or replaced tensors; empty if it loads.
   std::string error_of(const std::string& family, const std::string& variant, const io::NamedTensors& more,
                        const std::string& changes = "{}") {
     const std::string from = golden_directory(family, variant);
@@ -25,7 +26,10 @@ class Unread : public testing::Test {
     write_file(folder_ + "/config.json", config.dump());
     const io::SafeTensors file = io::SafeTensors::open(from + "/model.safetensors");
     io::NamedTensors tensors = more;
-    for (const std::string& name : file.names()) tensors.emplace_back(name, file.get(name));
+    for (const std::string& name : file.names()) {
+      if (std::none_of(more.begin(), more.end(), [&](const auto& tensor) { return tensor.first == name; }))
+        tensors.emplace_back(name, file.get(name));
+    }
     io::write_safetensors(folder_ + "/model.safetensors", tensors);
     try {
       load(folder_, {.tokenizer = false});
@@ -77,6 +81,21 @@ TEST_F(Unread, AStoredSinusoidalTableMustHaveTheComputedValues) {
   const std::string name = "model.encoder.embed_positions.weight";
   EXPECT_EQ(error_of("marian", "shared", {{name, Tensor::zeros({40, 24})}}),
             "model.safetensors: tensor \"" + name + "\" holds 0 at element 12; models of type \"marian\" compute it, as 1");
+  const std::string rotary = "roformer.encoder.embed_positions.weight";
+  EXPECT_EQ(error_of("roformer", "mlm", {}), "");
+  EXPECT_EQ(error_of("roformer", "mlm", {{rotary, Tensor::zeros({20, 8})}}),
+            "model.safetensors: tensor \"" + rotary + "\" holds 0 at element 4; models of type \"roformer\" compute it, as 1");
+}
+
+TEST_F(Unread, StrategiesForTheLabelsOfWordsAreRefusedByName) {
+  const auto with = [&](const char* strategy) {
+    return error_of("bert", "tokens", {},
+                    format(R"({{"task_specific_params": {{"token-classification": {{"aggregation_strategy": {}}}}}}})", strategy));
+  };
+  for (const char* known : {"\"first\"", "\"simple\"", "null"}) EXPECT_EQ(with(known), "");
+  EXPECT_EQ(with("\"max\""),
+            "config.json: \"task_specific_params\": \"aggregation_strategy\": \"max\" is not supported; expected \"first\" or \"simple\"");
+  EXPECT_NE(with("3"), "");
 }
 
 }  // namespace

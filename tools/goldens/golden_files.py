@@ -57,8 +57,13 @@ def owner_of(model, name):
 
 @contextlib.contextmanager
 def keep_queries_and_keys(modeling, kept):
-    """Wraps the eager attention function of each modelling module while the golden is made."""
+    """Wraps the eager attention function of each modelling module while the golden is made. RoFormer has none: there, the function that
+    rotates the queries and keys is wrapped."""
     module = importlib.import_module(modeling)
+    if hasattr(module, "RoFormerSelfAttention"):
+        with keep_rotated(module.RoFormerSelfAttention, kept):
+            yield
+        return
     original = module.eager_attention_forward
 
     def wrapped(owner, query, key, value, *args, **kwargs):
@@ -73,6 +78,22 @@ def keep_queries_and_keys(modeling, kept):
         yield
     finally:
         module.eager_attention_forward = original
+
+
+@contextlib.contextmanager
+def keep_rotated(layer, kept):
+    original = layer.apply_rotary_position_embeddings
+
+    def wrapped(positions, query, key):
+        query, key = original(positions, query, key)
+        kept.append((query.detach().clone(), key.detach().clone(), query.shape[-1] ** -0.5))
+        return query, key
+
+    layer.apply_rotary_position_embeddings = staticmethod(wrapped)
+    try:
+        yield
+    finally:
+        layer.apply_rotary_position_embeddings = staticmethod(original)
 
 
 def f32(tensor):

@@ -1,7 +1,7 @@
 """Goldens of the model families, from random weights of small configurations that turn every flag on.
 
     pip install torch transformers safetensors numpy
-    python tools/goldens/models.py [bert|distilbert|roberta|gpt2|llama|marian|loading …]
+    python tools/goldens/models.py [bert|distilbert|roberta|roformer|gpt2|llama|marian|loading …]
 
 Writes tests/goldens/FAMILY/VARIANT/{config.json, model.safetensors, golden.safetensors}; golden_files.py describes the last. Weights and
 inputs come from fixed seeds: another run with the same versions writes the same numbers.
@@ -86,6 +86,15 @@ def roberta():
     encoder("roberta", "classify", hf.RobertaForSequenceClassification,
             hf.RobertaConfig(**small, type_vocab_size=2, num_labels=3, pad_token_id=2), 310, types=2, pad=2)
     encoder("roberta", "answers", hf.RobertaForQuestionAnswering, hf.RobertaConfig(**small, type_vocab_size=1), 320, types=1, pad=1)
+
+
+def roformer():
+    small = dict(vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40,
+                 max_position_embeddings=20)
+    encoder("roformer", "mlm", hf.RoFormerForMaskedLM, hf.RoFormerConfig(**small), 350, types=2)
+    encoder("roformer", "classify", hf.RoFormerForSequenceClassification,
+            hf.RoFormerConfig(**small, type_vocab_size=1, hidden_act="relu", num_labels=3), 360, types=1)
+    encoder("roformer", "tokens", hf.RoFormerForTokenClassification, hf.RoFormerConfig(**small, num_labels=4), 370, types=2)
 
 
 def older_names(fields):
@@ -230,7 +239,7 @@ def loading():
     reloaded("llama", "llama3_unsaid", hf.LlamaForCausalLM, ids)
 
 
-FAMILIES = {function.__name__: function for function in (bert, distilbert, roberta, gpt2, llama, marian, loading)}
+FAMILIES = {function.__name__: function for function in (bert, distilbert, roberta, roformer, gpt2, llama, marian, loading)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or FAMILIES:
