@@ -45,6 +45,15 @@ Tensor rows_of(const std::vector<Embedding>& embeddings) {
   return out;
 }
 
+// [(type, text, probability)]
+nb::list tuples_of(const std::string& text, const std::vector<TaggedSpan>& spans) {
+  nb::list out;
+  for (const TaggedSpan& one : spans)
+    out.append(
+        nb::make_tuple(one.type, text.substr(static_cast<size_t>(one.begin), static_cast<size_t>(one.end - one.begin)), one.probability));
+  return out;
+}
+
 nb::list classes_of(const std::vector<ClassScore>& scores) {
   nb::list out;
   for (const ClassScore& one : scores) out.append(nb::make_tuple(one.label, one.probability));
@@ -279,16 +288,16 @@ void add_runs(nb::class_<Loaded>& model) {
            "Translates a list of texts, in batches.")
       .def(
           "tag",
-          [](const Loaded& self, const std::string& text) {
-            nb::list out;
-            for (const TaggedSpan& one : without_gil([&] { return tag(*self.model, text); })) {
-              const std::string words = text.substr(static_cast<size_t>(one.begin), static_cast<size_t>(one.end - one.begin));
-              out.append(nb::make_tuple(one.type, words, one.probability));
-            }
-            return out;
-          },
+          [](const Loaded& self, const std::string& text) { return tuples_of(text, without_gil([&] { return tag(*self.model, text); })); },
           "text"_a,
           "Token classification: returns [(type, words, probability)], the entities of the text in order. Raises UnsupportedError.")
+      .def(
+          "label",
+          [](const Loaded& self, const std::string& text) {
+            return tuples_of(text, without_gil([&] { return label_tokens(*self.model, text); }));
+          },
+          "text"_a,
+          "Token classification: returns [(label, text, probability)] of every token that is not special. Raises UnsupportedError.")
       .def(
           "summarise",
           [](const Loaded& self, const std::vector<std::string>& sentences) {

@@ -32,6 +32,21 @@ def test_watching_a_generation_does_not_change_it(known_model):
     assert len(model.score("one two three")) == len(model.encode("one two three")) - 1
 
 
+def test_every_token_of_a_sequence_has_a_label(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+                                     num_labels=3, task_specific_params={"token-classification": {"aggregation_strategy": "simple"}})
+    transformers.BertForTokenClassification(config).save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "c", "##a", "##c"]), encoding="utf-8")
+    model = ch.load(str(tmp_path))
+    logits = model.run("acca")["class_logits"][0][1:-1].astype(np.float64)
+    found = model.label("acca")
+    assert [text for _, text, _ in found] == ["a", "c", "c", "a"]
+    assert [label for label, _, _ in found] == [f"LABEL_{row.argmax()}" for row in logits]
+    expected = [np.exp(row.max()) / np.exp(row).sum() for row in logits]
+    np.testing.assert_allclose([probability for _, _, probability in found], expected, rtol=1e-5)
+
+
 def test_to_html_writes_a_self_contained_page(known_model, tmp_path):
     trace = ch.load(str(known_model)).trace("one two three one two")
     page = trace.to_html()
