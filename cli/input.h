@@ -1,4 +1,4 @@
-// Reads a model's input from the command line: a text, a document, a story and a question, or the file of a picture or a sound.
+// Reads a model's input from the command line: a text, a document, a story and a question, numbers, or the file of a picture or a sound.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ bool writes_from_text(const ModelInfo& info);
 /// Returns the argument TEXT or --file for this model: the text itself, or the path of a picture or sound. Throws UsageError for
 /// a picture or sound from standard input.
 std::string given_to(const ModelInfo& info, const TextArguments& text);
-/// given: the text, or the path of the picture or sound. second: the second text of a pair; for stories and scenes the question. If it
+/// given: the text, the numbers of a series, or the path of the picture or sound. second: the second text of a pair; for stories and scenes the question. If it
 /// is empty for a story, the story's last line is the question if it ends with "?". Throws UsageError for a question that is missing or
 /// that the model does not read, and whatever reading the file throws.
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& second);

@@ -93,12 +93,12 @@ std::unique_ptr<AttributionTarget> judge_target_or_none(const std::shared_ptr<co
 std::vector<uint8_t> judge_marks(const Model& model, const AttributionTarget& target, const JudgeQuestion& question) {
   const InputKind& kind = input_kind(model.info());
   if (question.marks.empty()) return {};
-  if (!kind.is_file()) return items_in_bytes(target, question.marks);
+  if (kind.has_words()) return items_in_bytes(target, question.marks);
   std::vector<uint8_t> out(target.items().size());
   for (const auto& [begin, end] : question.marks) {
     if (begin < 0 || begin >= end || end > static_cast<int64_t>(out.size()))
       fail(ErrorCode::kInvalidArgument, "{}: mark [{}, {}]: expected a range within the {} items of the {}, counted from 0", question.where,
-           begin, end, out.size(), kind.file());
+           begin, end, out.size(), kind.is_file() ? kind.file() : kind.name);
     std::fill(out.begin() + begin, out.begin() + end, uint8_t{1});
   }
   return out;

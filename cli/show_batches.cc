@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "models/config.h"
+#include "models/network.h"
 #include "tasks/recipe/task_definition.h"
 #include "train/trainable_model.h"
 
@@ -64,17 +65,18 @@ void print_json_of(const tasks::Example& part, bool of_sequences) {
   print_json(line);
 }
 
-std::string text_of(const Batch& rows, int64_t row, const Tokenizer& tokenizer) {
+std::string text_of(const Batch& rows, int64_t row, const Tokenizer& tokenizer, const std::string& reads) {
   if (rows.features.rank() == 2) return format("{} frames", rows.lengths[static_cast<size_t>(row)]);
-  if (rows.features.defined()) return format("an image {}", to_string(rows.features.select(0, row).shape()));
+  if (rows.features.defined()) return format("a {} {}", reads, to_string(rows.features.select(0, row).shape()));
   return visible(tokenizer.decode(row_of(rows, row)));
 }
 
-void print_part(const tasks::Example& part, int64_t number, const Tokenizer& tokenizer) {
+// reads: as ModelInfo::reads
+void print_part(const tasks::Example& part, int64_t number, const Tokenizer& tokenizer, const std::string& reads) {
   print(format("batch {}: {} sequences of at most {} tokens, {} targets", number, part.input.batch, part.input.length, part.counted));
   for (int64_t row = 0; row < part.input.batch; ++row) {
-    if (part.source) print("  from  " + text_of(*part.source, row, tokenizer));
-    print((part.source ? "  to    " : "  ") + text_of(part.input, row, tokenizer));
+    if (part.source) print("  from  " + text_of(*part.source, row, tokenizer, reads));
+    print((part.source ? "  to    " : "  ") + text_of(part.input, row, tokenizer, reads));
   }
 }
 
@@ -90,7 +92,7 @@ void show_batches(const tasks::Recipe& given, int64_t count, bool json) {
     if (json) {
       print_json_of(part, of_sequences);
     } else {
-      print_part(part, number, *tokenizer);
+      print_part(part, number, *tokenizer, what_is_read(recipe.model));
     }
   }
 }

@@ -63,7 +63,7 @@ struct ModelInfo {
   int64_t encoder_layers = 0;
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
   /// The model's input: "text"; "pair" for an encoder-decoder, which reads a source and writes a target; or one of
-  /// "document", "story", "picture", "scene", "sound" and "spectrogram", see ModelInput.
+  /// "document", "story", "picture", "scene", "sound", "spectrogram" and "series", see ModelInput.
   std::string reads = "text";
   int64_t parameters = 0;     ///< elements of all weight tensors in the file
   uint64_t file_bytes = 0;    ///< bytes of these tensors in the file
@@ -190,6 +190,8 @@ struct ModelInput {
   std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
   Sound sound{};           ///< "sound", "spectrogram"
+  /// "series": f32 [number]: the samples in order of time, all channels of a sample together; then the model's features
+  Tensor series{};
 };
 
 class Model {

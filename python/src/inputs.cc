@@ -10,6 +10,7 @@
 #include "clearhead/error.h"
 #include "models/input_kind.h"
 #include "models/input_picture.h"
+#include "models/input_series.h"
 #include "models/input_text.h"
 #include "viewer/loaded_trace.h"
 
@@ -63,6 +64,14 @@ Sound sound_of(const ModelInfo& info, nb::handle given) {
   return {dense.rank() == 1 ? dense.reshape({1, dense.numel()}) : dense, nb::cast<int64_t>(given[1])};
 }
 
+// A str of numbers, or an array or a list of them.
+Tensor series_of(const ModelInfo& info, nb::handle given) {
+  if (nb::isinstance<nb::str>(given)) return read_numbers(nb::cast<std::string>(given));
+  std::vector<float> numbers;
+  if (!nb::try_cast(given, numbers)) refuse(info, "a list or an array [number], or a str of numbers", given);
+  return Tensor::from(numbers, {static_cast<int64_t>(numbers.size())});
+}
+
 std::vector<std::string> texts_of(const ModelInfo& info, nb::handle given) {
   if (nb::isinstance<nb::str>(given)) return sentences_of(nb::cast<std::string>(given));
   std::vector<std::string> texts;
@@ -83,6 +92,7 @@ ModelInput input_of(const ModelInfo& info, nb::handle given, const std::optional
   switch (kind.form) {
     case InputKind::Form::kPicture: input.picture = picture_of(info, given); break;
     case InputKind::Form::kSound: input.sound = sound_of(info, given); break;
+    case InputKind::Form::kNumbers: input.series = series_of(info, given); break;
     case InputKind::Form::kText:
       if (!nb::isinstance<nb::str>(given)) refuse(info, "a str", given);
       input.text = nb::cast<std::string>(given);

@@ -1,4 +1,4 @@
-// Converts Python objects to a ModelInput: a text, a document, a story, a picture, a scene or a sound.
+// Converts Python objects to a ModelInput: a text, a document, a story, a picture, a scene, a sound or a series.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -17,6 +17,7 @@ namespace clearhead::python {
 ///   "picture", "scene"  a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1; a scene needs a
 ///                       question
 ///   "sound", "spectrogram"  a path, or (samples f32 [frame] or [channel, frame], frames per second)
+///   "series"            a list or an array [number], or a str of numbers: the samples, then the features
 /// Throws kInvalidArgument for anything else, for a missing or superfluous question, and for a second text that the model does not read.
 /// Errors of reading a file pass through.
 ModelInput input_of(const ModelInfo& info, nanobind::handle given, const std::optional<std::string>& pair,

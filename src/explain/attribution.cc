@@ -456,7 +456,8 @@ Vector integrated(const AttributionTarget& target, const AttributionOptions& opt
   const auto& of_items = target.plan().text.items;
   if (std::any_of(of_items.begin(), of_items.end(), [](const ItemRange& range) { return range.kind != "frame"; }))
     fail(ErrorCode::kUnsupported,
-         "why: this method needs an embedding of each explained item, but the items of this model are sentences, statements or patches");
+         "why: this method needs an embedding of each explained item, but the items of this model are sentences, statements, patches or "
+         "intervals");
   Vector of_ids(target.plan().text.ids.size());
   for (int64_t step = 0; step < steps; ++step) {
     check_cancelled(options);

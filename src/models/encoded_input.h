@@ -15,11 +15,12 @@ namespace clearhead {
 /// One side of an input: sequences of token ids, or features.
 struct EncodedSide {
   std::vector<std::vector<int32_t>> sequences{};
-  bool is_group = false;      // the sequences belong together, for example the sentences of a document
-  Tensor features{};          // a picture [channels, height, width], or [frames, width]
+  bool is_group = false;  // the sequences belong together, for example the sentences of a document
+  // A picture [channels, height, width], [frames, width], or a series and its features [channels, 1, samples + features] (input_series.h).
+  Tensor features{};
   int64_t truncated = 0;      // number of sequences that were truncated to the network's maximum length
   int64_t left_out = 0;       // number of sequences, the oldest ones, that were dropped because the memory has no slot for them
-  int64_t positions() const;  // number of positions in a batch: tokens, frames, or 1 for a picture
+  int64_t positions() const;  // number of positions in a batch: tokens, frames, or 1 for a picture or a series
 };
 
 /// The input of a network, and its source if it reads one.

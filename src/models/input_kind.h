@@ -21,6 +21,7 @@ struct InputKind {
     kTexts,    // a list of texts, or one text that is split into sentences
     kPicture,  // a picture file, or pixels
     kSound,    // a sound file, or samples
+    kNumbers,  // numbers, separated by spaces or commas
   };
 
   std::string_view name{};  // the value of ModelInfo::reads
@@ -35,6 +36,8 @@ struct InputKind {
   void (*read_config)(Fields& config, NetworkFacts& to) = nullptr;
   /// Encodes an input. Null for texts, which the tokenizer encodes.
   EncodedInput (*encode)(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) = nullptr;
+  /// Replaces an item of `features` by the mean of the features that were read. Null if items are not parts of features.
+  void (*mask)(const NetworkFacts& facts, int64_t item, const Tensor& read, Tensor& features) = nullptr;
   /// Returns the words of the input and the items of its maps. Null for texts and for models that generate text; they
   /// describe a run instead.
   RunText (*describe)(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) = nullptr;
@@ -43,6 +46,8 @@ struct InputKind {
   RunText (*describe_written)(RunText target, const NetworkFacts& facts, const EncodedSide& source) = nullptr;
 
   bool is_text() const { return form == Form::kText; }
+  /// True if the items of its maps are parts of texts.
+  bool has_words() const { return form == Form::kText || form == Form::kTexts; }
   bool is_file() const { return form == Form::kPicture || form == Form::kSound; }
   /// "picture" or "sound", for a kind with is_file().
   const char* file() const { return form == Form::kSound ? "sound" : "picture"; }
@@ -54,10 +59,10 @@ const std::vector<const InputKind*>& input_kinds();
 const InputKind& input_kind(std::string_view name);
 inline const InputKind& input_kind(const ModelInfo& info) { return input_kind(info.reads); }
 
-/// Encodes an input for a network. Throws kInvalidArgument if a part that the network reads is missing or a pixel is not
-/// finite, kShape for a picture of another size, kUnsupported for plain texts and pairs.
+/// Encodes an input for a network. Throws kInvalidArgument if a part that the network reads is missing or a pixel or number is
+/// not finite, kShape for a picture or series of another size, kUnsupported for plain texts and pairs.
 EncodedInput encode_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
-/// The words of an input and the items of its maps: sentences, statements ("slot") or patches, and the single item that attends
+/// The words of an input and the items of its maps: sentences, statements ("slot"), patches or intervals, and the single item that attends
 /// to them ("document" or "query"). Throws as encode_input(); kUnsupported also for sounds.
 RunText describe_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -137,6 +138,17 @@ EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture) {
   if (Tensor sized = in_size(of, values); sized.defined()) return {.features = std::move(sized)};
   fail(ErrorCode::kShape, "the picture is {}; this model reads [channels, height, width] = [{}, {}, {}]", to_string(picture.shape()),
        of.channels, of.height, of.width);
+}
+
+void mask_patch(const NetworkFacts& network, int64_t patch, const Tensor& read, Tensor& picture) {
+  const PictureFacts& facts = network.picture;
+  const int64_t row = patch / facts.columns() * facts.patch, column = patch % facts.columns() * facts.patch;
+  for (int64_t channel = 0; channel < facts.channels; ++channel) {
+    float* values = picture.mutable_data<float>() + channel * facts.height * facts.width;
+    const float* from = read.data<float>() + channel * facts.height * facts.width;
+    const float mean = std::accumulate(from, from + facts.height * facts.width, 0.0F) / static_cast<float>(facts.height * facts.width);
+    for (int64_t y = row; y < row + facts.patch; ++y) std::fill_n(values + y * facts.width + column, facts.patch, mean);
+  }
 }
 
 void add_patches(RunText& to, const NetworkFacts& network, const Tensor& picture) {

@@ -35,6 +35,8 @@ Tensor read_picture(const ModelInfo& info, const std::string& path);
 /// Encodes a picture, which is resized as the facts say. A grey picture is repeated in all channels. Throws kInvalidArgument if the
 /// picture is missing or a pixel is not finite, kShape for another size.   picture: f32 [channels, height, width]
 EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture);
+/// Replaces a patch of `picture` by the mean of each channel of `read`.   f32 [channels, height, width]
+void mask_patch(const NetworkFacts& facts, int64_t patch, const Tensor& read, Tensor& picture);
 /// Adds an item for each patch in row-major order, and the picture from which the patches were cut.
 void add_patches(RunText& to, const NetworkFacts& facts, const Tensor& picture);
 

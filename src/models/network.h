@@ -47,6 +47,35 @@ struct SoundFacts {
   bool pads = false, cuts = false;
 };
 
+/// How the numbers of each channel of a series are standardised before the network reads them.
+enum class Standardise : uint8_t {
+  kNone,  // not at all
+  kData,  // (x − mean) / standard deviation, those of the training data
+  kEach,  // (x − median) / largest distance from the median, those of the series itself
+};
+
+/// The series that a network reads, and the items in its attention maps: intervals of the series, and features.
+struct SeriesFacts {
+  struct Scale {
+    double mean = 0, deviation = 1;
+    float of(float value) const { return static_cast<float>((static_cast<double>(value) - mean) / deviation); }
+  };
+  struct Feature {
+    std::string name{};
+    Scale scale{};
+  };
+  int64_t channels = 1, length = 0;  // length: in samples
+  int64_t interval = 1;              // samples in an interval; divides the length
+  Standardise standardise = Standardise::kNone;
+  std::vector<Scale> scales{};      // [channel] if standardise is kData
+  std::vector<Feature> features{};  // single numbers that belong to the series
+
+  int64_t intervals() const { return length / interval; }
+  int64_t feature_count() const { return static_cast<int64_t>(features.size()); }
+  int64_t items() const { return intervals() + feature_count(); }
+  int64_t numbers() const { return channels * length + feature_count(); }
+};
+
 struct NetworkFacts {
   std::string reads{};     // name of the network's kind of input (models/input_kind.h)
   int64_t vocabulary = 0;  // 0: the network reads no tokens
@@ -60,6 +89,7 @@ struct NetworkFacts {
   bool chooses = false;  // "document": the output is a weight for each sentence, and the answer is the sentence with the largest
   PictureFacts picture{};
   SoundFacts sound{};
+  SeriesFacts series{};
 };
 
 class Network {

@@ -365,8 +365,8 @@ void read(Fields& fields, Recipe& to) {
 const TaskDefinition& classification_task() {
   static const TaskDefinition definition = {
       .name = "classification",
-      .description = "one label, several labels or a number for each text, pair of texts, document, picture, scene or sound",
-      .reads = {"text", "document", "picture", "scene", "spectrogram"},
+      .description = "one label, several labels or a number for each text, pair of texts, document, picture, scene, sound or series",
+      .reads = {"text", "document", "picture", "scene", "spectrogram", "series"},
       .class_suffix = "ForSequenceClassification",
       .has_sequence_targets = true,
       .takes_noise = [](const Recipe& recipe) { return !recipe.task->data.examples; },

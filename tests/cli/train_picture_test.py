@@ -69,7 +69,7 @@ class Picture(PictureCase):
 
     def test_batches_are_shown(self):
         self.write(self.TASK, self.VIT)
-        self.assertIn("an image [1, 8, 8]", self.done("train", self.recipe, f"data={self.folder}", "--batches", "1").out)
+        self.assertIn("a picture [1, 8, 8]", self.done("train", self.recipe, f"data={self.folder}", "--batches", "1").out)
 
     def test_bad_data_is_named_by_its_line(self):
         self.write(self.TASK, self.VIT)

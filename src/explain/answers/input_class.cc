@@ -1,8 +1,7 @@
-// The class of a document, a story, a picture or a scene, given by a network from the literature. Items are the sentences of a document,
-// the statements of a story or the patches of a picture. As "masked", the tokens of a sentence or statement are replaced by unknown
-// tokens, and a patch by the mean of its picture.
+// The class of a document, a story, a picture, a scene or a series, given by a network from the literature. Items are the sentences of a
+// document, the statements of a story, the patches of a picture or the intervals of a series. As "masked", the tokens of a sentence or
+// statement are replaced by unknown tokens, and other items as their InputKind says.
 #include <algorithm>
-#include <numeric>
 
 #include "base/format.h"
 #include "clearhead/answers.h"
@@ -67,7 +66,7 @@ class InputTarget final : public AttributionTarget {
     begin_with(std::move(items));
   }
 
-  // Gradients of a picture start at its pixels, as those of a text start at the embeddings.
+  // Gradients of a picture or a series start at its numbers, as those of a text start at the embeddings.
   static void start_at(Batch& rows, Recorder* recorder) {
     if (recorder && rows.features.defined()) recorder->embedded("picture", rows.features);
   }
@@ -84,9 +83,10 @@ class InputTarget final : public AttributionTarget {
     EncodedInput out = read_;
     EncodedSide& changed = out.source ? *out.source : out.input;
     if (changed.features.defined()) {
-      changed.features = changed.features.clone();
+      const Tensor read = changed.features;
+      changed.features = read.clone();
       for (size_t id = static_cast<size_t>(first_); id < away.size(); ++id) {
-        if (away[id]) blank(static_cast<int64_t>(id) - first_, changed.features);
+        if (away[id]) input_kind(model_->info()).mask(network_.facts(), static_cast<int64_t>(id) - first_, read, changed.features);
       }
       return out;
     }
@@ -96,19 +96,6 @@ class InputTarget final : public AttributionTarget {
     }
     return out;
   }
-
-  // Replaces one patch of [channels, height, width] by the mean of each channel.
-  void blank(int64_t patch, Tensor& picture) const {
-    const PictureFacts& facts = network_.facts().picture;
-    const int64_t row = patch / facts.columns() * facts.patch, column = patch % facts.columns() * facts.patch;
-    for (int64_t channel = 0; channel < facts.channels; ++channel) {
-      float* values = picture.mutable_data<float>() + channel * facts.height * facts.width;
-      const float* read = (out_of(read_).features.data<float>()) + channel * facts.height * facts.width;
-      const float mean = std::accumulate(read, read + facts.height * facts.width, 0.0F) / static_cast<float>(facts.height * facts.width);
-      for (int64_t y = row; y < row + facts.patch; ++y) std::fill_n(values + y * facts.width + column, facts.patch, mean);
-    }
-  }
-  static const EncodedSide& out_of(const EncodedInput& read) { return read.source ? *read.source : read.input; }
 
   const LoadedNetwork& network_;
   EncodedInput read_;

@@ -25,6 +25,7 @@ const InputKind& picture_input() {
                                  .item = "patch",
                                  .read_config = read_picture_config,
                                  .encode = encode,
+                                 .mask = mask_patch,
                                  .describe = describe};
   return kind;
 }

@@ -30,6 +30,7 @@ const InputKind& scene_input() {
                                  .texts = "questions",
                                  .read_config = read_picture_config,
                                  .encode = encode,
+                                 .mask = mask_patch,
                                  .describe = describe};
   return kind;
 }

@@ -58,6 +58,7 @@ const InputKind& spectrogram_input() {
                                  .item = "patch",
                                  .read_config = read_config,
                                  .encode = encode,
+                                 .mask = mask_patch,
                                  .describe = describe};
   return kind;
 }

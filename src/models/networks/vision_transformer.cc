@@ -10,48 +10,52 @@
 #include "base/format.h"
 
 namespace clearhead {
+
+ItemClassifier::ItemClassifier(Fields& config, NetworkFacts& facts, const Scope& scope, int64_t items, const char* item)
+    : items_(items), dropout_(rate_of(config, "dropout")) {
+  if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
+  const int64_t width = facts.width, layers = facts.layers = size_of(config, "num_hidden_layers", 1000);
+  const int64_t heads = facts.heads = size_of(config, "num_attention_heads", width), inner = size_of(config, "intermediate_size");
+  if (width % heads != 0) config.wrong("num_attention_heads", format("a divisor of {}, the hidden size", width), Json(heads));
+  positions_ = {scope / "positions", items, width};
+  for (int64_t at = 0; at < layers; ++at) {
+    const Site site{.family = "enc", .layer = static_cast<int>(at), .queries = item, .keys = item};
+    layers_.emplace_back(scope / "layers" / at, width, heads,
+                         nn::TransformerLayerOptions{.attention = {.site = site}, .mlp_width = inner, .dropout = dropout_});
+  }
+  norm_ = {scope / "norm", width};
+  pool_ = {scope / "pool", width, width, {.family = "pool", .queries = "query", .keys = item}};
+  classifier_ = {scope / "classifier", width, static_cast<int64_t>(facts.labels.size())};
+}
+
+Tensor ItemClassifier::operator()(Compute& compute, const Tensor& embedded) const {
+  const Layout layout{embedded.size(0) / items_, items_};
+  Tensor z = compute.dropout(positions_(compute, embedded, layout), dropout_);
+  for (const nn::TransformerLayer& layer : layers_) z = layer(compute, z, layout);
+  return classifier_(compute, compute.dropout(pool_(compute, norm_(compute, z), layout), dropout_));
+}
+
 namespace {
 
 class VisionTransformer final : public Network {
  public:
-  VisionTransformer(Fields& config, NetworkFacts facts, const Scope& scope) : dropout_(rate_of(config, "dropout")) {
-    if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
+  VisionTransformer(Fields& config, NetworkFacts facts, const Scope& scope) {
     facts_ = std::move(facts);
-    const int64_t width = facts_.width = size_of(config, "hidden_size"),
-                  layers = facts_.layers = size_of(config, "num_hidden_layers", 1000);
-    const int64_t heads = facts_.heads = size_of(config, "num_attention_heads", width), inner = size_of(config, "intermediate_size");
-    if (width % heads != 0) config.wrong("num_attention_heads", format("a divisor of {}, the hidden size", width), Json(heads));
+    const int64_t width = facts_.width = size_of(config, "hidden_size");
     const PictureFacts& picture = facts_.picture;
     embedding_ = {
         scope / "embedding", picture.channels, width, {picture.patch, picture.patch}, {.how = {.stride = {picture.patch, picture.patch}}}};
-    positions_ = {scope / "positions", picture.patches(), width};
-    for (int64_t at = 0; at < layers; ++at) {
-      const Site site{.family = "enc", .layer = static_cast<int>(at), .queries = "patch", .keys = "patch"};
-      layers_.emplace_back(scope / "layers" / at, width, heads,
-                           nn::TransformerLayerOptions{.attention = {.site = site}, .mlp_width = inner, .dropout = dropout_});
-    }
-    norm_ = {scope / "norm", width};
-    pool_ = {scope / "pool", width, width, {.family = "pool", .queries = "query", .keys = "patch"}};
-    classifier_ = {scope / "classifier", width, static_cast<int64_t>(facts_.labels.size())};
+    classifier_ = {config, facts_, scope, picture.patches(), "patch"};
   }
 
   Tensor logits(Compute& compute, const Batch& input, const Batch*) const override {
-    const Layout patches{input.batch, facts_.picture.patches()};
     const Tensor embedded = compute.contiguous(embedding_(compute, input.features).permute({0, 2, 3, 1}));
-    Tensor z = positions_(compute, embedded.reshape({patches.rows(), facts_.width}), patches);
-    z = compute.dropout(z, dropout_);
-    for (const nn::TransformerLayer& layer : layers_) z = layer(compute, z, patches);
-    return classifier_(compute, compute.dropout(pool_(compute, norm_(compute, z), patches), dropout_));
+    return classifier_(compute, embedded.reshape({input.batch * facts_.picture.patches(), facts_.width}));
   }
 
  private:
-  double dropout_;
   nn::Conv embedding_{};
-  nn::Positions positions_{};
-  std::vector<nn::TransformerLayer> layers_{};
-  nn::LayerNorm norm_{};
-  nn::Pooling pool_{};
-  nn::Linear classifier_{};
+  ItemClassifier classifier_{};
 };
 
 }  // namespace

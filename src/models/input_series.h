@@ -1,0 +1,40 @@
+// Reads, standardises and encodes series of numbers, and describes their intervals as the items of attention maps.
+//
+//   "-66 -64, -69 … 786 1025" → ModelInput::series, f32 [number] → [channels, 1, samples + features]
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "models/config.h"
+#include "models/encoded_input.h"
+#include "models/network.h"
+
+namespace clearhead {
+
+/// The values of "standardise", which config.json and recipes share. The first is the default.
+const std::vector<std::pair<std::string, Standardise>>& standardise_names();
+
+/// Reads numbers that are separated by white space or commas. Throws kFormat with the position of a number that is missing, is not a
+/// number, or is not finite.   → f32 [number]
+Tensor read_numbers(std::string_view text);
+
+/// Reads "series" and "patch_size" of a config.json:
+///   "series": {"length": 128, "channels": 1, "standardise": "data", "scales": [{"mean": 3, "deviation": 50}],
+///              "features": [{"name": "pulse", "mean": 70, "deviation": 12}]}, "patch_size": 8
+/// "channels" is 1 if absent. "scales" has one element per channel, only with "standardise": "data". Throws kFormat with the field's name.
+SeriesFacts read_series_facts(Fields& config);
+/// Writes "standardise", "scales" and "features" to the "series" of a config.json.
+void write_scales(const SeriesFacts& facts, Json& config);
+
+/// What the numbers of an input are, for messages: "128 samples, \"pulse\"".
+std::string describe_numbers(const SeriesFacts& facts);
+/// Standardises the numbers of an input. Features follow the samples in the first channel; the rest of these columns is 0.
+/// Throws kInvalidArgument if the series is missing or a number is not finite, kShape for another count of numbers.
+///   numbers: as ModelInput::series   → features f32 [channels, 1, samples + features]
+EncodedSide encode_series(const SeriesFacts& facts, const Tensor& numbers);
+
+}  // namespace clearhead
