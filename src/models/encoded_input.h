@@ -15,9 +15,10 @@ namespace clearhead {
 /// One side of an input: sequences of token ids, or features.
 struct EncodedSide {
   std::vector<std::vector<int32_t>> sequences{};
-  bool is_group = false;      // the sequences belong together, for example the sentences of a document
-  Tensor features{};          // a picture [channels, height, width], or [frames, width]
-  int64_t truncated = 0;      // number of sequences that were truncated to the network's maximum length
+  bool is_group = false;                     // the sequences belong together, for example the sentences of a document
+  Tensor features{};                         // a picture [channels, height, width], or [frames, width]
+  std::shared_ptr<const NodeGraph> graph{};  // the graph whose nodes the sequences are
+  int64_t truncated = 0;                     // number of sequences that were truncated to the network's maximum length
   int64_t left_out = 0;       // number of sequences, the oldest ones, that were dropped because the memory has no slot for them
   int64_t positions() const;  // number of positions in a batch: tokens, frames, or 1 for a picture
 };
@@ -28,7 +29,8 @@ struct EncodedInput {
   std::optional<EncodedSide> source{};
 };
 
-/// Batches sides of the same kind, padded at their ends with `pad`, or with zeros for features.
+/// Batches sides of the same kind, padded at their ends with `pad`, or with zeros for features. Throws kUnsupported for nodes of
+/// different graphs.
 Batch collate_side(const std::vector<const EncodedSide*>& sides, int32_t pad);
 
 /// A batch of inputs of the same kind, and of their sources if they have any.

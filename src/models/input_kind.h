@@ -21,6 +21,7 @@ struct InputKind {
     kTexts,    // a list of texts, or one text that is split into sentences
     kPicture,  // a picture file, or pixels
     kSound,    // a sound file, or samples
+    kNode,     // the name of a node of a graph
   };
 
   std::string_view name{};  // the value of ModelInfo::reads

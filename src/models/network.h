@@ -60,6 +60,7 @@ struct NetworkFacts {
   bool chooses = false;  // "document": the output is a weight for each sentence, and the answer is the sentence with the largest
   PictureFacts picture{};
   SoundFacts sound{};
+  std::shared_ptr<const NodeGraph> graph{};  // "graph": the one that was saved with the model; null for a model that is being trained
 };
 
 class Network {
