@@ -36,7 +36,7 @@ class Fields(Case):
                 self.assertLessEqual(set(recipe["task"]), declared[recipe["task"]["kind"]], path.name)
 
     def test_a_task_that_does_not_exist_is_refused(self):
-        self.refused(1, 'there is no task "order"; expected babi, classification, masked-lm, question-answering, sentence-similarity, sorting, '
+        self.refused(1, 'there is no task "order"; expected babi, classification, masked-lm, node-classification, question-answering, sentence-similarity, sorting, '
                         "speech-recognition, summarisation or token-classification", "train", "--fields", "order")
 
     def test_digits_are_sorted_without_any_file(self):

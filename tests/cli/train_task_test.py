@@ -212,7 +212,7 @@ class Classification(TaskCase):
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         first = ", ".join(json.dumps(cell) for cell in (self.folder / "train.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t"))
         self.refused(1, f'{self.folder}/train.tsv, line 1: no column "sentence" ("task.text"); the first line names {first}', *task, "task.text=sentence")
-        self.refused(1, f'{self.recipe}: "task.kind": expected babi, classification, masked-lm, question-answering, sentence-similarity, sorting, '
+        self.refused(1, f'{self.recipe}: "task.kind": expected babi, classification, masked-lm, node-classification, question-answering, sentence-similarity, sorting, '
                         'speech-recognition, summarisation or token-classification, found "order"',
                      *task, "task.kind=order")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
