@@ -37,6 +37,7 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
     case InputKind::Form::kPicture: input.picture = read_picture(info, given); break;
     case InputKind::Form::kSound: input.sound = read_sound(given); break;
     case InputKind::Form::kNumbers: input.series = read_numbers(given); break;
+    case InputKind::Form::kNode: input.text = given; break;
     case InputKind::Form::kText:
     case InputKind::Form::kTexts: input.texts = sentences_of(given); break;
   }

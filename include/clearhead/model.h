@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,7 +64,7 @@ struct ModelInfo {
   int64_t encoder_layers = 0;
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
   /// The model's input: "text"; "pair" for an encoder-decoder, which reads a source and writes a target; or one of
-  /// "document", "story", "picture", "scene", "sound", "spectrogram" and "series", see ModelInput.
+  /// "document", "story", "picture", "scene", "sound", "spectrogram", "series" and "graph", see ModelInput.
   std::string reads = "text";
   int64_t parameters = 0;     ///< elements of all weight tensors in the file
   uint64_t file_bytes = 0;    ///< bytes of these tensors in the file
@@ -100,6 +101,21 @@ struct LoadOptions {
   bool gradients = false;
 };
 
+/// A graph whose nodes have features, for models that classify nodes. Only features that are not zero are stored.
+struct NodeGraph {
+  std::vector<std::string> names{};          ///< [node], all different
+  std::map<std::string, int32_t> node_of{};  ///< the index of each name
+  std::vector<std::string> classes{};        ///< [node] class of the node, if it is known, else ""
+  BlockSparse neighbours{};                  ///< the nodes that each node attends to, itself included: lists of 1 × 1, for all heads
+  int64_t features = 0;                      ///< number of features of a node
+  std::vector<int64_t> offsets{};            ///< [node + 1] node n has the entries offsets[n] … offsets[n + 1] − 1 of the vectors below
+  std::vector<int32_t> indices{};            ///< [entry] index of the feature, ascending within a node
+  std::vector<float> values{};               ///< [entry]
+  uint64_t digest = 0;                       ///< of edges and features
+
+  int64_t nodes() const { return static_cast<int64_t>(names.size()); }
+};
+
 /// The input of a run: a batch of sequences, padded at the end. Vectors are [batch, length], row-major, unless noted.
 struct Batch {
   int64_t batch = 0, length = 0;
@@ -112,6 +128,8 @@ struct Batch {
   /// Used instead of ids by models that read no text. Pictures: [batch, channels, height, width], with length 1. Frames of
   /// sounds: [batch·length, width].
   Tensor features{};
+  /// The graph whose nodes the ids are. All sequences of a batch are of one graph.
+  std::shared_ptr<const NodeGraph> graph{};
   /// Groups of consecutive sequences, such as the sentences of documents: groups.batch documents of groups.length sentences
   /// each, of which groups.lengths are not padding; batch is then groups.rows(). groups.length 0: no groups.
   Layout groups{.batch = 0};
@@ -182,7 +200,7 @@ struct ModelCache {
 
 /// The input of a model. ModelInfo::reads determines which fields are used.
 struct ModelInput {
-  std::string text{};  ///< "text": the text; "pair": the source
+  std::string text{};  ///< "text": the text; "pair": the source; "graph": the name of a node
   /// "text": the second text of a model that reads two together. "pair": the target; absent: the model generates it.
   std::optional<std::string> pair{};
   /// "document": its sentences; "story": its statements; otherwise empty.
@@ -192,6 +210,7 @@ struct ModelInput {
   Sound sound{};           ///< "sound", "spectrogram"
   /// "series": f32 [number]: the samples in order of time, all channels of a sample together; then the model's features
   Tensor series{};
+  std::shared_ptr<const NodeGraph> graph{};  ///< "graph": the node's graph; absent: the one that was saved with the model
 };
 
 class Model {

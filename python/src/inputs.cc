@@ -93,6 +93,7 @@ ModelInput input_of(const ModelInfo& info, nb::handle given, const std::optional
     case InputKind::Form::kPicture: input.picture = picture_of(info, given); break;
     case InputKind::Form::kSound: input.sound = sound_of(info, given); break;
     case InputKind::Form::kNumbers: input.series = series_of(info, given); break;
+    case InputKind::Form::kNode:
     case InputKind::Form::kText:
       if (!nb::isinstance<nb::str>(given)) refuse(info, "a str", given);
       input.text = nb::cast<std::string>(given);

@@ -18,7 +18,8 @@ struct EncodedSide {
   bool is_group = false;  // the sequences belong together, for example the sentences of a document
   // A picture [channels, height, width], [frames, width], or a series and its features [channels, 1, samples + features] (input_series.h).
   Tensor features{};
-  int64_t truncated = 0;      // number of sequences that were truncated to the network's maximum length
+  std::shared_ptr<const NodeGraph> graph{};  // the graph whose nodes the sequences are
+  int64_t truncated = 0;                     // number of sequences that were truncated to the network's maximum length
   int64_t left_out = 0;       // number of sequences, the oldest ones, that were dropped because the memory has no slot for them
   int64_t positions() const;  // number of positions in a batch: tokens, frames, or 1 for a picture or a series
 };
@@ -29,7 +30,8 @@ struct EncodedInput {
   std::optional<EncodedSide> source{};
 };
 
-/// Batches sides of the same kind, padded at their ends with `pad`, or with zeros for features.
+/// Batches sides of the same kind, padded at their ends with `pad`, or with zeros for features. Throws kUnsupported for nodes of
+/// different graphs.
 Batch collate_side(const std::vector<const EncodedSide*>& sides, int32_t pad);
 
 /// A batch of inputs of the same kind, and of their sources if they have any.

@@ -22,6 +22,7 @@ struct InputKind {
     kPicture,  // a picture file, or pixels
     kSound,    // a sound file, or samples
     kNumbers,  // numbers, separated by spaces or commas
+    kNode,     // the name of a node of a graph
   };
 
   std::string_view name{};  // the value of ModelInfo::reads

@@ -62,7 +62,8 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
     check_ids(input);
     if (source->batch != input.batch)
       fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, source->batch);
-  } else if (kind.has_question != (source != nullptr) || (!source && !input.features.defined() && input.groups.length == 0)) {
+  } else if (kind.has_question != (source != nullptr) ||
+             (!source && !input.features.defined() && !input.graph && input.groups.length == 0)) {
     refuse(*this, "does not run over the tokens of one text");
   }
   const auto turn = take_turn();

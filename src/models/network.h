@@ -90,6 +90,7 @@ struct NetworkFacts {
   PictureFacts picture{};
   SoundFacts sound{};
   SeriesFacts series{};
+  std::shared_ptr<const NodeGraph> graph{};  // "graph": the one that was saved with the model; null for a model that is being trained
 };
 
 class Network {

@@ -561,6 +561,7 @@ void Trainer::save_model(const std::string& to) const {
   saved.insert(saved.end(), model_->buffers().begin(), model_->buffers().end());
   Json config = recipe_.model;
   task_->describe(config);
+  if (recipe_.task && recipe_.task->data.examples) recipe_.task->data.examples->save(to, config);
   if (recipe_.save != DType::kF32) {
     for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);
     config["torch_dtype"] = "bfloat16";

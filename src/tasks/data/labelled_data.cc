@@ -221,6 +221,7 @@ void add_side(const EncodedSide& side, Digest& digest) {
     digest.add(ids.data(), ids.size() * sizeof(int32_t));
   }
   if (side.features.defined()) digest.add(side.features.raw(), side.features.bytes());
+  if (side.graph) digest.add(&side.graph->digest, sizeof side.graph->digest);
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ class Examples {
   virtual std::vector<std::string> files() const { return {}; }
   /// Adds settings to a new model's config that apply wherever the model is used.
   virtual void configure(const Recipe&, Json&) const {}
+  /// Adds settings that a saved model needs to its config, and writes files beside its weights that it needs.
+  virtual void save(const std::string& /*directory*/, Json& /*config*/) const {}
   /// Changes the features of training batch `number` at random, depending only on the seed and the number (data augmentation).
   virtual void augment(Tensor&, uint64_t, uint64_t) const {}
   /// As Task::attention_metrics.

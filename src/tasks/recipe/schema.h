@@ -164,8 +164,10 @@ Field<T> strings(const char* name, std::vector<std::string> T::*member, const ch
 
 template <class T>
 Field<T> column(const char* name, std::string T::*member, bool is_required, const char* meaning) {
-  return {{name, "a column's name or number, counted from 1", is_required ? "required" : "none", meaning},
-          [=](Fields& fields, T& to) { to.*member = read_column(fields, name, is_required); }};
+  return {{name, "a column's name or number, counted from 1", is_required ? "required" : shown(T{}.*member), meaning},
+          [=](Fields& fields, T& to) {
+            if (std::string given = read_column(fields, name, is_required); !given.empty()) to.*member = std::move(given);
+          }};
 }
 
 template <class T>
@@ -210,6 +212,14 @@ Field<T> object(const char* name, Member T::*member, const auto& nested, const c
           [=, &nested](Fields& fields, T& to) {
             if (const Json* given = fields.take(name)) to.*member = nested.read(*given, fields.where(), fields.path_of(name));
           },
+          nested.describe()};
+}
+
+/// The same for an object that must be given.
+template <class T, class Member>
+Field<T> required_object(const char* name, Member T::*member, const auto& nested, const char* meaning) {
+  return {{name, "an object", "required", meaning},
+          [=, &nested](Fields& fields, T& to) { to.*member = nested.read(fields.require(name), fields.where(), fields.path_of(name)); },
           nested.describe()};
 }
 
