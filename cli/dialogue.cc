@@ -121,7 +121,7 @@ std::vector<double> ratings_of(const Model& model, const std::vector<Encoding>& 
 
 void measure_dialogues(const tasks::Recipe& recipe, const Model& model, bool json) {
   const NextTurns all = next_turns_of(recipe, model);
-  if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: the test set has no dialogue of two turns", recipe.where);
+  if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: the test set has no dialogue with at least two turns", recipe.where);
   Progress progress("measuring");
   const std::function<void(double)> shown = progress.callback();
   const auto part = [&](double from, double to) -> std::function<void(double)> {

@@ -89,7 +89,7 @@ struct GenerateOptions {
   std::vector<std::string> stop_texts{};
   /// Called on the calling thread after each token. Return false to stop.
   std::function<bool(const GenerationStep&)> on_token = nullptr;
-  /// Called by generate_all and generate_from when texts are finished.
+  /// generate_all, generate_from, transcribe: called on the calling thread after a batch, with the fraction of finished texts.
   std::function<void(double fraction)> progress = nullptr;
   const std::atomic<bool>* cancel = nullptr;  ///< checked before every step
   /// Observer, interventions, text (for an encoder-decoder: the source text) and segments of the run.

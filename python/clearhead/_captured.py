@@ -28,7 +28,7 @@ class Seen:
     def without_last(self, queries, keys):
         """Returns the call without its last queries and keys. Raises ValueError if the mask is more than a band."""
         if set(self.topology.to_dict()) != {"band"}:
-            raise ValueError("tokens that were rejected cannot be removed from a call whose mask is more than a band")
+            raise ValueError("rejected tokens (assisted generation, cache.crop) can be removed only from a call with a causal or sliding-window mask")
         kept = slice(0, self.queries - queries), slice(0, self.keys - keys)
         terms = []
         for term in self.terms:

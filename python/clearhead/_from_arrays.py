@@ -144,8 +144,8 @@ def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenize
         axes = (lambda x: x.transpose(1, 2)) if hasattr(q, "detach") else (lambda x: np.swapaxes(x, 1, 2))
         layers.append((axes(q), axes(k)))
     if not layers:
-        raise NotFoundError("from_transformer_lens: the cache has no blocks.0.attn.hook_q; run_with_cache without a filter of names, or "
-                            "keep it")
+        raise NotFoundError("from_transformer_lens: the cache has no blocks.0.attn.hook_q; call run_with_cache() without names_filter, "
+                            "or with one that keeps hook_q and hook_k")
     return from_qkv(layers, tokens, descriptions, ids=ids, tokenizer=tokenizer, name=str(asked("model_name", "TransformerLens")), **options)
 
 

@@ -56,8 +56,8 @@ std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> mode
                                                const std::optional<Encoding>& written) {
   const AnswerKind& kind = required_kind(*model);
   if (!kind.of_ids)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {} and no token ids", model->info().name, model->info().model_type,
-         model->info().reads);
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}; its answers cannot be explained from token ids",
+         model->info().name, model->info().model_type, model->info().reads);
   return kind.of_ids(std::move(model), ids, asked, written);
 }
 

@@ -57,7 +57,7 @@ const AnswerKind* answer_kind(const ModelInfo& info);
 /// tokens, independent labels.
 std::optional<double> divergence(const ModelInfo& info, const Answers& before, const Answers& after);
 
-/// The parts of AnswerKind::shown that kinds share: the softmax (for independent labels, the sigmoid) of class logits [1, label], and the
+/// Helpers for implementations of AnswerKind::shown: the softmax (for independent labels, the sigmoid) of class logits [1, label], and the
 /// softmax of token logits [row, vocabulary] at row 0. Both are empty for an undefined tensor.
 Answers class_answers(const Model& model, const Tensor& logits);
 Answers token_answers(const Model& model, const Tensor& logits);

@@ -31,7 +31,9 @@ int64_t index_of_largest(const float* logits, int64_t vocabulary) {
     is_number &= !std::isnan(logits[id]);
     if (logits[id] > logits[best]) best = id;
   }
-  if (!is_number) fail(ErrorCode::kInvalidArgument, "the model's logits contain NaN: its weights, or the sums over them, are not finite");
+  if (!is_number)
+    fail(ErrorCode::kInvalidArgument,
+         "the model's logits contain NaN: a weight of the model is not finite, or a computation with the weights overflowed");
   return best;
 }
 

@@ -93,7 +93,7 @@ class Dict {
 
  private:
   [[noreturn]] void wrong(const char* expected) const {
-    fail(ErrorCode::kFormat, "{}: npy header at its byte {}: expected {}", where_, at_, expected);
+    fail(ErrorCode::kFormat, "{}: the npy header: at byte {}: expected {}", where_, at_, expected);
   }
   char peek() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;

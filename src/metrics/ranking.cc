@@ -55,8 +55,8 @@ constexpr double Ranking::*kNumbers[] = {
 
 Ranking ranking(const RankedQuery& query, size_t k) {
   if (query.scores.size() != query.relevance.size()) {
-    fail(ErrorCode::kInvalidArgument, "ranking: {} scores against {} relevances; expected one for each", query.scores.size(),
-         query.relevance.size());
+    fail(ErrorCode::kInvalidArgument, "ranking: {} scores, but {} relevance values; expected one relevance value per score",
+         query.scores.size(), query.relevance.size());
   }
   check_finite("ranking", "scores", query.scores);
   std::vector<int32_t> judged = query.relevance;

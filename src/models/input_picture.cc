@@ -130,7 +130,7 @@ Tensor read_picture(const ModelInfo& info, const std::string& path) {
 }
 
 EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture) {
-  if (!picture.defined()) fail(ErrorCode::kInvalidArgument, "there is no picture");
+  if (!picture.defined()) fail(ErrorCode::kInvalidArgument, "this model reads a picture, but the input has none (ModelInput::picture)");
   const Tensor values = picture.contiguous();
   if (!std::all_of(values.data<float>(), values.data<float>() + values.numel(), [](float value) { return std::isfinite(value); }))
     fail(ErrorCode::kInvalidArgument, "the picture has pixels that are NaN or infinite; expected numbers from 0 to 1");

@@ -133,7 +133,9 @@ void check_windows_fit(const RunPlan& whole, const TraceRequest& request, const 
 
 TracedText trace_windows(const Model& model, const TraceRequest& request, const Encoding& encoding, const Margins margins) {
   if (request.input.pair) fail(ErrorCode::kUnsupported, "--window slides over one text; it cannot be used with --pair");
-  if (request.logits) fail(ErrorCode::kUnsupported, "windows over a text have no common logits; expected one run");
+  if (request.logits)
+    fail(ErrorCode::kUnsupported,
+         "each window over a text has its own logits; to get logits, use a text that fits in one window of {} tokens", request.window);
   const int64_t longest = model.info().longest;
   if (longest > 0 && request.window > longest) {
     fail(ErrorCode::kTooLong, "--window {} is longer than this model's {} positions", request.window, longest);

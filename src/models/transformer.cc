@@ -347,7 +347,9 @@ void Transformer::read_source(Run& run, const ForwardInput& input, const RunOpti
   }
   const Tensor& hidden = source ? result.source_hidden : cache->source;
   const int64_t batch = hidden.size(0), length = hidden.size(1), rows = input.batch * input.length;
-  if (rows % batch != 0) fail(ErrorCode::kShape, "run: {} sequences for {} sources", input.batch, batch);
+  if (rows % batch != 0)
+    fail(ErrorCode::kShape, "run: {} target sequences, {} tokens in all, cannot be divided evenly among {} sources", input.batch, rows,
+         batch);
   pass.memory = hidden.reshape({batch * length, facts_.width});
   pass.cross.batch = batch;
   pass.cross.memory = &pass.memory;

@@ -15,7 +15,7 @@ namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kDecades = 6;      // range of the log scale
-constexpr float kNeverScored = -1;  // in cells
+constexpr float kNeverScored = -1;  // the value of a cell whose pairs were never scored
 
 // Every fifth of the 256 colours that Nuñez, Anderton & Renslow published with "Optimizing colormaps with consideration for color
 // vision deficiency" (PLoS ONE 13(7), 2018, supporting data), as 0xRRGGBB. Colours between them are interpolated linearly, which

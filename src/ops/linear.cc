@@ -55,7 +55,7 @@ void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor
                           .low_precision_out = rounds ? reinterpret_cast<uint16_t*>(out.mutable_raw()) : nullptr});
 }
 
-// Applies a live weight, whose rows are `values`.
+// out = f(x·Wᵀ + bias) for a LiveWeight; values: W, [out, in], in the dtype that the product reads.
 template <class Element>
 void multiply(const MatrixOf<Element>& x, const MatrixOf<Element>& values, int64_t inner, const Tensor& bias, Tensor& out,
               const LinearOptions& options) {

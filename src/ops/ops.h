@@ -140,7 +140,8 @@ double log_sum_exp(const float* x, int64_t count);
 void conv(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out);
 Shape convolved_shape(const Tensor& x, const Tensor& weight, const Convolution& how);
 
-/// Maximum (of equal ones the first), or mean, of each window.   x: [batch, channels, height, width], contiguous.
+/// Maximum or mean of each window. The gradient of a maximum goes to its first occurrence. In a mean, padding counts as zeros.
+/// x: [batch, channels, height, width], contiguous.
 /// out: pooled_shape().
 void max_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out);
 void avg_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out);

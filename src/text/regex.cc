@@ -97,7 +97,10 @@ std::vector<std::pair<size_t, size_t>> Regex::find_all(std::string_view text) co
     }
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
     const size_t begin = bounds[0], end = bounds[1];
-    if (begin > end) fail(ErrorCode::kUnsupported, "{}: the regular expression moves its own start (\\K)", compiled_->where);
+    if (begin > end)
+      fail(ErrorCode::kUnsupported,
+           "{}: the regular expression has \\K in a lookahead, so a match begins after its end; such expressions are not supported",
+           compiled_->where);
     if (begin == end && begin == previous_end) {  // an empty match directly after a match does not count; skip one character
       if (at >= text.size()) break;
       at += decode_valid(text, at).length;

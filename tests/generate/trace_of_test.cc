@@ -42,7 +42,7 @@ TEST(TraceOf, RefusesOptionsThatDoNotApply) {
   const ModelInput input{.text = "It was a dark and stormy night"};
   expect_refused(ErrorCode::kInvalidArgument, "generates no text from its input",
                  [&] { (void)trace_of(*model, {.input = input, .written = std::vector<int32_t>{1}}); });
-  expect_refused(ErrorCode::kUnsupported, "have no common logits",
+  expect_refused(ErrorCode::kUnsupported, "each window over a text has its own logits",
                  [&] { (void)trace_of(*model, {.input = input, .window = 4, .logits = true}); });
 }
 

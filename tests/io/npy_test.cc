@@ -87,7 +87,7 @@ TEST(Npy, RefusesWhatIsNoNpyFile) {
 }
 
 TEST(Npy, RefusesHeadersThatAreNotTheDict) {
-  const std::string wrong = "kFormat: a.npy: npy header at its byte ";
+  const std::string wrong = "kFormat: a.npy: the npy header: at byte ";
   EXPECT_EQ(dict_refusal("[]"), wrong + "0: expected {");
   EXPECT_EQ(dict_refusal("{}"), wrong + "2: expected 'descr', 'fortran_order' and 'shape'");
   EXPECT_EQ(dict_refusal("{'descr' '<f4'}"), wrong + "9: expected :");

@@ -52,7 +52,7 @@ TEST(Ranking, OfEqualScoresTheLaterDocumentStandsFirst) {
 }
 
 TEST(Ranking, RefusesLengthsThatDifferAndScoresThatAreNotFinite) {
-  expect_refused(ErrorCode::kInvalidArgument, "ranking: 1 scores against 2 relevances; expected one for each", [] {
+  expect_refused(ErrorCode::kInvalidArgument, "ranking: 1 scores, but 2 relevance values; expected one relevance value per score", [] {
     ranking({{1}, {0, 1}, {}});
   });
   expect_refused(ErrorCode::kInvalidArgument, "ranking: scores[0] is inf; expected a finite number", [] {

@@ -60,8 +60,8 @@ const kTable = {
     '一列是所有查询对该键的权重，其和不必为 1，此处为 {total}',
   ],
   'caption.value': [
-    'Each weight times the norm of its value vector: how much could arrive, not a share',
-    '权重乘以值向量的范数：可能传递多少信息，不是占比',
+    'Each weight times the norm of its value vector: the size of what each key adds to the output of the head, not a share',
+    '权重乘以值向量的范数：各键对该头输出的贡献大小，不是占比',
   ],
   'caption.output': [
     'Each weight times the norm of its value vector after the output projection: not a share',

@@ -115,7 +115,7 @@ export const kExplain = {
   'why.more': ['Show all {n} parts', '显示全部 {n} 项'],
   'why.trust': ['How far to trust each method on this input', '各方法在此输入上的可信度'],
   'why.trust.how': [
-    'The {removed} of {items} parts that a method ranks highest are hidden from every token. The larger the drop in the answer, the better the method found what the answer depends on. {rankings} random rankings lose {random} on average.',
+    'The {removed} of {items} parts that a method ranks highest are hidden from every token. The larger the drop in the answer, the better the method found what the answer depends on. For {rankings} random rankings, the average drop is {random}.',
     '隐藏各方法排名最高的 {removed} 项（共 {items} 项）。答案下降越多，说明该方法越能找出答案所依赖的部分。{rankings} 个随机排名平均下降 {random}。',
   ],
   'why.trust.method': ['Method', '方法'],

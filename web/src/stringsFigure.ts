@@ -7,7 +7,7 @@ export const kFigure = {
   'legend.log': ['log scale', '对数刻度'],
   'legend.other': ['{head} to {most}', '{head} 至 {most}'],
   'legend.bars': ['{head}: bars to {most}', '{head}：条长至 {most}'],
-  'legend.own': ['its largest', '各自的最大值'],
+  'legend.own': ['each map’s maximum', '各图的最大值'],
   'legend.maps': ['maps', '图'],
   'legend.names': ['names', '名称'],
   scale: ['Scale', '刻度'],

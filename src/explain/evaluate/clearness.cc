@@ -17,7 +17,7 @@ Clearness clearness(std::span<const double> weights, std::span<const uint8_t> si
     if (weight < 0) fail(ErrorCode::kInvalidArgument, "clearness: a weight of {}; expected none below 0", weight);
     sum += weight;
   }
-  if (sum == 0) fail(ErrorCode::kInvalidArgument, "clearness: all {} weights are zero; expected one above", weights.size());
+  if (sum == 0) fail(ErrorCode::kInvalidArgument, "clearness: all {} weights are zero; expected at least one above 0", weights.size());
   Clearness out;
   for (size_t i = 0; i < weights.size(); ++i) {
     const double p = weights[i] / sum;

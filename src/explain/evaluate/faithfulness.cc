@@ -14,7 +14,8 @@ namespace clearhead::explain {
 namespace {
 
 size_t items_of(double share, size_t items) {
-  if (!(share > 0 && share <= 1)) fail(ErrorCode::kInvalidArgument, "erasure: a share of {}; expected one above 0, at most 1", share);
+  if (!(share > 0 && share <= 1))
+    fail(ErrorCode::kInvalidArgument, "erasure: a share of {}; expected a number above 0 and at most 1", share);
   const double exact = share * static_cast<double>(items);
   return std::clamp(static_cast<size_t>(std::ceil(exact - 1e-9)), size_t{1}, items);  // 0.07 · 100 is 7.000000000000001
 }
@@ -29,7 +30,8 @@ Removal first_of(const std::vector<size_t>& order, size_t count, bool others = f
 std::vector<double> asked(const Answers& answers, const std::vector<Removal>& removed) {
   std::vector<double> y = answers(removed);
   if (y.size() != removed.size()) {
-    fail(ErrorCode::kInvalidArgument, "faithfulness: {} answers to {} removals; expected one each", y.size(), removed.size());
+    fail(ErrorCode::kInvalidArgument, "faithfulness: {} answers to {} removals; expected one answer for each removal", y.size(),
+         removed.size());
   }
   metrics::check_finite("faithfulness", "answers", y);
   return y;

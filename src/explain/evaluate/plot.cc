@@ -94,8 +94,8 @@ std::string panel_svg(const Panel& panel, double left, size_t rows) {
 std::string dot_plot_svg(const DotPlot& plot) {
   for (const Panel& panel : plot.panels) {
     if (panel.values.size() != plot.rows.size())
-      fail(ErrorCode::kInvalidArgument, "plot: panel \"{}\" has {} values for {} rows; expected one each", panel.title, panel.values.size(),
-           plot.rows.size());
+      fail(ErrorCode::kInvalidArgument, "plot: panel \"{}\" has {} values for {} rows; expected one value for each row", panel.title,
+           panel.values.size(), plot.rows.size());
   }
   const double width = std::max(460.0, kNames + static_cast<double>(plot.panels.size()) * (kPanel + kGap) + 16);  // minimum: the caption
   const double height = kTop + kRow * static_cast<double>(plot.rows.size()) + kBottom;

@@ -28,7 +28,8 @@ void read_config(Fields& fields, NetworkFacts& to) {
 }
 
 Tensor spectrogram_of(const NetworkFacts& facts, const ModelInput& input) {
-  if (!input.sound.samples.defined()) fail(ErrorCode::kInvalidArgument, "there is no sound");
+  if (!input.sound.samples.defined())
+    fail(ErrorCode::kInvalidArgument, "this model reads a sound, but the input has none (ModelInput::sound)");
   const Tensor frames = scaled_log_mel(in_length(facts.sound, input.sound), facts.sound.mel);
   const int64_t width = frames.size(0), mels = frames.size(1);
   Tensor picture = Tensor::empty({1, mels, width});

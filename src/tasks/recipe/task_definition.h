@@ -38,7 +38,7 @@ struct CommandExample {
 
 struct TaskDefinition {
   std::string_view name{};         // "task.kind"
-  std::string_view description{};  // one line, for the reference
+  std::string_view description{};  // one line, for `train --fields` and docs/recipe-fields.md
   DataFields data = DataFields::kTask;
   std::vector<std::string_view> reads = {"text"};  // what its models read: values of ModelInfo::reads
   bool chooses_sentence = false;                   // the model's answer is a sentence of its document (NetworkFacts::chooses)

@@ -121,7 +121,9 @@ LayerMap map_of(LoadedTrace& loaded, const HeadLook& at) {
                   keep_command(loaded.trace(), "--gradients"));
   }
   if (at.sink == SinkRule::kRenormalise) {
-    fail(ErrorCode::kInvalidArgument, "sink=renorm: rows of w={} have no sum to restore; expected mark or hide.", to_string(at.weight));
+    fail(ErrorCode::kInvalidArgument,
+         "sink=renorm: w={} shows gradients, whose rows do not sum to one and cannot be renormalised; expected mark or hide.",
+         to_string(at.weight));
   }
   return map.with(*gradient_look(at.weight));
 }

@@ -183,7 +183,7 @@ ViewFrame line_frame(LoadedTrace& loaded, const LineLook& look, const Line& line
   }
   const Range values = look.values.end == LineLook::kAll ? Range{0, count} : look.values;
   if (values.begin < 0 || values.end > count || values.begin > values.end) {
-    fail(ErrorCode::kInvalidArgument, "values: {}-{} is not a range of {}.", values.begin, values.end, count);
+    fail(ErrorCode::kInvalidArgument, "values: {}-{} is out of range; expected a range inside 0-{}.", values.begin, values.end, count);
   }
   int64_t visible = 0;
   for (const uint8_t state : line.state) visible += state == 1;

@@ -1,4 +1,5 @@
-// Raw mass comes from the maps' own sums. Other weight kinds and renormalised rows are summed weight by weight.
+// Sums raw weights with LayerMap::mass(). For other weight types and for renormalised rows, computes the weights of a block of rows at a
+// time and adds them up.
 #include "viewer/questions/mass.h"
 
 #include <algorithm>

@@ -250,7 +250,7 @@ export class OfflineTrace {
     };
   }
 
-  /** One row, from the data of its head: K and Q, else the heaviest keys. */
+  /** One row of a head: recomputed from Q and K if the page contains them for this row, otherwise only its largest weights. */
   private async row(path: string, row: number, request: LineRequest): Promise<Line> {
     const family = this.familyOf(request.family);
     const qk = await this.frame<QkHeader>(`qk/${path}`);

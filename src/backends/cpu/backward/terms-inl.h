@@ -18,7 +18,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 struct TermGradient {
   float* bias = nullptr;          // the element [query 0, key 0] of this head; for an EdgeBias, its entry 0
   int64_t bias_query_stride = 0;  // 0: one row for all queries
-  bool per_edge = false;          // one number per entry of the lists
+  bool per_edge = false;          // EdgeBias: one number per entry of Topology::block_sparse
   double* slope = nullptr;
   // Set for a rule, unless it passes dS through unchanged.
   const RuleReverse* rule = nullptr;

@@ -491,7 +491,7 @@ HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, co
   }
 }
 
-// Adds the values of `keys` ≤ 2·kValueRows keys from `key` on, which all lie in one key tile.
+// O += P·V for the `keys` keys from `key` on, for all rows of the block. At most 2·kValueRows keys, all in one key tile.
 template <class Page, class T>
 HWY_INLINE void add_value_rows(const DecodeBlock& block, int64_t begin, int64_t key, int64_t keys, const T* values, const Page* next,
                                int64_t stride) {
@@ -592,7 +592,7 @@ inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
 
 // --- one key head ---------------------------------------------------------------------------------------------------
 
-// The partial results of all items: [row][m, ℓ, ℓ', O…].
+// The partial results of all key heads and chunks: [key head][chunk][row][m, ℓ, ℓ', O…]. ℓ' is the sum of P as rounded to bf16.
 struct Partials {
   static constexpr int64_t kNumbers = 3;  // m, ℓ and ℓ'
   std::vector<float> data{};
