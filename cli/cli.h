@@ -128,7 +128,7 @@ bool is_trace_file(const std::string& path);
 /// Loads a model. If its weights are converted to f32, a notice first reports the bytes in the file and in memory.
 std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptions& options = {});
 
-/// The dtype named "f32", "bf16" or "f16"; f32 for other names, which options must refuse before.
+/// The dtype named "f32", "bf16" or "f16". Callers must refuse other names beforehand; for these the result is f32.
 DType dtype_named(const std::string& name);
 /// Adds --precision (the dtype in which linear layers and attention multiply) and --weights (how linear layers store weights).
 void add_load_options(CLI::App& app, LoadOptions& load);

@@ -9,8 +9,8 @@
 
 namespace clearhead::cli {
 
-/// Sets the items of a target. what: "word", "token" or "sentence". segments: if given, a JSON file that names the items. The
-/// items of a network stay as they are. Throws whatever reading the file throws.
+/// Sets the items of a target. what: "word", "token" or "sentence". segments: if given, a JSON file that names the items. If
+/// the input has items of its own (patches, or the sentences of a network), they stay as they are. Throws whatever reading the file throws.
 void choose_items(explain::AttributionTarget& target, const std::string& what, const std::string& segments = "");
 /// The item's text without leading and trailing whitespace, or its name if it covers no bytes of the text.
 std::string text_of_item(const explain::AttributionTarget& target, const Range& item);

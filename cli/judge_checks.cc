@@ -19,8 +19,8 @@ using namespace explain;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-// Puts the same question to another model, about the answer of this one. For an encoder-decoder, the target generated here is
-// given to the other model, which does not generate its own.
+// Returns a function that puts the question to another model, but explains the answer that this model gave (`target`). An
+// encoder-decoder gets the text that this model generated and does not generate its own.
 AskModel asks_again(const AttributionTarget& target, const JudgeQuestion& question) {
   TargetSpec asked{.target = question.asked.target.starts_with("token ") ? question.asked.target : "", .target_ids = target.answer_ids()};
   if (target.contrast() >= 0) asked.contrast_id = target.contrast();

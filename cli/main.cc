@@ -97,7 +97,7 @@ static std::vector<std::string> with_own_task(const CLI::App& app, int argc, cha
     return std::any_of(commands.begin(), commands.end(), [&](const CLI::App* one) { return one->get_name() == word; });
   };
   const auto command = std::find_if(words.begin(), words.end(), is_command);
-  const auto run = command != words.end() && *command == "run" ? command : words.end();  // "-o run" names a folder
+  const auto run = command != words.end() && *command == "run" ? command : words.end();  // not a folder "run" after another command
   if (run == words.end() || run + 1 == words.end() || run[1].starts_with('-')) return words;
   for (const CLI::App* task : app.get_subcommand("run")->get_subcommands(nullptr)) {
     if (task->get_name() == run[1]) return words;

@@ -22,7 +22,7 @@ struct RunCommand {
   int specificity = 2;
   /// Declares the options, and the callback that runs the command.
   void (*add)(CLI::App& app) = nullptr;
-  /// `clearhead demo` prints a shipped model's answer to its example with the command of its most specific task that has this function.
+  /// Prints the model's answer to an example, for `clearhead demo`, which uses the most specific task with this function. May be null.
   void (*print_example)(const Model& model, const ModelInput& input, const TracedInput& traced) = nullptr;
 };
 

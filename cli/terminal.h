@@ -20,7 +20,7 @@ enum class Colours { kNone, k256, kTrue };
 struct Terminal {
   Colours colours = Colours::kNone;
   int width = 80;
-  bool is_window = false;  ///< false if the width is unknown, as in a pipe; then it is the default
+  bool is_window = false;  ///< false if the width is unknown, as in a pipe; `width` then has its default
 };
 /// The terminal of standard output. CLEARHEAD_COLOR=none|256|true overrides the colours.
 Terminal terminal();

@@ -169,7 +169,7 @@ bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm)
 }
 
 void run(const Options& options) {
-  check_commands_of_tasks();  // a finished run names one of them
+  check_commands_of_tasks();  // the last message of a run names such a command
   if (options.fields) return print_fields(options.recipe, options.json);
   if (options.list) return list_recipes(options.recipe.empty() ? "recipes" : options.recipe, options.json);
   if (options.recipe.empty())

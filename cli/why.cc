@@ -1,7 +1,7 @@
 // clearhead why MODEL TEXT: attributes an answer to the items of the text, by one or several methods side by side.
 //
-//   The shares of a method are divided by the sum of their absolute values. Items that oppose the answer have negative shares.
-//   The last lines give the answer's probability without the strongest item, removed as unseen and as masked.
+//   The share of an item is its score divided by the sum of the method's absolute scores. Items that oppose the answer have negative
+//   shares. The last lines give the answer's probability without the strongest item, removed in both ways (RemovedBy).
 #include <algorithm>
 #include <cmath>
 #include <numeric>

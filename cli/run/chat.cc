@@ -1,5 +1,5 @@
-// clearhead run chat MODEL: an encoder-decoder answers turn by turn. Its source is the last turns of the dialogue, including its
-// own, as in training.
+// clearhead run chat MODEL: an encoder-decoder answers turn by turn. The source of each answer is the last turns
+// of the dialogue, the model's own included, as in training.
 #include <unistd.h>
 
 #include <algorithm>

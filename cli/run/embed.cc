@@ -15,7 +15,7 @@ struct Embed final : TextCommand<Embedding> {
   Embed() : TextCommand("embedding") {}
 
   std::string out{};                  // the .npy file
-  std::optional<io::NpyRows> rows{};  // of this file
+  std::optional<io::NpyRows> rows{};  // writes the vectors to `out`; unset without -o
   int64_t width = 0, truncated = 0;
 
   void add_options(CLI::App& app) override {

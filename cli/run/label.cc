@@ -20,7 +20,7 @@ struct LabelledSequence {
   }
 };
 
-// Labels that are printed below the characters of a sequence.
+// True for a tagger of tokens whose labels are one character each, so that they can be printed below the sequence.
 bool labels_characters(const ModelInfo& info) {
   const auto is_character = [](const std::string& label) {
     return !label.empty() &&
@@ -56,7 +56,8 @@ struct Label final : TextCommand<LabelledSequence> {
     for (const TaggedSpan& token : found.tokens) line += token.type;
     return line;
   }
-  // The sequence in lines, each with its first position, and below it the labels and the probabilities: 9 for 90 % and more, 8 for 80 %.
+  // Prints the sequence in lines that start with the position of their first character. Below each are the labels and the first digit
+  // of each probability: 9 for 90 % or more, 8 for 80 % to 90 %.
   void print_answer(const LabelledSequence& found) const override {
     for (size_t begin = 0; begin < found.tokens.size(); begin += kLineWidth) {
       std::string sequence, labels, digits;

@@ -26,7 +26,7 @@ std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>
 struct TextScore {
   int64_t tokens = 0, bytes = 0;
   std::vector<float> log_probabilities{};  // of the tokens after the first
-  Scored all{};                            // with two tokens or more
+  Scored all{};                            // of tokens 1 and up; unset if there are fewer than two tokens
   std::optional<std::vector<Scored>> ranges{};
 };
 

@@ -1,6 +1,6 @@
 // A step computes the norm of all gradients, clips, and updates each stretch with its group's rate and decay. A gradient that is
-// not finite is refused before anything is updated. Schedule: linear warmup, then constant, linear, cosine or 1/√step, and a
-// cooldown.
+// not finite is refused before anything is updated. Schedule: linear warmup, then linear or cosine decay, or constant or
+// 1/√step with a cooldown.
 #include "autograd/optimiser.h"
 
 #include <algorithm>
@@ -124,7 +124,7 @@ void Optimiser::move(Leaf& leaf, const Stretch& stretch, const float* gradients,
                         .gradient_scale = narrow(scale)});
   }
   const bool is_coupled = options_.kind == Kind::kAdam;
-  const auto correction = [&](double beta) {  // of the kernel's β, rounded to f32; else 1 − β₂ would be off by a relative 1e-5
+  const auto correction = [&](double beta) {  // from β rounded to f32, as in the kernel; else 1 − β₂ has a relative error of 1e-5
     return narrow(1 - std::pow(static_cast<double>(narrow(beta)), static_cast<double>(steps_)));
   };
   kernels.adam({.weights = place(leaf.values),

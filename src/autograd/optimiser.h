@@ -27,17 +27,18 @@ class Optimiser {
     std::string name{};
     int64_t begin = 0, end = 0;
   };
-  /// Adds a leaf. values: f32, contiguous, whole, watched by the tape that is passed to step(). names: ordered by
-  /// begin; elements without a name belong to no group. Returns false if the whole leaf is frozen, so that the tape need not
-  /// watch it.
+  /// Adds a leaf. values: f32, contiguous, all elements of its storage. decays: apply OptimiserOptions::weight_decay, unless the
+  /// group has its own. names: ordered by begin; elements without a name belong to no group. Returns false if the whole leaf is
+  /// frozen; otherwise the tape that is passed to step() must watch it.
   bool add(const Tensor& values, bool decays, const std::vector<Named>& names);
-  /// Throws kInvalidArgument for a group that matches no name, and lists the names.
+  /// Throws kInvalidArgument for a group that is the first match of no parameter, and lists the names.
   void check_groups() const;
   /// Updates all parameters, clears the gradients, and returns their norm before clipping. Throws kInvalidArgument if a gradient is
   /// not finite, naming the step and the first such parameter; then nothing has been updated.
   double step(Tape& tape, double rate);
-  /// For checkpoints: the optimiser state of leaf number `at`, by name; and the number of steps it belongs to.
+  /// For checkpoints: the optimiser state of leaf number `at` (in the order of add()), by name; empty if it has none.
   std::vector<std::pair<const char*, Tensor>> sums(size_t at) const;
+  /// Sets the number of steps that were taken before, to resume from a checkpoint.
   void go_on_from(int64_t steps) { steps_ = steps; }
 
  private:

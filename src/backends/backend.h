@@ -118,15 +118,15 @@ inline CellGrid grid_over(const AttentionRecord& record, std::array<int64_t, 2> 
 }
 
 /// Computes all requested statistics in one pass over the rows in `rows`. Memory is O(one tile); the map is not stored.
-/// Sums run over all of these pairs in a fixed order; hidden pairs do not count. The backend allocates the tensors of
+/// Sums run over the visible (query, key) pairs of these rows, in a fixed order. The backend allocates the tensors of
 /// ReductionResult.
 struct SweepCall {
   const AttentionRecord& record;
   const ReductionRequest& request;   // `grid` replaces its `cells`
   const std::vector<int64_t>& rows;  // row indices to visit, ascending; all rows for an exact result
-  // Factors on weights are allowed only in a call that requests cells alone. Exception: row_factors, of any sign, are
-  // also allowed in a call that requests kReceived alone; it is then Σ_i f_i P_ij. A grid over a subset of the keys is
-  // allowed only in a call that requests cells alone. An empty span means ones; a NaN in key_factors skips the key.
+  // Factors on weights are allowed only in a call that requests cells alone. Exception: a call that
+  // requests kReceived alone may have row_factors f of any sign; kReceived is then Σ_i f_i P_ij. A grid over a subset of
+  // the keys is allowed only in a call that requests cells alone. An empty span means ones; a NaN in key_factors skips the key.
   CellGrid grid{};
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all

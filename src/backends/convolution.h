@@ -38,16 +38,17 @@ struct ConvolutionShape {
   int64_t inner() const { return in * windows.taps(); }
 };
 
-/// out[n, o, p] = bias[o] + Σ_c Σ_t weight[o, c, t]·x[n, c, p at t], channels c of o's group.
+/// out[n, o, p] = bias[o] + Σ_c Σ_t weight[o, c, t]·x[n, c, the input that p reads at tap t], over the channels c of o's
+/// group. p is an output position; inputs outside the plane count as 0.
 struct ConvolutionCall {
   ConvolutionShape shape{};
   const float* x = nullptr;       // [batch, groups·in, height, width]
   const float* weight = nullptr;  // [groups·out, in, kernel height, kernel width]
   const float* bias = nullptr;    // [groups·out] or null
-  float* out = nullptr;           // [batch, groups·out, outputs, outputs]
+  float* out = nullptr;           // [batch, groups·out, output height, output width]
 };
 
-/// d_x (+)= Σ_o Σ_t weight·d_out,  d_weight += Σ_n Σ_p d_out·x.
+/// d_x (+)= Σ_o Σ_t weight·d_out,  d_weight += Σ_n Σ_p d_out·x.  "(+)=" means += if `accumulate`, else =.
 struct ConvolutionGradientCall {
   ConvolutionShape shape{};
   const float* x = nullptr;

@@ -67,7 +67,7 @@ struct WeightPart {
 /// out = f(x·Wᵀ + bias), or out += … if `accumulate`. x and out must not overlap.
 struct LinearCall {
   const PreparedWeight& weight;
-  // [rows, in]. Null if the input is bf16: it is then at low_precision_x, and the weight is stored in bf16.
+  // [rows, in]. Null if the input is bf16: low_precision_x is then the input, and the weight must be stored in bf16.
   const float* x = nullptr;
   int64_t rows = 0;
   int64_t x_stride = 0;
@@ -77,7 +77,7 @@ struct LinearCall {
   float* out = nullptr;     // [rows, out]
   int64_t out_stride = 0;
   const uint16_t* low_precision_x = nullptr;
-  uint16_t* low_precision_out = nullptr;  // with low_precision_x, replaces `out`: each sum is rounded once; no `accumulate`
+  uint16_t* low_precision_out = nullptr;  // only with low_precision_x, never with `accumulate`: replaces `out`; each sum is rounded once
 };
 
 /// A view of a matrix: element [r, c] is data[r·row + c·column]. At least one of `row` and `column` is 1.
@@ -105,7 +105,8 @@ struct ProductOf {
 using ProductCall = ProductOf<float>;
 using LowPrecisionProductCall = ProductOf<uint16_t>;  // for bf16
 
-/// y = norm(x): layer norm, or RMS norm (no mean). May run in place.
+/// out = x̂·weight + bias, where x̂ = (x − mean)·scale and scale = 1/√(var + ε): layer norm. RMS norm: x̂ = x·scale and
+/// scale = 1/√(mean x² + ε). May run in place.
 struct NormCall {
   bool rms = false;
   double epsilon = 1e-5;
@@ -114,13 +115,13 @@ struct NormCall {
   const float* x = nullptr;       // [rows, width], contiguous
   float* out = nullptr;
   int64_t rows = 0, width = 0;
-  // For the gradient, or null: x̂ = (x − mean)·scale, and scale.
+  // Written for the gradient if not null: x̂ and scale.
   float* normalised = nullptr;  // [rows, width]
   float* scales = nullptr;      // [rows]
 };
 
 /// out[r] = scale·tokens[ids[r]] + positions[position_ids[r]] + types[type_ids[r]]. Tables are f32, bf16 or f16,
-/// [entries, width], contiguous; an undefined table adds nothing. Only the rows that the ids name are read, so the rest
+/// [entries, width], contiguous; undefined `positions` or `types` add nothing. Only the rows that the ids name are read, so the rest
 /// of a memory-mapped file is not loaded. The caller has checked the ids.
 struct EmbeddingCall {
   const Tensor& tokens;
@@ -134,7 +135,8 @@ struct EmbeddingCall {
   int64_t rows = 0, width = 0;
 };
 
-/// Rotates `dims` channels of every head in place: x[r, h, ·] by the cosines and sines of row r.
+/// Rotates the first `dims` channels of every head in place, with the cosines and sines of row r for x[r, h, ·]. Channel
+/// pairs are (i, i + dims/2), or (2i, 2i + 1) if `interleaved`.
 struct RotaryCall {
   float* x = nullptr;  // [rows, heads, head_dim], head_dim contiguous
   int64_t rows = 0, heads = 0, head_dim = 0, row_stride = 0, head_stride = 0;

@@ -123,7 +123,7 @@ struct SoftmaxGradientCall {
 ///   b = momentum·b + g'    w −= rate·b, or w −= rate·(g' + momentum·b) if `nesterov`
 struct SgdCall {
   float* weights = nullptr;
-  float* momentum_sum = nullptr;  // b; null without momentum, when b is g'
+  float* momentum_sum = nullptr;  // b; null if momentum is 0: b is then g'
   const float* gradients = nullptr;
   int64_t count = 0;
   float rate = 0, momentum = 0;

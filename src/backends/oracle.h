@@ -35,7 +35,8 @@ struct OracleRow {
 ///   sparsemax    2δ, from the errors of score and threshold; 0 if s < τ − 2δ
 ///   entmax-1.5   2√P·δ + δ²; 0 if s/2 < τ − δ
 ///   linear       (delta + |P|·n·delta) / (|ℓ| − n·delta), n = row.visible; infinite if the sum can be 0
-/// where δ = delta + 2ε, because kernels solve for the threshold in f32, relative to the largest score.
+/// where δ = delta + 2ε with ε = 2⁻²³: kernels solve for the threshold in f32, relative to the largest score, and the
+/// solution has an error of its own.
 double weight_error(const Normaliser& normaliser, const OracleRow& row, size_t key, double delta);
 
 /// Computes row `row` of the rows that a record keeps, from its Q, keys and description.

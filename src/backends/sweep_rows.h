@@ -1,5 +1,5 @@
-// Entropy and distance (Statistic) of the rows of a forward call, computed by a separate sweep. For drivers that do not
-// accumulate them during the forward pass.
+// Entropy and distance (Statistic) of the rows of a forward call, computed by a separate sweep, for
+// forward implementations that do not accumulate them on the way.
 #pragma once
 
 #include <numeric>

@@ -94,8 +94,8 @@ void backward_widened(const BackwardCall& call, bool as_given, F&& kernel) {
   for (WideResult* result : {&d_q, &d_k, &d_v}) result->finish();
 }
 
-/// An f32 tensor with the shape of `tensor` [batch, head, length, d]. All heads share the memory of one, and only its
-/// `positions` are set: those of (batch, head).
+/// Returns an f32 tensor with the shape of `tensor`, [batch, head, length, d]. Its memory is one head's, broadcast over
+/// batch and head. Only `positions` are set, with the elements of (batch, head).
 inline Tensor partly_widened(const Tensor& tensor, int64_t batch, int64_t head, Range positions) {
   Tensor wide = Tensor::empty({1, 1, tensor.size(2), tensor.size(3)});
   Tensor part = wide.slice(2, positions.begin, positions.end);

@@ -53,8 +53,8 @@ const std::vector<const AnswerKind*>& answer_kinds();
 /// The kind of the model's answers; null if it gives none that can be explained, such as an embedding.
 const AnswerKind* answer_kind(const ModelInfo& info);
 
-/// Σ p ln(p / q) in nats between the answers of two runs. Absent if they are no distribution over the same alternatives: generated
-/// tokens, independent labels.
+/// KL divergence Σ p ln(p / q) in nats of the answers `before` (p) and `after` (q). Absent if they are no distribution over the same
+/// alternatives: generated tokens, independent labels.
 std::optional<double> divergence(const ModelInfo& info, const Answers& before, const Answers& after);
 
 /// Helpers for implementations of AnswerKind::shown: the softmax (for independent labels, the sigmoid) of class logits [1, label], and the

@@ -1,7 +1,7 @@
 // Computes attributions from the records of one run, or from the gradients that a backward pass reports from the last call to the
 // first. Vectors are multiplied with whole maps, from the side of each call's queries to the side of its keys (sides.h). Relevance
 // multiplies during the backward pass and stores nothing. For an encoder-decoder Transformer it stores the record and dO of each call,
-// because cross-attention is normalised by the maps before it.
+// because the factors of its cross-attention depend on the self-attention of the layers before it.
 #include "explain/attribution.h"
 
 #include <algorithm>
@@ -344,7 +344,7 @@ class RelevanceOfPair {
   }
 
  private:
-  // mean_h (P ⊙ g)⁺ of the decoder's self-attention; zeros if the layer has none.
+  // mean_h (P ⊙ ∂y/∂P)⁺ of the decoder's self-attention; zeros if the layer has none.
   Vector self_map(int64_t layer, int64_t written) const {
     Vector out(static_cast<size_t>(written * written));
     const GradientMap* map = kept_.find("dec", layer);
@@ -435,7 +435,7 @@ std::string side_of(const AttributionTarget& target, const InputTape& tape, size
   return tape.inputs.size() == 1 ? target.side() : input == 0 ? "source" : "target";
 }
 
-// Adds x·g of each row of each input.
+// Adds x·∂y/∂x of each row x of each input.
 void add_gradient_times_input(const AttributionTarget& target, const InputTape& tape, double factor, Vector& of_ids) {
   for (size_t input = 0; input < tape.inputs.size(); ++input) {
     const auto& [_, values, gradient] = tape.inputs[input];

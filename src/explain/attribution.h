@@ -1,11 +1,12 @@
 // Attribution of one answer to the parts of the input, by methods of the literature. Whole maps are multiplied with a vector (map.h), so
 // no N×N matrix is stored, except by flow and, for the decoder of an encoder-decoder, by relevance; both limit the length.
 //
-//   r is a row vector over tokens. It starts as 1 at the rows from which the answer is read; layers are visited from last to first.
+//   r is a row vector over tokens. It starts as 1/n at the n rows from which the answer is read; layers are visited from last to first.
+//   y is the explained number (attribution_target.h), P a map, and x⁺ = max(0, x).
 //     rollout     r ← ½r + ½·mean_h rᵀP                                          (Abnar & Zuidema 2020, section 3.1)
 //     relevance   r ← r + mean_h rᵀ(P ⊙ ∂y/∂P)⁺                                  (Chefer, Gur & Wolf 2021b, eq. 5 and 6)
-//                 The shares are r minus the initial 1: the contribution of attention, as in their eq. 8 and 9. The 1 does not
-//                 depend on the size of the gradients, so if gradients are small, the row's own token would get nearly everything.
+//                 The shares are r minus its initial value: the contribution of attention, as in their eq. 8 and 9. That value
+//                 does not depend on the size of the gradients: with it, small gradients would give the row's own token nearly everything.
 //   Cross-attention connects a decoder to its source: rollout halves r again, relevance follows eq. 8 to 11 of Chefer et al.
 #pragma once
 
@@ -58,7 +59,7 @@ struct AttributionOptions {
 /// the model does not have.
 void check_used(const AttributionOptions& options, const std::vector<MethodInfo>& methods, const AttributionTarget& target);
 
-/// Returns a share for each item of the target: the sum over its tokens, without a fixed total. Larger values are stronger evidence for
+/// Returns a share for each item of the target: the sum over its tokens, not normalised. Larger values are stronger evidence for
 /// the answer. Signed methods give negative shares to evidence against it. Throws kUnsupported, with the reason, if the model does not
 /// have what the method needs; kInvalidArgument for a layer or head that does not exist; kBudget for relevance over more than 4,096
 /// generated tokens and for flow over more than 128 tokens.

@@ -11,7 +11,7 @@
 //   token classifier        the tag of one token         read from that token
 //   encoder-decoder         generated tokens             each read from the target's token before it, with the source
 //
-// Items are the units of removal and of attribution: ranges of ids of the text, by default each token. The token from which the
+// Items are the units of removal and of attribution: ranges of positions in the text's ids, by default each token. The token from which the
 // answer is read is an item too. If it is removed as "unseen", no token attends to it, but it still attends to the others.
 #pragma once
 
@@ -31,8 +31,9 @@ namespace clearhead::explain {
 /// The answer that is asked about. `target`: the label of a class, one or more words, or "token N" of the text (for an encoder-decoder: of its output);
 /// empty: the model's own answer. `contrast`: a class or a word of one token, whose logit is subtracted.
 ///
-/// If a word has several tokenizations, with and without a leading space, the one that the model finds more probable is explained. A
-/// word after another word gets a space unless that is a hundred times less probable. A word that starts with a space is used as it is.
+/// If a word has several tokenizations, with and without a leading space, the one that the model finds more probable is explained. Between
+/// two words, the spelling with a space is chosen unless it is more than a hundred times less probable than the one without.
+/// A word that starts with a space is used as it is.
 struct TargetSpec {
   std::string target{}, contrast{};
   std::vector<int32_t> target_ids{};     ///< replaces `target`: the index of a class, or the tokens of the answer
@@ -41,7 +42,7 @@ struct TargetSpec {
 
 /// Method of removing a part of the input. The two methods give different results, so the one that was used is always reported.
 ///   kUnseen   no token attends to it; the rest of each row is renormalised
-///   kMasked   each of its tokens is replaced by masking_token()
+///   kMasked   each of its tokens is replaced by masking_token(); other items lose their content (answers/)
 enum class RemovedBy : uint8_t { kUnseen, kMasked };
 const char* to_string(RemovedBy how);  ///< "unseen", "masked"
 /// The token that kMasked substitutes: the mask token or, if the tokenizer has none, the unknown, padding or end token.
@@ -51,7 +52,7 @@ class AttributionTarget {
  public:
   virtual ~AttributionTarget() = default;
 
-  /// Text and families of the run that is explained.
+  /// The run that is explained: its text and ids, and the families of its attention maps.
   const RunPlan& plan() const { return plan_; }
   /// A description of the answer for users: class "positive", next token " cat".
   const std::string& answer() const { return answer_; }
@@ -62,11 +63,11 @@ class AttributionTarget {
   int32_t answer_id(const char* what) const;
   int32_t contrast() const { return contrast_; }  ///< −1: none
 
-  /// Ranges of ids of plan().text. They do not include tokens that the tokenizer added, nor the tokens of the answer.
+  /// Ranges of positions in plan().text.ids. They do not include tokens that the tokenizer added, nor the tokens of the answer.
   const std::vector<Range>& items() const { return items_; }
   /// Throws kInvalidArgument for a range that contains no removable token, or that overlaps another one.
   void set_items(std::vector<Range> items);
-  /// A share for each item: the sum over its removable tokens.   of_ids: [id]
+  /// A share for each item: the sum over its removable tokens.   of_ids: [position in plan().text.ids]
   std::vector<double> by_item(const std::vector<double>& of_ids) const;
 
   /// The side of maps from which the answer is read (sides.h), and the positions on it from which the answer's tokens are read.
@@ -99,8 +100,8 @@ class AttributionTarget {
   /// Throws kNotFound for answers outside [0, count), kInvalidArgument for an answer against itself, kUnsupported for a
   /// span against another answer.
   void check_answer(int64_t count) const;
-  /// Sets answer and contrast to the labels that are named, or the answer to the most probable label, and describes them as "class \"a\"
-  /// against \"b\"" with `what` for "class".   label: of the answer; empty: not named.   logits: [1, label]
+  /// Sets the answer to asked.target_ids, else to `label`, or if that is empty to the most probable label; sets the contrast to that of
+  /// `asked`. Describes both as "class \"a\" against \"b\"", with `what` in place of "class".   logits: [1, label]
   void answer_with_label(const TargetSpec& asked, const std::string& label, const char* what, const Tensor& logits);
   /// logits: [row of the answer, count]
   Outcome outcome_of(const float* logits, int64_t count) const;
@@ -118,7 +119,7 @@ class AttributionTarget {
   std::string answer_{}, side_{};
   std::vector<int64_t> rows_{};
   std::vector<Range> items_{};
-  std::vector<uint8_t> may_go_{};  // [id] whether it can be removed
+  std::vector<uint8_t> may_go_{};  // [position in plan_.text.ids] whether the token can be removed
   std::vector<int32_t> answer_ids_{};
   int32_t contrast_ = -1;
   double probability_ = 0;
@@ -133,7 +134,7 @@ struct ReadAndWritten {
 ReadAndWritten read_and_write(const Model& model, const std::string& source, const std::optional<std::string>& given);
 
 /// An attribution target for an answer about one input. differentiate() needs a model loaded with LoadOptions::gradients. For a text its items
-/// are tokens; for other inputs sentences, statements, patches or frames.
+/// are tokens; for other inputs sentences, statements, patches, intervals, frames or nodes.
 /// Throws kUnsupported for a model without an answer that can be explained (explain/answer_kind.h), kNotFound, with similar names, for a
 /// class or word that does not exist, and kTooLong.
 std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked);

@@ -32,7 +32,7 @@ class SumsOfGradients final : public Listener {
     if (record.shape().batch != 1) return;
     const int64_t rows = record.rows_kept();
     const Tensor ones = Tensor::from(std::vector<float>(static_cast<size_t>(rows), 1.0F), {1, rows});
-    const Tensor sums = GradientMap(record, gradient).transposed_times(ones);  // Σ_i P_ij g_ij; over keys Σ_i dO_i·O_i
+    const Tensor sums = GradientMap(record, gradient).transposed_times(ones);  // [key j] Σ_i P_ij ∂y/∂P_ij; summed over j: Σ_i dO_i·O_i
     for (int64_t head = 0; head < sums.size(1); ++head) {
       double total = 0;
       for (int64_t key = 0; key < sums.size(2); ++key) total += static_cast<double>(sums.data<float>()[head * sums.size(2) + key]);

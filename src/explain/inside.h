@@ -26,7 +26,8 @@ struct InsideOptions {
 
 /// The loss of the answer's probability when a head's output is zero (Michel, Levy & Neubig 2019, eq. 2). One run per head.
 std::vector<HeadEffect> heads_by_knock_out(const AttributionTarget& target, const InsideOptions& options = {});
-/// |∂y/∂ξ| for a factor ξ = 1 on a head's output, Σ_i dO_i·O_i (ibid., eq. 3 for one text). One forward and one backward pass.
+/// |∂y/∂ξ| for a factor ξ = 1 on a head's output O: |Σ_i dO_i·O_i| with dO = ∂y/∂O (ibid., eq. 3 for one text). One
+/// forward and one backward pass.
 std::vector<HeadEffect> heads_by_gradient(const AttributionTarget& target);
 /// The direct contribution of each head to y: its output at the row from which the answer is read, through the final norm (with its
 /// scale held fixed) and the unembedding (direct logit attribution: Elhage et al. 2021, "A mathematical framework"). Throws

@@ -10,7 +10,7 @@
 
 namespace clearhead::explain {
 
-/// The target's tokens grouped into words; single tokens for a model that labels every token (ModelInfo::tags_words).
+/// The target's tokens grouped into words; single tokens if the model labels every token (ModelInfo::tags_words is false).
 ///   word_of_id: the word of each id, −1 for none
 std::vector<Range> items_of_words(const AttributionTarget& target, const std::vector<int32_t>& word_of_id);
 /// An item for each byte range of the text that contains a removable token; `stretches` must be ascending.
@@ -19,7 +19,7 @@ std::vector<Range> items_of_bytes(const AttributionTarget& target, const std::ve
 std::array<int64_t, 2> bytes_of_item(const AttributionTarget& target, const Range& item);
 /// Flags the items that have a token overlapping one of these byte ranges.
 std::vector<uint8_t> items_in_bytes(const AttributionTarget& target, const std::vector<std::array<int64_t, 2>>& stretches);
-/// The sentences of the text (reading.h) as items, see items_of_bytes().
+/// The sentences of the text (sentences_of() in models/input_text.h) as items, see items_of_bytes().
 std::vector<Range> items_of_sentences(const AttributionTarget& target);
 
 }  // namespace clearhead::explain

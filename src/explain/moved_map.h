@@ -3,7 +3,8 @@
 // Pinter 2019).
 //
 //   P̃_h = softmax(s_h + b_h) for the row from which the answer is read, in one layer, all heads; everything else is unchanged
-//   b   = argmax mean_h JS(P_h, P̃_h)   subject to |p(b) − p(0)| ≤ tolerance
+//         s_h: the scores of head h; b_h: numbers that are added to them; p(b): the answer's probability with them
+//   b   = argmax mean_h JS(P_h, P̃_h)   subject to |p(b) − p(0)| ≤ tolerance; JS: Jensen–Shannon divergence (evaluate/agreement.h)
 //
 // b is found by gradient ascent: Adam (Kingma & Ba 2015) on JS − strength·max(0, |p(b) − p(0)| − tolerance), starting from random
 // numbers, because the gradient of JS is zero at b = 0. The result is the farthest of all visited maps that keep the answer, so it is

@@ -49,7 +49,8 @@ struct HeardSites final : Observer {
   void take(const Site& site, const AttentionRecord&, const KeyNorms&) override { last = site; }
 };
 
-/// For a network from the literature: hides these ids from all queries of every attention.   away: [id]
+/// For a network from the literature: hides those tokens of `items` that `away` flags from all queries of every attention.
+/// away: [position in plan.text.ids]
 Interventions hidden_keys(const RunPlan& plan, const std::vector<Range>& items, const std::vector<uint8_t>& away);
 
 /// One row of every hidden state, f32 [state, width]; the last one is taken before the final norm.

@@ -24,7 +24,7 @@ TokenizedText tokenized(const Model& model, const ModelInput& input);
 
 /// True for a model whose answer about a text is a class of the text or of its tokens.
 bool classifies(const ModelInfo& info);
-/// True for a model that reads one text, or two together, and generates none from them.
+/// True for a model that reads one text, or two together; false for an encoder-decoder.
 bool reads_one_text(const ModelInfo& info);
 
 /// AnswerKind::of_input and of_ids for a target whose constructor takes (model, TokenizedText, TargetSpec).

@@ -2,8 +2,9 @@
 //
 //   file     events.out.tfevents.SECONDS.NUMBER: records of u64 length · u32 masked CRC of it · data · u32 masked CRC
 //            of the data (little-endian)
-//   data     the protobuf Event: 1 wall_time f64 · 2 step · 3 file_version "brain.Event:2" | 5 summary | 7 session_log
-//   summary  values of 1 tag and 2 a number f32, 4 an image (height, width, colours, PNG), or 5 a histogram
+//   data     the protobuf Event (with field numbers): 1 wall_time f64 · 2 step · 3 file_version "brain.Event:2" | 5 summary |
+//            7 session_log
+//   summary  1 values: 1 tag, and 2 a number f32, 4 an image (height, width, colours, PNG), or 5 a histogram
 //
 // A resumed run starts another file, with a SessionLog START at the first step it will report. Readers then discard
 // that step and later ones from earlier files. Each write() is one record and reaches the file at once; a reader stops

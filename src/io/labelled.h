@@ -9,8 +9,8 @@
 
 namespace clearhead::io {
 
-/// Returns the rows of the chosen part, and in `labels` the sorted labels of all parts. `where` names the table in
-/// error messages; paths are relative to `folder`. Throws as the constructor of LabelledFiles.
+/// Returns the rows of the chosen split (LabelledColumns::part), and in `labels` the sorted labels of all splits. `where`
+/// names the table in error messages; paths are relative to `folder`. Throws as the constructor of LabelledFiles.
 std::vector<LabelledFile> labelled_files_from(std::string_view table, const std::string& where, const std::string& folder,
                                               const LabelledColumns& columns, std::vector<std::string>& labels);
 

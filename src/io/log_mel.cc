@@ -88,7 +88,7 @@ class Spectrum {
 
  private:
   int64_t window_, bins_;
-  std::vector<double> cosines_{}, sines_{}, hann_{};  // [bins, bins]: sample n, bin k; [window]
+  std::vector<double> cosines_{}, sines_{}, hann_{};  // [sample n, bin k], [sample n, bin k], [window]
 };
 
 std::vector<float> mono_of(const Sound& sound) {

@@ -35,9 +35,11 @@ class NpyRows {
   int64_t width_, rows_ = 0;
 };
 
-/// An immutable view of the mapped file, kept alive by the tensor. Fortran order is returned as strides. Throws
-/// kNotFound, kIo, kFormat, and kUnsupported for element types that this library does not have.
+/// An immutable view of the mapped file, kept alive by the tensor; a copy if the data is not aligned. An array in Fortran
+/// order is returned as a strided view. Throws kNotFound, kIo, kFormat, and kUnsupported for element types that this
+/// library does not have.
 Tensor read_npy(const std::string& path);
+/// The same, from bytes that stay valid while `keep_alive` is held; `where` names them in error messages.
 Tensor parse_npy(std::string_view bytes, std::shared_ptr<const void> keep_alive, const std::string& where);
 
 }  // namespace clearhead::io

@@ -1,4 +1,4 @@
-// The bytes of a tensor in row-major order, in pieces, for any strides. Internal to the room.
+// The bytes of a tensor in row-major order, in pieces, for any strides. Internal to src/io.
 #pragma once
 
 #include <functional>

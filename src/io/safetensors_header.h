@@ -1,4 +1,4 @@
-// Reads and checks the header of a safetensors file. Internal to the room.
+// Reads and checks the header of a safetensors file. Internal to src/io.
 #pragma once
 
 #include <map>

@@ -3,7 +3,8 @@
 //   normalised: lower case, without ASCII punctuation and the words a, an, the, single spaces
 //     "The U.S.-led  force!" → "usled force"
 //   F1 = 2pr / (p + r)
-//     p, r: shared words (each as often as both texts contain it) / words of the prediction, words of the answer
+//     p = shared words / words of the prediction      r = shared words / words of the answer
+//     a word that occurs m times in one text and n times in the other counts min(m, n) times as shared
 //
 // A question is scored by its best gold answer, separately for exact match and F1. Sources: Rajpurkar et al. 2016 (1.1),
 // 2018 (2.0), and their scripts. The scripts differ for texts that are empty after normalising: two such texts have an F1

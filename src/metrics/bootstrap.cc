@@ -1,4 +1,4 @@
-// Computes the means of resamples in parallel; the random numbers of each have counters of their own.
+// Computes the means of resamples in parallel. Each resample uses its own range of random-number counters.
 #include "metrics/bootstrap.h"
 
 #include <algorithm>

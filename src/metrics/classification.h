@@ -40,7 +40,7 @@ MultiLabel multi_label(std::span<const uint8_t> predicted, std::span<const uint8
 
 struct Regression {
   double mean_squared_error = 0, mean_absolute_error = 0;
-  double pearson = 0, spearman = 0;  // −1 … 1; NaN if all predicted or all expected values are equal (a single value is)
+  double pearson = 0, spearman = 0;  // −1 … 1; NaN if all predicted or all expected values are equal, or for one example
 };
 
 /// Throws kInvalidArgument for numbers that are not finite, for different lengths, and without numbers.

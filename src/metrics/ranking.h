@@ -5,7 +5,8 @@
 //   average precision = Σ over relevant documents of precision at their rank / all relevant
 //   NDCG@k = DCG@k / DCG@k of the best order      DCG@k = Σ_{i ≤ k} max(relevance_i, 0) / log2(i + 1)   (Järvelin & Kekäläinen 2002)
 //   ROC-AUC = share of pairs (positive, negative) in which the positive scores higher; a tie counts half
-//   average precision of two classes = Σ_n (R_n − R_{n−1}) · P_n over the distinct scores in descending order
+//   average precision of a binary classifier = Σ_n (R_n − R_{n−1}) · P_n over the distinct scores s_n in descending order,
+//     with recall R_n and precision P_n of predicting positive for scores ≥ s_n
 //
 // A document is relevant if its relevance is 1 or more. Among equal scores the later document ranks first, as in trec_eval
 // for documents whose ids ascend (it compares scores as f32; here they are double).
@@ -42,7 +43,7 @@ Ranking ranking(const RankedQuery& query, size_t k = 0);
 Ranking mean_ranking(std::span<const RankedQuery> queries, size_t k = 0);
 
 /// scores: a higher score means more likely positive. positive: 0 or 1. NaN if all examples have one class.
-/// Throws kInvalidArgument for different lengths, without examples, for scores that are not finite, and for other classes.
+/// Throws kInvalidArgument for different lengths, without examples, for scores that are not finite, and for other values of `positive`.
 double roc_auc(std::span<const double> scores, std::span<const uint8_t> positive);
 
 /// Arguments and errors as for roc_auc. 0 without a positive example.

@@ -1,10 +1,11 @@
 // ROUGE (Lin 2004): n-grams and common subsequences that a summary shares with a reference, equal to Google's rouge-score
 // with use_stemmer=False.
 //
-//   ROUGE-N     shared n-grams, each as often as both texts contain it / those of the summary (precision), of the reference (recall)
+//   ROUGE-N     precision = shared n-grams / n-grams of the summary      recall = shared n-grams / n-grams of the reference;
+//               an n-gram that occurs a times in one text and b times in the other counts min(a, b) times as shared
 //   ROUGE-L     the longest common subsequence of the words of the whole texts
 //   ROUGE-Lsum  for each line of the reference, the union of its longest common subsequences with every line of the
-//               summary; a word counts at most as often as either text contains it
+//               summary; a word counts at most as often as it occurs in the text that has fewer of it
 //   F = 2pr / (p + r)
 //
 // The words of rouge-score (latin_words) are the runs of a–z and 0–9 in the lower-cased text. It finds no words in Chinese,

@@ -20,7 +20,7 @@ struct Score {
   int64_t support = 0;                       // number of expected occurrences
 };
 
-/// micro: from the sums of the counts. macro: the mean over classes; its F1 may lie outside its precision and recall.
+/// micro: from the sums of the counts. macro: the mean over classes; its F1 need not lie between its precision and its recall.
 /// weighted: the mean weighted by support.
 struct Averages {
   Score micro, macro, weighted;

@@ -64,7 +64,8 @@ void add_edit(const Numbers& hypothesis, const Numbers& reference, ErrorRate& su
     for (size_t j = 1; j < width; ++j) {
       const int64_t differs = reference[i - 1] == hypothesis[j - 1] ? 0 : 1;
       row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + differs});
-      // A deletion if one is shortest. An insertion if the distance in the column before falls from the row above to this one.
+      // A deletion if it is on a shortest path; else an insertion if the distance at j − 1 is smaller in this row than in the row
+      // above; else the diagonal. This is the order in which rapidfuzz chooses.
       steps[i * width + j] = row[j] == above[j] + 1 ? kDeletion : row[j - 1] == above[j - 1] - 1 ? kInsertion : kDiagonal;
     }
     std::swap(above, row);

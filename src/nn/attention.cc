@@ -64,7 +64,7 @@ Tensor Attention::operator()(Compute& compute, const Tensor& x, const Layout& la
   return run(compute, x, layout, &of_memory, memory_layout);
 }
 
-// of_memory: null in self-attention, where memory_layout is the layout
+// of_memory: null in self-attention; memory_layout is then equal to `layout`
 Tensor Attention::run(Compute& compute, const Tensor& x, const Layout& layout, const Tensor* of_memory, const Layout& memory_layout) const {
   layout.check("attention", x);
   if (of_memory) memory_layout.check("attention's memory", *of_memory);

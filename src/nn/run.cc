@@ -11,7 +11,7 @@ namespace clearhead::nn {
 namespace {
 
 constexpr int64_t kMlpElements = int64_t{1} << 20;        // inner activations of a piece: 4 MiB, half the L2 and L3 of two cores
-constexpr int64_t kMlpElementsInBf16 = 4 * kMlpElements;  // bf16 products wait for their weights, so more rows share them
+constexpr int64_t kMlpElementsInBf16 = 4 * kMlpElements;  // bf16 products are bound by reading weights: more rows per read
 
 // Columns [begin, begin + count)·head_dim of [rows, heads·head_dim] as [batch, count, length, head_dim].
 Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count, int64_t head_dim) {
@@ -19,8 +19,8 @@ Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count,
   return rows.reshape({batch, rows.size(0) / batch, all, head_dim}).slice(2, begin, begin + count).permute({0, 2, 1, 3});
 }
 
-// Applies a projection. A record shares q and k, so their memory is allocated if an observer wants them; otherwise it is
-// scratch memory of the run.
+// Applies a projection. If an observer wants the record, which shares q and k, the output is new memory that outlives the run;
+// otherwise it is temporary memory of the run.
 Tensor projected_by(Run& run, const Linear& map, const Tensor& x, bool wanted, DType dtype) {
   const Shape shape = {x.size(0), map.out()};
   Tensor out = wanted ? Tensor::empty(shape, dtype) : run.take(shape, dtype);
@@ -53,8 +53,8 @@ KeysAndValues keys_of(Run& run, const Attention& layer, const Tensor& projected,
 
 }  // namespace
 
-// Caches ops::output_factor(). It is computed when first needed, and again if training has changed the weight or a copy of the layer,
-// which shares the cache, has another one.
+// Caches ops::output_factor(). It is computed when first needed, and again if training has changed the weight, or for a copy of the
+// layer with a different weight: copies share this cache.
 struct Attention::OutputFactor {
   std::mutex lock;
   Tensor factor;
@@ -148,8 +148,8 @@ void add_feed_forward(Run& run, const FeedForward& layer, const Tensor& x, Tenso
   const int64_t rows = x.size(0), inner = layer.down.in();
   const int64_t elements = run.operands == DType::kBF16 ? kMlpElementsInBf16 : kMlpElements;
   const int64_t most = std::max<int64_t>(256, elements / inner / 64 * 64);
-  // Training sums the weights' gradients over all rows at once. If no weight has a gradient, each piece is a checkpoint of
-  // its own.
+  // Training uses one piece, because it sums the weights' gradients over all rows at once. In evaluation
+  // mode (Run::eval_mode) weights usually have no gradient, so with Run::checkpoints each piece is a checkpoint of its own.
   const bool keeps_pieces = run.recorder && run.eval_mode && run.checkpoints;
   const int64_t pieces = run.recorder && !keeps_pieces ? 1 : std::max<int64_t>(1, (rows + most - 1) / most);
   const int64_t piece = (rows + pieces - 1) / pieces;

@@ -1,5 +1,5 @@
 // The layers of clearhead/nn.h, run in given memory: results are written to tensors of the caller, and blocks add to the residual
-// stream in place. Transformers and the layers' own calls with a Compute use these functions.
+// stream in place. The models and the layers' operator()(Compute&, …) use these functions.
 //
 // Activations are [rows, width] with rows = batch·length, one sequence after another.
 #pragma once
@@ -39,7 +39,7 @@ struct Sequences {
 };
 /// The concatenated heads, before the output projection: [rows, heads·head_dim], temporary memory of the run in Run::operands. With a
 /// cache, the new keys are appended and the queries attend to all keys. In cross-attention, the keys of the memory are appended once,
-/// on the first call. The options of the layer that a Compute uses (site, rotary, dropout) are not read.
+/// on the first call. The layer's own site, rotary and dropout are not read: they are for calls with a Compute.
 Tensor attended(Run& run, const Attention& layer, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache);
 /// to += output(attended(x)), with the run's dropout.   x, to: [rows, width]
 void add_attention(Run& run, const Attention& layer, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache,
@@ -47,8 +47,8 @@ void add_attention(Run& run, const Attention& layer, const Site& site, const Ten
 
 /// to += layer(x), with the run's dropout. Long inputs are processed in pieces of rows, so that the inner activations stay in cache.
 void add_feed_forward(Run& run, const FeedForward& layer, const Tensor& x, Tensor& to);
-/// The inner activations: f(up x), or f(gate x) ⊙ up x.   raised: [rows, up.out()], temporary; → `raised`, or `gated` if the layer is
-/// gated
+/// Computes the inner activations: f(up x), or f(gate x) ⊙ up x if the layer is gated.   raised: [rows, up.out()], overwritten;
+/// gated: [rows, down.in()], undefined if the layer is not gated. Returns `raised`, or `gated` if the layer is gated.
 const Tensor& inner_activations(Run& run, const FeedForward& layer, const Tensor& x, Tensor& raised, Tensor& gated);
 
 }  // namespace clearhead::nn

@@ -4,7 +4,8 @@
 //   matches     mean of Σ_{j candidate} P_ij over the rows that can see a candidate    from the Match sums
 //   broad       mean of H_i / ln n over the rows that see n > 1 keys                   from the entropies
 //
-// Candidates are counted here, from the tags alone, so that a row that cannot see a candidate does not lower the head's score.
+// p_i is the position of query i, H_i the entropy of row i and n the number of keys that it sees. A candidate of row i is a key j ≠ i
+// with the query's tag (Match, look.h). Rows that cannot see a candidate are left out, so that they do not lower the head's score.
 #include "clearhead/atlas.h"
 
 #include <algorithm>
@@ -24,7 +25,8 @@ enum MatchIndex : size_t { kMatchDuplicate, kMatchInduction, kMatchDelimiter, kM
 // True for tokens of punctuation marks and whitespace with at least one mark. Whitespace alone does not count: otherwise every
 // sixth token of a byte-level model would be punctuation.
 bool is_punctuation(std::string_view bytes) {
-  // ASCII punctuation, and the blocks of general (U+2000) and CJK (U+3000) punctuation and full-width forms by their UTF-8 lead bytes.
+  // Marks are ASCII punctuation and, each three bytes in UTF-8, general punctuation (U+2010 …), CJK punctuation (U+3001 …) and
+  // full-width forms (U+FF01 …).
   bool any = false;
   for (size_t at = 0; at < bytes.size();) {
     const unsigned char c = static_cast<unsigned char>(bytes[at]);

@@ -26,8 +26,9 @@ struct Pool {
   std::vector<int32_t> count;
 };
 
-// Adds `count` weights to `count` neighbouring cells (kEach), or all of them to one cell. Comparisons with NaN are false, so there
-// are no branches, and the kEach loop is vectorised.
+// Adds `count` weights to `count` neighbouring cells (kEach), or all of them to one cell. A hidden pair (NaN) changes nothing,
+// because comparisons with NaN are false; a pair that was never scored (−1) changes only the maximum. Thus the loop needs no
+// branches, and the compiler vectorises it for kEach.
 template <bool kEach>
 void add_weights(const float* __restrict weights, int64_t count, float* __restrict max, double* __restrict sum,
                  int32_t* __restrict scored) {

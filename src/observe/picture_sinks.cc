@@ -113,7 +113,7 @@ double apply_sink_rule(std::span<float> row, std::span<const int64_t> sinks, Sin
   if (rule == SinkRule::kMark) return mass;
   for (const int64_t key : sinks) row[static_cast<size_t>(key)] = 0;
   if (rule == SinkRule::kHide) return mass;
-  for (const float weight : row) rest += static_cast<double>(weight);  // summed: 1 − mass would cancel if the sinks take nearly all weight
+  for (const float weight : row) rest += static_cast<double>(weight);  // 1 − mass would lose precision if the sinks take nearly all weight
   if (rest <= 0) return mass;
   for (float& weight : row) weight = static_cast<float>(static_cast<double>(weight) * (rest + mass) / rest);
   return mass;

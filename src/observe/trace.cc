@@ -1,6 +1,6 @@
 // The trace as an observer: what it keeps, and when it refuses.
 //
-//   always      K, m, ℓ, norms            layers · (key_heads·d_k + 2·heads + norms) · tokens · 4 bytes
+//   always      K, m, ℓ, norms            layers · (key_heads·(d_k + 1) + 3·heads) · tokens · 4 bytes
 //   if it fits  Q of all rows             layers · heads · d_k · tokens · 4 bytes
 //   otherwise   Q of watched rows, and statistics of every row, computed while the layer's Q is available
 #include "clearhead/trace.h"
@@ -113,7 +113,8 @@ Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head) {
 
 namespace {
 
-// Joins steps that all have rounded P, or all have not, into a new frame, or into the last frame if it is of the same kind.
+// Joins steps into one frame; either P was rounded (RowStats::used) in all of them or in none. They extend the layer's last frame
+// if it agrees with them in this; otherwise they become a new frame.
 void join(LayerTrace& layer, const std::vector<AttentionRecord>& steps) {
   const bool rounds = steps.back().rows.used.defined();
   std::vector<AttentionRecord> parts;
@@ -167,7 +168,7 @@ void join_steps(LayerTrace& layer) {
   layer.step_norms.clear();
   int64_t kept = 0;
   for (const Frame& frame : layer.frames) kept += frame.queries.size();
-  if (kept == layer.frames.back().queries.end) layer.statistics.reset();  // every row is kept: compute them again on the next call
+  if (kept == layer.frames.back().queries.end) layer.statistics.reset();  // every row is kept: statistics() computes them again
 }
 
 const MapFamily& Trace::State::family(const std::string& name) const {
@@ -206,7 +207,7 @@ TraceSize Trace::size_of(const RunPlan& plan, const TraceOptions& options) {
     size.keys += layers * u(family.keys) * u(family.key_heads * (family.d_k + 1) + family.heads) * 4;  // K, ‖v‖, ‖v·W_O‖
     // per row: m, ℓ, entropy, distance and four matches; per key: received; per head: thumbnails and offsets
     size.statistics += layers * u(family.heads) * (u(family.queries) * 8 + u(family.keys) + 2 * u(kThumbnail * kThumbnail) + 129) * 4;
-    const uint64_t doubled = options.gradients_of.empty() ? 1 : 2;  // assumes values as wide as keys, and outputs as queries
+    const uint64_t doubled = options.gradients_of.empty() ? 1 : 2;  // assumes d_v = d_k, for the values and the gradients of the outputs
     if (doubled > 1) size.keys += layers * u(family.keys) * u(family.key_heads * family.d_k) * 4;
     size.queries += layers * doubled * u(family.heads * family.d_k) * u(family.queries) * 4;
     uint64_t rows = 0;

@@ -4,9 +4,10 @@
 //   ids                  i32 [token]      offsets  i64 [token, 2] bytes of text      special  u8 [token]
 //   pieces               u8  [bytes]      piece_ends  i64 [token]                    tokens as the vocabulary spells them
 //   pictureN             u8  [height, width, 3]                                      the picture that the items of range N are cut from
-//   FAMILY.LAYER.k       [batch, key_head, key, d_k]   one tensor for all frames of a layer, or FRAME.k per window; f32, or the bf16 or f16
-//                                                      of the pages that the kernels read, which is widened when loaded
-//   FAMILY.LAYER.frameN.q / .m / .l   f32 [batch, head, row, d_k] / [batch, head, row]      .keys  i64 [key]   for windows
+//   FAMILY.LAYER.k       [batch, key_head, key, d_k]   one tensor for all frames of a layer, or frameN.k for each window; f32, bf16 or
+//                                                      f16 as the kernel read it; load() widens it to f32 if q has another dtype
+//   FAMILY.LAYER.frameN.q             [batch, head, row, d_k]   f32, bf16 or f16
+//   FAMILY.LAYER.frameN.m / .l        f32 [batch, head, row]                                .keys  i64 [key]   for windows
 //   FAMILY.LAYER.value_norm / .output_norm / .entropy / .received / …   f32
 //   FAMILY.LAYER.NAME    the description's operands by name
 //
@@ -332,7 +333,7 @@ void read_gradients(const Reader& file, const std::string& name, LayerTrace& lay
   }
 }
 
-// Reads what head_scores() needs: every statistic of atlas_request(), for the family's heads. Cells may be missing.
+// Reads what head_scores() needs: every statistic of atlas_request(), for the family's heads. The pooled maps may be missing.
 ReductionResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
   Fields fields(json, file.where(), name + ".statistics");
   ReductionResult out;

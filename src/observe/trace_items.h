@@ -15,7 +15,7 @@ std::string problem_with_items(const RunText& text);
 
 /// [{"kind", "begin", "end", "rows", "picture": name of its tensor}]; the last two are present only where they apply.
 Json items_to_json(const RunText& text);
-std::string picture_name(size_t range);  ///< of the tensor that holds the picture of a range of items
+std::string picture_name(size_t range);  ///< name of the tensor with the picture of the range of items with this index
 
 /// Reads items back. `picture` returns a tensor by name. Throws kFormat for malformed fields; the values of the fields are not
 /// checked.

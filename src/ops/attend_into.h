@@ -1,4 +1,4 @@
-// Helpers of attend() that other files of this room share: attention into an output that the caller allocated (for example
+// Helpers of attend() that other files of src/ops share: attention into an output that the caller allocated (for example
 // laid out as [batch, query, head, d_v]), and a check of KV caches.
 #pragma once
 

@@ -1,7 +1,7 @@
 // Attention inside a model: the fused call, and its report to the observer.
 //
-//   ‖v·W‖² = v·(W·Wᵀ)·vᵀ = ‖v·L‖² with W·Wᵀ = L·Lᵀ      so one d_v × d_v matrix per head replaces the whole output projection
-//                                                      (Kobayashi et al. 2020, eq. 5)
+// The report includes ‖v·W‖, the norm of each value after the output projection W of its head (Kobayashi et al. 2020, eq. 5):
+//   ‖v·W‖² = v·(W·Wᵀ)·vᵀ = ‖v·L‖² with W·Wᵀ = L·Lᵀ      so the d_v × d_v matrix L of a head replaces W
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -152,9 +152,9 @@ ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record,
   };
 }
 
-// Records a call with two results and one reverse. The log-sum-exp is recorded first, so that its gradient exists until both
-// entries are reversed. Its entry reverses the call itself if no loss reached `out`. The entry names an empty view of it, because
-// −∞ is a valid value there and must not fail the check for finite results.
+// Records a call with two results, `out` and the log-sum-exp, as two entries that share one reverse function. The log-sum-exp is
+// recorded first and so reversed last: its gradient exists until then. If no loss reached `out`, its entry reverses the call. It is
+// recorded with an empty view as its result, because −∞ is a valid log-sum-exp and must not fail the check for finite results.
 void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out, const Tensor& log_sum_exp) {
   Observer* gradient_observer =
       !call.site.family.empty() && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;

@@ -1,12 +1,13 @@
-// Differentiable statistics of attention weights. Each is attention over other values, plus a few numbers per row.
+// Differentiable statistics of attention weights P. Each is an attention call with other values, plus a few numbers per row.
 //
-//   mass on a span      Σ_j P_ij x_j              values x_j = 1[j in the span]
-//   distance            Σ_j P_ij |p_i − j|        values 0, and C[δ] = |δ| of a relative score (spec.h) whose A is 0
-//   entropy             L_i − s·q_i·Σ_j P_ij k_j  values k_j;  for ln P_ij = s·q_i·k_j − L_i, and Σ_j P_ij = 1
+//   mean over keys      Σ_j P_ij x_j              values x_j, for example 1 for the keys of a span and 0 for others
+//   distance            Σ_j P_ij |p_i − j|        values 0, and a relative score (spec.h) with A = 0 and C[δ] = |δ − reach|
+//   entropy             L_i − s·q_i·Σ_j P_ij k_j  values k_j;  follows from ln P_ij = s·q_i·k_j − L_i and Σ_j P_ij = 1
 //   ln P of pairs       s·q_i·k_j − L_i           one dot product per pair and head
 //
-// L_i is the log-sum-exp of row i, a second result of the call. Its gradient g_i costs the backward pass one subtraction per row:
-// dS_ij = P_ij (dP_ij − D_i + g_i) (attend.h). So no tensor here has size queries × keys, forward or backward.
+// s is the scale, p_i the position of query i, and L_i the log-sum-exp of row i, a second result of the call. Its gradient g_i costs
+// the backward pass one subtraction per row: dS_ij = P_ij (dP_ij − D_i + g_i) with D_i of Dao 2023, algorithm 2 (attend.h). So no
+// tensor here has size queries × keys, forward or backward.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>

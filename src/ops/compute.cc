@@ -77,7 +77,7 @@ const ops::RotaryAngles& Compute::State::angles_of(const std::vector<int32_t>& p
 std::optional<AttentionSpec> Compute::State::edited(const AttentionSpec& spec, const Site& site, int64_t heads, int64_t queries) const {
   if (interventions.empty()) return std::nullopt;
   InterventionSite at{.layer = site.layer, .heads = heads, .family = site.family};
-  const bool is_rectangle = site.family == "cross" || !site.queries.empty() || !site.keys.empty();  // queries count from 0
+  const bool is_rectangle = site.family == "cross" || !site.queries.empty() || !site.keys.empty();  // queries count from site.step
   if (is_rectangle) at.cross_queries = Range{site.step, site.step + queries};
   return with_interventions(spec, interventions, at);
 }

@@ -17,7 +17,7 @@ struct Compute::State {
   Arena arena{};
   Run run{arena};
   Interventions interventions{};
-  uint64_t seed = 0, dropped = 0;  // for dropout, whose seeds are drawn in the order of the ops
+  uint64_t seed = 0, dropped = 0;  // of dropout: the base seed, and the number of seeds drawn so far (one per op, in order)
 
   // Angles of the last rotary embedding, cached because all layers of a network rotate the same rows by the same angles.
   struct CachedAngles {
@@ -28,7 +28,7 @@ struct Compute::State {
   std::optional<CachedAngles> cached_angles{};
   /// The angles of these rows.
   const ops::RotaryAngles& angles_of(const std::vector<int32_t>& positions, double base, int64_t dims);
-  /// The description after the interventions at this site; absent if there are none.
+  /// The description changed by the interventions that apply to this site; absent if `interventions` is empty.
   std::optional<AttentionSpec> edited(const AttentionSpec& spec, const Site& site, int64_t heads, int64_t queries) const;
 };
 

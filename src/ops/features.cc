@@ -1,9 +1,10 @@
 // Feature maps for linear attention, with their gradients.
 //
-//   elu + 1                x + 1, or e^x                         slope min(φ, 1)
+//   elu + 1                φ = x + 1 if x > 0, else e^x          d_x = min(φ, 1)·d_φ
 //   positive random        φ_r = e^{w_r·y − ‖y‖²/2 − c}/√m       d_y = Σ_r d_φ_r φ_r (w_r − y),  y = x/d^¼
 //
-// The products of the second, w_r·y and Σ_r (d_φ φ)_r w_r, are RowProducts, so the features of a row do not depend on other rows.
+// w_r is row r of the projection, m the number of its rows, and c the shift (FeatureShift). The products w_r·y and
+// Σ_r (d_φ φ)_r w_r are RowProducts, so with a shift per row or none the features of a row do not depend on other rows.
 // Sources: Katharopoulos et al. 2020, eq. 7; Choromanski et al. 2021, lemma 1, eq. 5 and §2.4.
 #include <algorithm>
 #include <bit>

@@ -98,9 +98,9 @@ bool reads_positions(const AttentionSpec& spec) {
          topology.band.ahead || (topology.visible && reads_query(*topology.visible));
 }
 
-// Aligns the description at the start: interventions on cross-attention count its queries from 0, wherever the keys end. Since an
-// intervention changes visibility and nothing else, throws kUnsupported for a description that aligns at the end and whose scores
-// or band would move with its queries.
+// Sets the band to Align::kStart, because interventions on cross-attention count its queries from 0, wherever the keys end. Throws
+// kUnsupported if that would change the attention itself: if the band is aligned otherwise and the score, a term, the band or the
+// visibility rule depends on the positions of queries.
 void count_from_first(AttentionSpec& spec, const char* what) {
   if (spec.topology.band.align == Align::kStart && spec.topology.band.offset == 0) return;
   if (reads_positions(spec)) {

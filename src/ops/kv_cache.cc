@@ -5,8 +5,8 @@
 //   values of a page    [key_head, 256, d_v]                   both f32, or rounded to 16 bits
 //
 // A sequence of at most 64 keys has one short page of 4 panels. It is copied into a full page when the sequence outgrows it.
-// Sentences of twenty tokens then take a quarter of the memory, and their heads are not a power of two of kilobytes apart, a
-// distance at which caches hold few lines at once.
+// Sentences of twenty tokens then take a quarter of the memory, all of which must be zeroed, and their heads are a quarter as far
+// apart. Translating 1,625 lines with 4 beams: 7.0-7.8 s and 680 MB became 6.4-6.5 s and 217 MB.
 //
 // Only elements of keys at or beyond the length are ever written, so a snapshot (shared pages and its own length) stays valid.
 // Pages start as zeros, because vector code may load a whole panel. A copy of the cache clones the last, partly filled page and
@@ -33,8 +33,9 @@ void check_appended(const char* name, const char* axes, const Tensor& tensor) {
 // The tensor in the given dtype: itself if it has that dtype, else a copy.
 Tensor in_dtype(const Tensor& tensor, DType dtype) { return tensor.dtype() == dtype ? tensor : to_dtype(tensor, dtype); }
 
-// Pages are allocated in groups with about this many bytes of keys. The pages of a group are adjacent, so that long streams over
-// them stay in large pages of memory. Groups are not larger, because a group's memory is freed only when its last page is released.
+// Pages are allocated in groups with about this many bytes of keys. The pages of a group are adjacent, so that long reads over
+// them stay within huge pages of the operating system. Groups are not larger, because a group's memory is freed only when its last
+// page is released.
 constexpr int64_t kGroupBytes = int64_t{8} << 20;
 constexpr int64_t kShort = 64;  // keys: kernels process this many at once
 
@@ -50,8 +51,8 @@ std::vector<std::shared_ptr<KVPage>> empty_pages(const PagedKV& keys, int64_t co
   return pages;
 }
 
-// Writes the new keys [begin, end) into the page that holds all of them. They count from the first appended key, whose position is
-// `length`. T: an unsigned integer as wide as an element.
+// Writes the keys [begin, end) of an append() into the page that holds all of them. Key 0 is the first appended key, at position
+// `length` of the cache. T: an unsigned integer as wide as an element.
 template <class T>
 void write_page(KVPage& page, const Tensor& k, const Tensor& v, int64_t batch, int64_t length, Range new_keys) {
   const int64_t heads = k.size(1), d_k = k.size(3), d_v = v.size(3), k_row = k.stride(2), v_row = v.stride(2), k_step = k.stride(3),

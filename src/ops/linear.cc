@@ -1,7 +1,8 @@
-// y = x·Wᵀ + b; backward:  d_x += d_y·W,  d_W += d_yᵀ·x,  d_b += Σ_r d_y.  If gradients are recorded, f(y) is a separate op.
+// y = x·Wᵀ + b; backward:  d_x += d_y·W,  d_W += d_yᵀ·x,  d_b += Σ_r d_y.  If gradients are recorded, the activation is a
+// separate op.
 //
-// With bf16 operands, the six matrices that the products read are rounded first (x and W once for both passes); sums and results
-// are f32. For prepared weights, this applies to those stored in bf16.
+// With bf16 operands, x, W and d_y are rounded to bf16 before the products (x and W once for both passes); sums are f32, and so
+// are results, except those that linear_dtype() allows in bf16. Prepared weights use bf16 products only if stored in bf16.
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -37,7 +38,7 @@ Tensor rounded_rows(Run& run, const Tensor& x) {
   return rows;
 }
 
-// Applies a prepared weight. In a bf16 run, x is bf16 where attention wrote it.
+// Applies a prepared weight. In a bf16 run, x may be bf16: attention and linear() can write bf16 results.
 void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
   const bool is_low_precision = run.operands == DType::kBF16 && weight.storage == WeightStorage::kBF16,
              rounds = out.dtype() == DType::kBF16;

@@ -18,11 +18,12 @@ struct LinearOptions {
   bool accumulate = false;  // out += …
 };
 /// out[r] = f(x[r]·Wᵀ + bias).   x: [rows, in], out: [rows, out], contiguous rows; bias: [out] or undefined.
-/// If Run::operands is bf16, x, a live W and (in the backward pass) d_out are rounded to bf16 first. Sums, results,
-/// bias and all gradients are f32. Throws kUnsupported for gradients through a prepared weight that is not live.
+/// If Run::operands is bf16 and the weight is a LiveWeight or is stored in bf16, x, W and (in the backward pass) d_out are
+/// rounded to bf16 first. Sums, bias and all gradients are f32; out is f32 unless linear_dtype() allows bf16. Throws
+/// kUnsupported for gradients through a weight that is not a LiveWeight.
 void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options = {});
-/// The dtype to use for a result of `linear` that only products read: bf16, rounded once, if the run computes in bf16
-/// without gradients and the weight is prepared and stored as bf16; else f32.
+/// The dtype in which to allocate the output of linear() if only matrix products and attention read it: bf16 (rounded
+/// once) if the run computes in bf16 without gradients and the weight is prepared and stored as bf16; else f32.
 DType linear_dtype(const Run& run, const PreparedWeight& weight);
 
 struct Normalisation {
@@ -59,9 +60,10 @@ struct RotaryAngles {
 };
 /// base^(−2i/dims) of each pair i, in radians per position (Su et al. 2021, §3.2.2).
 std::vector<double> rotary_frequencies(double base, int64_t dims);
-/// The angles position·frequency.   angles.cosine, angles.sine: [positions, frequencies]
+/// Writes the cosines and sines of position·frequency to `angles`, whose tensors the caller has allocated.
+/// angles.cosine, angles.sine: [positions, frequencies]
 void fill_angles(const std::vector<double>& frequencies, const std::vector<int32_t>& positions, RotaryAngles& angles);
-/// The same in temporary memory of the run.
+/// Returns the same angles in newly allocated temporary memory of the run (Run::take).
 RotaryAngles rotary_angles(Run& run, const std::vector<double>& frequencies, bool interleaved, const std::vector<int32_t>& positions);
 /// Applies a rotary embedding to the heads of x, in place.   x: [rows, heads, head_dim], head_dim contiguous.
 void rotary(Run& run, Tensor& x, const RotaryAngles& angles);
@@ -112,7 +114,7 @@ struct DropoutOptions {
 void dropout(Run& run, const Tensor& x, const DropoutOptions& dropping, Tensor& out);
 
 /// out = ln(p·softmax(logits) + (1 − p)·copied), p = σ(gate): log-probabilities of words that are generated or copied (See et
-/// al. 2017, eq. 9). Each column of `copied` holds the shares, ≥ 0, of one token.
+/// al. 2017, eq. 9). copied[row, c] is the probability, ≥ 0, of copying the token of column c; a token without a column has 0.
 /// logits, out: [rows, vocabulary], gate: [rows, 1], copied: [rows, columns]; contiguous. tokens: [sequence, column], the token
 /// of each column, −1 for an unused column; a token occurs at most once per sequence. Each sequence has rows / sequences
 /// consecutive rows. Throws kInvalidArgument for a token beyond the vocabulary.
@@ -125,13 +127,13 @@ struct CrossEntropyOptions {
   // The sum of losses is divided by this; 0: by the number of rows that are not ignored. Gradient accumulation passes
   // that number for the whole batch.
   double divisor = 0;
-  std::vector<float> row_weights{};  // [rows], factors for the losses of the rows; empty: ones
+  std::vector<float> row_weights{};  // [rows], factors for the losses of the rows, not in the divisor; empty: ones
 };
 /// The mean loss [1].   logits: [rows, classes], contiguous.
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
 /// −log softmax(logits[r])[targets[r]] of each row: [rows]. No gradient.
 Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets);
-/// ln Σ_c e^(x_c) for count ≥ 1, with an error of at most 1e-5. NaN if an x_c is NaN or the largest is infinite.
+/// ln Σ_c e^(x_c) for count ≥ 1, with an absolute error of at most 1e-5. NaN if an x_c is NaN or the largest is infinite.
 double log_sum_exp(const float* x, int64_t count);
 
 /// Convolution of x with the weight (a cross-correlation, as in PyTorch), plus bias.
@@ -168,8 +170,8 @@ struct AttentionCall {
   const Keys& keys;  // [batch, key_head, key, d_k], or pages
   const Tensor& v;   // [batch, key_head, key, d_v]; of the new keys only, if keys are pages
   const AttentionSpec& spec;
-  const Tensor& output;  // output_factor(). Read only if wanted; undefined: no output norms.
-  bool wanted = false;
+  const Tensor& output;  // result of output_factor(), for the output norms; read only if `wanted`; undefined: no output norms
+  bool wanted = false;   // report the call to the observer
   /// Set to the rows' log-sum-exp, f32 [batch, head, query], a second recorded result; null: not requested.
   Tensor* log_sum_exp = nullptr;
 };
@@ -186,7 +188,7 @@ Tensor attention_entropy(Run& run, const Tensor& q, const Tensor& k, const Atten
 /// log_sum_exp: f32 [batch, head, query], from a call with the same q, k and description; gradients flow through it.
 Tensor attention_log_weights(Run& run, const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& log_sum_exp,
                              const std::vector<AttentionPair>& pairs);
-/// −Σ_p f_p·ln(mean_h e^x_ph), shape [1]: a cross-entropy between given shares f and the mean over heads.
+/// −Σ_p f_p·ln(mean_h e^x_ph), shape [1]: the cross-entropy of the mean attention weight over heads against targets f.
 /// log_weights: x, [pair, head], contiguous; factors: f, [pair]. Throws kShape if the numbers of pairs differ.
 Tensor mean_head_cross_entropy(Run& run, const Tensor& log_weights, const std::vector<float>& factors);
 
@@ -198,7 +200,7 @@ Tensor output_factor(Run& run, const PreparedWeight& output, int64_t heads, int6
 /// contiguous, [batch, head, length, d] for elu_plus_one, [batch, head, length, features] for
 /// positive_random_features; not in place.
 ///
-/// The gradient treats the shift as a constant; it cancels in LinearAttention. The projection, f32 [features, d], is
+/// The gradient treats the shift (FeatureShift) as a constant; a shift cancels in LinearAttention. The projection, f32 [features, d], is
 /// not trained: throws kUnsupported if its gradient is requested.
 void elu_plus_one(Run& run, const Tensor& x, Tensor& out);
 void positive_random_features(Run& run, const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out);

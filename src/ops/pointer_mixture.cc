@@ -2,8 +2,8 @@
 //
 //   out_w = ln m_w,  m_w = p·s_w + (1 − p)·c_w,  s = softmax(logits), p = σ(gate)
 //
-// Computed as ln(e^(ln p + ln s_w) + e^(ln (1 − p) + ln c_w)), so that no probability is too small for f32. With the generated
-// share r_w = p·s_w / m_w and R = Σ_w d_w·r_w:
+// Computed as ln(e^(ln p + ln s_w) + e^(ln (1 − p) + ln c_w)), so that no probability is too small for f32. In the backward
+// pass, with the gradient d_w of out_w, the generated share r_w = p·s_w / m_w, and R = Σ_w d_w·r_w:
 //   d_logits_w = d_w·r_w − s_w·R      d_gate = R − p·Σ_w d_w      d_c_w = d_w·(1 − p) / m_w
 #include <algorithm>
 #include <cmath>

@@ -18,8 +18,8 @@
 
 namespace clearhead {
 
-/// A tensor without its values, for a reverse that needs only its storage number and its view. The memory of the values
-/// can then be freed as soon as nothing else needs it.
+/// A tensor without its values (shape, strides and storage number only), with which a reverse function looks up gradients.
+/// The memory of the values can then be freed as soon as nothing else needs it.
 inline Tensor shadow_of(const Tensor& t) { return TensorPool::shadow(t); }
 
 /// The gradients of a backward pass, all f32.

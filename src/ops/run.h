@@ -84,9 +84,10 @@ struct Run {
   Observer* observer = nullptr;
   Recorder* recorder = nullptr;   ///< the tape; null in inference
   RunDropout* dropout = nullptr;  ///< null in inference
-  /// With kBF16, attention and products with live or bf16 weights round their inputs to bf16 (Micikevicius et al. 2018).
+  /// With kBF16, attention, and products whose weight is a LiveWeight or stored in bf16, round their inputs to bf16
+  /// (Micikevicius et al. 2018).
   DType operands = DType::kF32;
-  const std::vector<Interventions::Patch>* patched = nullptr;  ///< applied where attention is given a site
+  const std::vector<Interventions::Patch>* patched = nullptr;  ///< activation patches for attention calls with a site
   /// With a recorder: the run computes gradients of a trained model's output, in evaluation mode. There is no dropout, and
   /// running statistics are used.
   bool eval_mode = false;

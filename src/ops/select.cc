@@ -130,7 +130,7 @@ class ShownBlocks {
 
   Range queries(int64_t block) const { return {block * choice_.query_block, std::min((block + 1) * choice_.query_block, shape_.queries)}; }
   Range keys(int64_t block) const { return {block * choice_.key_block, std::min((block + 1) * choice_.key_block, shape_.keys)}; }
-  // Positions among the keys; some may lie outside the keys.
+  // Positions of the block's queries on the key axis; some may lie outside [0, keys).
   Range positions(int64_t block) const { return {first_ + queries(block).begin, first_ + queries(block).end}; }
 
   // Returns [key block], 1 for the blocks that are shown.
@@ -155,7 +155,7 @@ class ShownBlocks {
       }
       return false;
     };
-    const auto ask = [&](int64_t query, Range range) {  // the blocks of a range of keys
+    const auto ask = [&](int64_t query, Range range) {  // searches the undecided blocks of a range of keys for a visible pair
       for (int64_t key = range.begin; key < range.end; key = keys(key / choice_.key_block).end) {
         const size_t j = static_cast<size_t>(key / choice_.key_block);
         if (!open[j] || !shows_one(query, {key, std::min(keys(key / choice_.key_block).end, range.end)})) continue;
@@ -242,7 +242,7 @@ BlockSparse top_keys(const Tensor& q, const Keys& keys, const AttentionSpec& spe
   if (count < 1) fail(ErrorCode::kInvalidArgument, "select_top_keys: count is {}; expected 1 or more keys of each query", count);
   AttentionRecord record{.spec = spec, .q = q, .keys = keys, .query_length = shape.queries};
   record.rows = {Tensor::zeros({shape.batch, shape.heads, shape.queries}), Tensor::zeros({shape.batch, shape.heads, shape.queries})};
-  constexpr int64_t kRows = 48;  // a block of queries in lanes
+  constexpr int64_t kRows = 48;  // a block of queries of the CPU backend with AVX-512, one per lane (cpu.h)
   const int64_t blocks = (shape.queries + kRows - 1) / kRows, maps = shape.batch * shape.heads;
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(maps * shape.queries));
   parallel_for(maps * blocks, [&](int64_t item, int) {

@@ -1,11 +1,12 @@
-// Question answering on bAbI's stories. Loss: cross-entropy over the answers. Metrics: accuracy by file, and whether a hop attends to
-// a supporting statement.
+// Question answering on bAbI's stories. Loss: cross-entropy over the answers. Metrics: accuracy by file, and how often a hop of
+// the memory network attends most to a supporting statement.
 //
 //   mean_accuracy      the mean of the files' accuracies
 //   solved             share of files with at most 5 % wrong answers (Weston et al. 2015)
-//   supporting_facts   share of the questions of solved files for which the strongest slot of a hop is a supporting statement
+//   supporting_facts   share of the solved files' questions for which at least one hop attends most to a supporting statement;
+//                      questions without supporting statements are not counted
 //
-// An answer in a validation or test file that does not occur in the training data counts as wrong, and `--test` names it.
+// A question whose answer does not occur in the training data counts as wrong, and `--test` names the answer.
 #include "tasks/babi.h"
 
 #include <algorithm>
@@ -45,7 +46,7 @@ std::string_view trimmed(std::string_view text) {
 // The statements read so far of the current story, and their line numbers.
 struct Story {
   std::vector<std::string> statements{};
-  std::map<int32_t, int32_t> places{};  // a line's number → its statement
+  std::map<int32_t, int32_t> places{};  // line number → index in `statements`
   int32_t last = 0;
 };
 
@@ -121,7 +122,7 @@ class Stories final : public ItemTask {
   std::vector<std::string> metric_names() const override { return {"mean_accuracy", "solved", "supporting_facts"}; }
 
   bool reads_maps() const override { return true; }
-  // For each question: the answer, and whether the strongest slot of a hop is a supporting statement.
+  // For each question: the id of the predicted answer, and 1 if at least one hop attends most to a supporting statement, else 0.
   std::vector<double> predictions(const RunResult& result, const Maps& maps, const Example& example) const override {
     std::vector<double> out;
     const std::vector<double> answers = largest_of_rows(result.class_logits);
@@ -246,7 +247,7 @@ const TaskDefinition& babi_task() {
       .description = "an answer for each question about a story, by a memory network",
       .reads = {"story"},
       .class_suffix = "ForSequenceClassification",
-      .can_hold_out = false,  // the questions of a story would be separated
+      .can_hold_out = false,  // a random split would put questions about one story in both parts
       .commands = {{"classify"}},
       .labels = [](const Recipe& recipe) { return class_names(recipe, 2); },
       .vocabulary_texts = training_texts,

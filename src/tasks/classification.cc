@@ -1,12 +1,13 @@
-// Classification of texts, pairs of texts, or other inputs of networks: single-label, multi-label and regression, named as in
-// Hugging Face's "problem_type":
+// Classification of texts, pairs of texts, documents, pictures, scenes, sounds and series: single-label, multi-label and regression,
+// named as in Hugging Face's "problem_type":
 //
-//   single_label_classification   loss: cross-entropy over the labels, times the label's weight; metrics: accuracy and F1
-//   multi_label_classification    loss: mean of the binary cross-entropies of the labels; metric: F1 over the labels of all texts
+//   single_label_classification   loss: cross-entropy, times the label's weight; metrics: accuracy, macro F1, Matthews correlation
+//   multi_label_classification    loss: mean of the binary cross-entropies of the labels; metrics: micro F1,
+//                                 macro F1, share of texts with all labels right
 //   regression                    loss: mean squared error; metrics: Pearson's and Spearman's correlation
 //
-// Binary cross-entropy of a logit x is the cross-entropy of two classes with the logits 0 and x. For a label that does not occur in
-// the training file, the error names the line.
+// The binary cross-entropy of a logit x is computed as the cross-entropy of two classes with the logits 0 and x. A label that does not
+// occur in the training file is an error that names the line.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -28,14 +29,14 @@ namespace clearhead::tasks {
 namespace {
 
 struct ClassifyRecipe {
-  // Single label: factors on the losses of texts with these labels (default 1); or "balanced": texts / (labels · texts with the
-  // label), so that all labels have the same total weight.
+  // Single label: factors on the losses of texts with these labels (default 1); or "balanced": number of texts /
+  // (number of labels · number of texts with the label), so that all labels have the same total weight.
   std::vector<std::pair<std::string, double>> class_weights{};
   bool balances_classes = false;
   bool shuffles_labels = false;  // permute the labels of the training texts, to test explanations
 };
 
-using ReadsOther = std::optional<NetworkFacts>;  // set for a model that does not read text
+using ReadsOther = std::optional<NetworkFacts>;  // set for a network from the literature; absent for a Transformer
 constexpr uint64_t kNoiseSeed = 0x6E6F697365, kLabelSeed = 0x6C6162656C;
 // Sets an item's targets from a line.
 using Judge = std::function<void(const LabelledLine&, Item&)>;
@@ -170,7 +171,7 @@ class OneLabel final : public Texts {
   }
 
  private:
-  // The factors of the classes. To balance them, the labels of the training file are counted when a loss is first computed.
+  // The factors of the classes. For "balanced", they are computed from the training file when a loss is first needed.
   const std::vector<float>& class_weights() const {
     const TaskRecipe& task = *recipe_.task;
     if (!weights_.empty() || !task.as<ClassifyRecipe>().balances_classes) return weights_;

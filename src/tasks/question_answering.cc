@@ -8,9 +8,10 @@
 //   loss = mean over windows of ½·(cross-entropy of starts + cross-entropy of ends), over the window's tokens
 //
 // Training uses the first answer, measurements use all. A window (models/spans.h) that does not contain the whole answer has its target
-// at the first token, like an unanswerable question. Scores are those of SQuAD 2.0 (metrics/answers.h). The threshold is the one with
-// the best F1 on the validation file, as chosen by find_best_thresh of SQuAD's script, but halfway to the next question's value. The
-// validation F1 is at its own best threshold, the test F1 at the saved model's threshold.
+// at the first token, like an unanswerable question. Scores are those of SQuAD 2.0 (metrics/answers.h). A question is
+// answered if null score − score of the best span is at most the threshold. Unless the recipe gives it, it has the best F1 on the validation
+// file, as by find_best_thresh of SQuAD's script, but halfway between two questions' differences. The validation F1 uses the threshold
+// that is best for it, the test F1 the saved model's threshold.
 #include <algorithm>
 #include <limits>
 #include <unordered_map>
@@ -115,7 +116,7 @@ class AnswerFiles {
     return found->second;
   }
 
-  // The first byte and the text of each answer.
+  // The byte offset and the text of each answer; offset −1: outside the context.
   static std::vector<std::pair<int64_t, std::string>> answers_of(Fields& fields, const std::string& context) {
     const Json& given = fields.require("answers");
     const std::string expected = "a list of [first character, first byte, text], or {\"text\": [...], \"answer_start\": [...]}";

@@ -1,10 +1,11 @@
 // Sentence similarity: embeddings of texts that belong together, trained with in-batch negatives (Henderson et al. 2017, §4.4):
 //
-//   u = mean of a text's last hidden rows, divided by its length      s_ij = scale · u(source i) · u(target j)
+//   u = v / ‖v‖, v = mean over a text's tokens of the last hidden state      s_ij = scale · u(source i) · u(target j)
 //   loss = mean over i of −log softmax_j(s_ij)[i]
 //
-// The model reads a batch's sources and then its targets as one batch of texts. The metric is how often the right target is nearest
-// among `candidates` targets: the right one, and targets of other groups, drawn with the recipe's seed. All turns of a dialogue are
+// The model reads a batch's sources and then its targets as one batch of texts. The metrics are how often the right target is
+// nearest among `candidates` targets, and its mean reciprocal rank. The candidates are the right target, and targets of other groups,
+// drawn with the recipe's seed. All turns of a dialogue are
 // one group.
 #include <algorithm>
 #include <cmath>
@@ -223,8 +224,8 @@ class Matching final : public Task {
     return out;
   }
 
-  // Embeddings of norm `size`: size · u. The sum of a text's rows is normalised directly, because dividing it by the number of rows
-  // would not change the result.
+  // Embeddings size · u, whose L2 norm is `size`. The sum over a text's tokens is normalised directly, because dividing it by their
+  // number would not change the result.
   static Tensor vectors(Compute& compute, const Tensor& hidden, const Batch& rows, double size) {
     const int64_t width = hidden.size(2);
     std::vector<int32_t> texts;

@@ -1,5 +1,5 @@
 // Labelling of the characters of sequences, such as the secondary structure of proteins. A table's columns have a sequence and its labels:
-// two texts of the same number of characters, "MKVLA" and "__HHH". Each character must be a token of its own, as with "tokenizer": "bytes".
+// two texts of the same number of characters, "MKVLA" and "__HHH". No token may span two characters, as with "tokenizer": "bytes".
 #include <algorithm>
 #include <set>
 
@@ -139,7 +139,7 @@ std::vector<std::string> all_labels(const Recipe& recipe) {
   return {out.begin(), out.end()};
 }
 
-// Every token of the trained model has a label of its own, instead of the label of its word's first token (ModelInfo::tags_words).
+// Makes the trained model predict a label for every token, not one for each word from its first token (ModelInfo::tags_words).
 void configure(const Recipe&, Json& model) {
   if (!model.find("task_specific_params")) model["task_specific_params"] = Json::object();
   model["task_specific_params"]["token-classification"] = Json::object({{"aggregation_strategy", "simple"}});

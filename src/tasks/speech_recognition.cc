@@ -1,6 +1,7 @@
 // Speech recognition. For every batch, sequences of sounds are drawn, depending on the recipe's seed and the batch's number. All
-// sequences of a batch have the same number of sounds, in the range that "joined" gives; the sounds of a sequence are by one speaker,
-// with pauses of 0.05 to 0.2 s between them. For validation and test, the sequences are drawn once. The loss is that of translation:
+// sequences of a batch have the same number of sounds, in the range that "joined" gives; the sounds of a sequence are by one speaker
+// (if the recipe names a column of speakers), with pauses of 0.05 to 0.2 s between them.
+// For validation and test, the sequences are drawn once. The loss is that of translation:
 // cross-entropy of each token given the tokens before it.
 #include "tasks/speech_recognition.h"
 

@@ -16,9 +16,9 @@ namespace clearhead::tasks {
 struct SoundTable {
   std::string table{};
   std::string file{}, part{};  // columns: the sound's file, and its split, named as in TaskRecipe's train, valid and test
-  std::string speaker{};       // column: the speaker; only sounds of one speaker are joined; empty: any sounds are
+  std::string speaker{};       // column: the speaker; only sounds of one speaker are joined; empty: any sounds
   using Count = std::array<int64_t, 2>;
-  Count joined{1, 1}, tested{1, 1};  // smallest and largest number of sounds in an example: in training, and in --test
+  Count joined{1, 1}, tested{1, 1};  // smallest and largest number of sounds in an example: in training and validation, and in --test
 };
 
 struct Transcript {

@@ -64,7 +64,7 @@ class TagTask final : public TokenTask {
 
   std::vector<std::string> metric_names() const override { return {"f1", "precision", "recall"}; }
   Measured measured(const std::vector<Example>& examples) const override { return {TokenTask::measured(examples).count, "words"}; }
-  // Words that were removed when their sentence was truncated are not counted; the data summary states how many sentences were.
+  // Words that were removed when their sentence was truncated are not counted; the data summary states how many sentences were truncated.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     std::vector<metrics::Tags> predicted, expected;
     for (size_t at = 0; at < examples.size(); ++at) {

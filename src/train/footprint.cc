@@ -1,4 +1,4 @@
-// Counts the parameters of attention, MLP and token embeddings from the architecture's sizes. The others are few and not counted.
+// Counts the parameters of attention, MLP and token embeddings from the architecture's sizes. Other parameters are few and not counted.
 #include "train/footprint.h"
 
 #include <algorithm>

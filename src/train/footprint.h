@@ -1,6 +1,7 @@
 // The minimum memory of a training run, computed before anything is allocated.
 //
-//   always            the large parameters, their gradients and the optimiser's sums    parameters · (8 + 4·sums) bytes
+//   always            the large parameters, their gradients and the optimiser's state   parameters · (8 + 4·sums) bytes;
+//                     sums: numbers that the optimiser keeps for each parameter (Adam: 2; SGD: 1 with momentum, else 0)
 //   per micro-batch   the input of every layer in the residual stream, and the logits
 //                     batch · length · (layers · width + vocabulary) · 2 or 4 bytes
 //
@@ -15,7 +16,7 @@
 namespace clearhead::train {
 
 struct Footprint {
-  double held = 0, part = 0;  ///< bytes
+  double held = 0, part = 0;  ///< bytes: always, and for a micro-batch
 };
 Footprint least_footprint(const Architecture& facts, const tasks::Recipe& recipe);
 

@@ -1,5 +1,5 @@
-// The capture keeps the calls of the named family. Their q, k and log-sum-exp are those of the forward pass, so that a loss on
-// them costs only its own statistics and no second backward pass of the layer.
+// Keeps q, k and the log-sum-exp of the families that the losses use during the forward pass. The losses are computed from these tensors,
+// so their gradients are added to those of q and k, and each layer still has a single backward pass.
 #include "train/map_losses.h"
 
 #include <algorithm>

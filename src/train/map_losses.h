@@ -1,4 +1,5 @@
-// Losses on attention maps that a recipe adds to the loss of its task, as gradients of statistics (ops::attention_…).
+// Losses on attention maps that a recipe adds to the loss of its task. They are computed by differentiable ops that store no map
+// (ops::attention_log_weights, ops::attention_entropy).
 //
 //   alignment    −1/R Σ_i Σ_j A_ij ln(1/H Σ_h P_ij^h)     over the R target rows i that have a gold alignment; A_ij = 1/n
 //                                                         for the n source tokens that the token of row i is aligned with
@@ -44,7 +45,8 @@ class MapLosses {
     std::set<std::pair<std::string, int>> sites_{};  // all families and layers of the model, for messages
   };
 
-  /// loss + Σ weight·value, recorded, where each value is this batch's share of the step's mean; appends the values to `values`.
+  /// Returns loss + Σ weight·value, recorded for the backward pass. Each value is this batch's share of the step's mean; appends them to
+  /// `values`.
   /// loss: [1]   rows: rows_of() summed over all batches of the step
   /// Throws kInvalidArgument for a family or layer that the model does not have, and kUnsupported for attention to which the
   /// formulas do not apply, naming the field.

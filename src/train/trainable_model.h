@@ -60,7 +60,7 @@ class TrainableModel {
   void begin_encoder_at(const tasks::VectorsRecipe& vectors, const Json& model, const std::string& where);
 };
 
-/// Throws errors of the recipe's model config, and kBudget for a run that does not fit this machine's memory.
+/// Throws kBudget for a run that does not fit this machine's memory, and what reading the recipe's model config throws.
 std::unique_ptr<TrainableModel> make_trainable_model(const tasks::Recipe& recipe, const Tokenizer& tokenizer);
 /// The same as make_trainable_model(…)->facts(), without allocating memory for a step.
 tasks::TaskFacts task_facts(const tasks::Recipe& recipe);

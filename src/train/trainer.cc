@@ -84,7 +84,7 @@ tasks::Recipe recipe_of_checkpoint(const io::SafeTensors& file, const std::strin
   return recipe;
 }
 
-// The elements of a JSON array as text.
+// Formats numbers as a JSON array.
 std::string joined(const std::vector<double>& numbers) {
   std::string out;
   for (const double number : numbers) out += format("{}{:.17g}", out.empty() ? "" : ",", number);

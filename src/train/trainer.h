@@ -41,10 +41,10 @@ namespace clearhead::train {
 /// Metrics of the steps since the last report.
 struct TrainingReport {
   int64_t step = 0, steps = 0;  // steps done; total number of steps
-  double loss = 0;              // mean loss of the task, in nats per token, without losses on maps
+  double loss = 0;              // mean loss of the task per target (language models: nats per token), without losses on maps
   double rate = 0, gradient_norm = 0;
   double tokens_per_second = 0, seconds_per_step = 0;
-  std::optional<double> validation{};                     // in nats per token
+  std::optional<double> validation{};                     // validation loss, mean per target
   std::vector<std::pair<std::string, double>> metrics{};  // of the validation data, by name
   std::vector<std::pair<std::string, double>> maps{};     // means of the losses on maps, by name (train/map_losses.h)
   double bytes_per_token = 0;                             // of the validation text; 0: unknown
@@ -69,8 +69,8 @@ class Trainer {
   /// Runs to the recipe's last step, or until `cancel` is set in any of the processes; then it writes a checkpoint and
   /// returns false. A single process checks `cancel` before each micro-batch and drops an unfinished step. `report`
   /// is called in the first process.
-  /// Throws kInvalidArgument for a loss or a gradient that is not finite, naming the step, the first op with such a result or such a
-  /// gradient, and for gradients the parameter.
+  /// Throws kInvalidArgument for a loss or a gradient that is not finite, naming the step and the first op whose result or
+  /// gradient is not finite, and for a gradient also the parameter.
   bool run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel = nullptr);
 
   const std::string& directory() const { return directory_; }

@@ -1,7 +1,7 @@
 // Shows how heads form: traces of the same texts, taken at several steps of a run.
 //
-//   RUN/watch/step-NNNNNN.trace     after n of n_max updates, n = n_max · (i/(c − 1))², i = 0 … c − 1: dense at the
-//                                   start, and the last trace at the last step
+//   RUN/watch/step-NNNNNN.trace     after n of n_max updates, n = n_max · (i/(c − 1))², i = 0 … c − 1, for c traces
+//                                   (WatchRecipe::checkpoints): dense at the start, and the last trace at the last step
 //
 // All texts are packed into one run: a token sees only its own text, and positions restart with each text. The texts are
 // the segments of the trace. An encoder-decoder is watched on pairs, source and target separated by a tab as in its data;

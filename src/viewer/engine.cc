@@ -1,5 +1,5 @@
-// The job queue: the shortest kind first, then in order of arrival. A background job is interrupted by a waiting long job; yield() runs
-// short jobs in between.
+// The job queue: the shortest kind first, then in order of arrival. An arriving long job interrupts
+// a background job. A job that calls yield() lets the waiting short jobs run before it continues.
 #include "viewer/engine.h"
 
 #include <algorithm>

@@ -4,8 +4,8 @@
 //
 //   kShort        a row, a tile: runs before any longer job, and between the tasks of a longer job (yield)
 //   kLong         an overview, an export
-//   kBackground   an answer that a page can wait for (the atlas, the statistics of a head). If another job is waiting, the token of
-//                 the background job is set: it stops, the other job runs, and the background job is run again
+//   kBackground   an answer that a page can wait for (the atlas, the statistics of a head). If a kLong job arrives while it runs,
+//                 its token is set: it stops, the kLong job runs, and then the background job is run again
 //
 // Each job has a stop token that its work checks. A job is cancelled by a later job of the same slot (a higher
 // number), and by the thread that waits for it.
@@ -33,7 +33,7 @@ class Job {
   /// must run again.
   std::function<bool(Job& job)> work{};
 
-  /// The stop token. cancel() sets it permanently; for a background job it is also set while other jobs wait.
+  /// The stop token. cancel() sets it permanently. A kLong job that arrives sets that of a running background job until this runs again.
   const std::atomic<bool>* token() const { return &stop_; }
   bool cancelled() const { return cancelled_.load(); }
   void cancel() {

@@ -39,7 +39,7 @@ std::vector<ExportedLine> lines_of(LoadedTrace& loaded, const ViewState& state, 
     ExportedLine item;
     item.at = head_of(loaded, state, i);
     item.look.at = item.at;
-    item.look.mean = !in;  // as the page shows it
+    item.look.mean = !in;  // like the page: the mean of rows, but the sum of columns
     item.look.ranges = in && !state.keys.empty() ? state.keys : state.queries;
     if (item.look.ranges.empty()) {
       const FamilyFacts& known = loaded.facts(item.at.family);

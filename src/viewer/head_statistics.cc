@@ -1,5 +1,5 @@
-// Computes a layer's heads in one pass and splits the result by head. A map smaller than a thumbnail, and a family that covers part of
-// the text, get their own thumbnail.
+// Computes a layer's heads in one pass and splits the result by head. If the map is smaller than a thumbnail
+// or its family covers only a part of the text, the thumbnail is computed separately.
 #include "viewer/head_statistics.h"
 
 #include <algorithm>

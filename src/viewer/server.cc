@@ -377,7 +377,7 @@ bool ViewServer::Parts::run_beside(Job& job, Channel& channel, const ApiRequest&
       }
     };
     stream(*copy, asked, emit, options);
-    on_engine(Job::Kind::kLong, [&] { trace_of(asked).adopt(std::move(*copy), id); });  // kLong: not inside a request on the old trace
+    on_engine(Job::Kind::kLong, [&] { trace_of(asked).adopt(std::move(*copy), id); });  // kLong: yield() cannot run it inside another job
     channel.push(std::move(done));
   });
 }

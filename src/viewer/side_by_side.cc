@@ -1,4 +1,5 @@
-// Opens the step-NNNNNN.trace files of a folder in the order of their steps, which must be of one text; or several traces side by side.
+// Opens the step-NNNNNN.trace files of a folder, which must all be traces of the same text, in the order of their steps; or opens
+// several traces side by side.
 #include "viewer/side_by_side.h"
 
 #include <algorithm>

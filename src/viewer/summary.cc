@@ -31,7 +31,7 @@ struct ScoreOfPair {
   }
 };
 
-// "a token sees itself and all before it".
+// Describes which keys a query sees, for example "a token sees itself and all before it".
 std::string sight_of(const Band& band, bool of_tokens) {
   std::string sees = of_tokens ? "every token sees every token" : "every query sees every key";
   if (band.ahead && *band.ahead == 0) {

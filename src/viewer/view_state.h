@@ -31,7 +31,7 @@ struct ShownPart {
 };
 ShownPart part_of(LoadedTrace& loaded, const ViewState& state, const std::string& family);
 
-/// The level at which a part is at most `side` cells wide and high.
+/// The smallest zoom level z, with 2^z × 2^z weights per cell, at which a part is at most `side` cells wide and high.
 int level_of(const ShownPart& part, int64_t side);
 
 }  // namespace clearhead::viewer

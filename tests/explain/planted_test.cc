@@ -157,7 +157,8 @@ TEST(Planted, InvalidInputsAreRefusedWithAReason) {
   const std::vector<uint8_t> none{0, 0};
   const Answers silent = [](const std::vector<Removal>&) { return std::vector<double>{1}; };
   expect_refused(ErrorCode::kInvalidArgument, "scores", [&] { ranked(bad); });
-  expect_refused(ErrorCode::kInvalidArgument, "1 answers to 11 removals; expected one answer for each removal", [&] { erasure(silent, scores); });
+  expect_refused(ErrorCode::kInvalidArgument, "1 answers to 11 removals; expected one answer for each removal",
+                 [&] { erasure(silent, scores); });
   expect_refused(ErrorCode::kInvalidArgument, "a share of 0; expected a number above 0 and at most 1",
                  [&] { erasure(silent, scores, std::vector<double>{0}); });
   expect_refused(ErrorCode::kInvalidArgument, "none of 2 items is marked", [&] { plausibility(scores, none); });

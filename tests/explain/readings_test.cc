@@ -91,7 +91,8 @@ TEST(Plot, HasAPointForEachValueAndEscapesNames) {
   EXPECT_NE(page_html("t", "i", {svg}, {{"x", {"h"}, {{"<c>"}}}}).find("&lt;c&gt;"), std::string::npos);
   DotPlot wrong = plot;
   wrong.rows.push_back("four");
-  expect_refused(ErrorCode::kInvalidArgument, "panel \"p\" has 2 values for 3 rows; expected one value for each row", [&] { dot_plot_svg(wrong); });
+  expect_refused(ErrorCode::kInvalidArgument, "panel \"p\" has 2 values for 3 rows; expected one value for each row",
+                 [&] { dot_plot_svg(wrong); });
 }
 
 }  // namespace

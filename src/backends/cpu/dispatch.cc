@@ -28,8 +28,8 @@ bool is_after_by_pair(const AttentionSpec& spec) { return drops(spec) || spec.af
 
 bool is_relative(const CallFacts& facts) { return std::holds_alternative<Relative>(facts.spec.score) && facts.d_k > 0; }
 
-// Lists of single queries, or of too few queries to fill the lanes, are computed key by key. Lists of many queries are
-// computed by key tiles.
+// Returns true if block-sparse lists are computed key by key, not by key tiles: if a query block has fewer queries than a vector
+// has lanes, or the call has at most kDecodeQueries queries. Only for softmax without a relative score or factors per pair.
 bool gathers(const CallFacts& facts) {
   const auto& lists = facts.spec.topology.block_sparse;
   const int64_t lanes = facts.machine.isa == InstructionSet::kAvx512 ? 16 : 8;
@@ -86,7 +86,7 @@ bool suits_amx(const CallFacts& facts) {
 }
 
 // The products for row-major keys. Linear attention stays in f32: its weights are its scores, so recomputed weights
-// would show their rounding.
+// would show the rounding of the scores.
 Products products_over_rows(const CallFacts& facts) {
   if (!may_multiply_bf16(facts)) return Products::kF32;
   const bool fits = facts.machine.bf16 == Products::kAmx ? suits_amx(facts) : !is<LinearAttention>(facts.spec.normaliser);
@@ -219,7 +219,8 @@ CallFacts facts_of(const SweepCall& call, Machine machine) {
 }
 
 ForwardDriver driver_of(const AttentionRecord& record) {
-  // If P was not rounded, the driver does not depend on the products.
+  // `used` is defined only if the driver rounded P to bf16; that driver is the same for dot products and AMX. The choice among the
+  // other drivers does not depend on the products.
   const Products products = record.rows.used.defined() ? Products::kBf16Dot : Products::kF32;
   CallFacts facts = facts_of(record, {record.stamp.isa, record.stamp.isa == InstructionSet::kAvx512 ? products : Products::kF32});
   facts.queries = record.query_length;

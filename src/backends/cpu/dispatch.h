@@ -27,9 +27,9 @@ enum class Products : uint8_t { kF32, kBf16Dot, kAmx };
 const char* to_string(Products products);  ///< "f32", "bf16 dot", "AMX"
 
 /// The products that this machine uses for bf16 attention under AVX-512: AMX if available; else bf16 dot products if
-/// they are faster than f32 multiply-adds; else f32. On Sapphire Rapids they are not: a VDPBF16PS takes the time of 3.5
-/// f32 multiply-adds and does the work of two. CLEARHEAD_BF16=amx|dot|widen overrides the choice. Throws kUnsupported if
-/// it has any other value or asks for products that this machine lacks.
+/// available, except on Intel processors; else f32. (On Sapphire Rapids, a VDPBF16PS takes the time of 3.5 f32 multiply-adds
+/// and does the work of two.) CLEARHEAD_BF16=amx|dot|widen overrides the choice. Throws kUnsupported if this variable has any
+/// other value or asks for products that this machine lacks.
 Products bf16_products();
 
 /// The properties of the machine that a choice depends on.
@@ -64,7 +64,7 @@ enum class ForwardDriver : uint8_t {
   kOnePass,      // sigmoid, hard and other linear attention: no running maximum (one_pass-inl.h)
   kSparsemax,    // sparsemax, entmax: all scores of a query block in scratch (sparsemax-inl.h)
   kDecodeBf16,   // 2 to 16 bf16 queries over bf16 pages, P rounded to bf16 (decode_bf16-inl.h)
-  kGather,       // block-sparse lists of single queries: key by key, keys in lanes (gather-inl.h)
+  kGather,       // block-sparse lists of few queries: key by key, keys in lanes (gather-inl.h)
   kDecode,       // up to 16 queries: chunks of 1,024 keys, merged in order (decode-inl.h)
   kSplitKv,      // few rows, many keys: chunks of whole key tiles, merged in order (split_kv-inl.h)
   kFlashBf16,    // online softmax over key tiles of 256, P rounded to bf16 (flash_bf16-inl.h)
@@ -75,7 +75,7 @@ const char* to_string(ForwardDriver driver);  ///< "chunk_linear", "one_pass", â
 struct ForwardChoice {
   ForwardDriver driver = ForwardDriver::kFlash;
   Products products = Products::kF32;
-  // If set, the keys of a paged cache in this range (all that the band shows) are first copied to row-major storage.
+  // If set, the keys in this range of a paged cache (all that the band shows) and their values are first copied to rows.
   std::optional<Range> page_rows{};
   int64_t split_keys = 0;  // kSplitKv: keys per chunk
 };
@@ -88,7 +88,7 @@ bool sums_rows(ForwardDriver driver);
 
 enum class BackwardDriver : uint8_t {
   kChunkLinear,   // linear attention by running sums (chunk_linear.cc)
-  kGather,        // block-sparse lists of single queries, key by key (gather-inl.h)
+  kGather,        // block-sparse lists of few queries, key by key (gather-inl.h)
   kFlashBf16,     // softmax of bf16 operands, by key tiles
   kFlashGeneral,  // by key tiles: any normaliser, dropout, head mask, Gaussian
   kFlash,         // by key tiles: softmax without dropout, head mask or Gaussian

@@ -1,5 +1,6 @@
 // The entry points of forward/, backward/ and inspect/, compiled once per instruction set. cpu.cc calls them with the
-// driver it chose. Operands must have the dtype that the chosen products take.
+// driver or the products that it got from dispatch.h; `backward` calls backward_chunk_linear. Operands must have the dtype that
+// these products take.
 #pragma once
 
 #include "backends/backend.h"

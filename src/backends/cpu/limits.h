@@ -12,8 +12,8 @@ namespace clearhead::cpu {
 /// number of floating-point operations.
 double fma_burst(InstructionSet isa, int64_t fmas, double* flops);
 
-/// The same for bf16, for about 15 µs, with the products that attention uses (bf16_products): AMX (TDPBF16PS) or bf16
-/// dot products (VDPBF16PS, four flops per lane). Returns 0 if attention widens bf16 to f32.
+/// Measures the same for bf16, in a run of about 15 µs, with the instruction that bf16 attention uses on this machine
+/// (bf16_products): TDPBF16PS (AMX) or VDPBF16PS (dot products, four flops per lane). Returns 0 if attention widens bf16 to f32.
 double bf16_burst(double* flops);
 
 /// Reads `bytes` bytes (a multiple of 4,096) on this thread, with a software prefetch 2 KiB ahead. Returns the sum of the

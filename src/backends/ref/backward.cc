@@ -1,5 +1,5 @@
-// Backward pass, row by row: recomputes the weights from the record, computes dP = dO·vᵀ, and propagates it back through
-// the normaliser, the terms and the score function. All sums are in double and carry their sizes.
+// Backward pass, row by row: recomputes the weights, computes dA = dO·vᵀ (after.h), and propagates it back through the
+// factors after normalisation, the normaliser, the terms and the score function. All sums are in double and carry their sizes.
 #include "backends/ref/backward.h"
 
 #include <algorithm>

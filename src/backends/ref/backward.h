@@ -1,6 +1,6 @@
 // Gradients of attention by the chain rule, one row at a time, in double.
 //
-//   dP_ij = dO_i·v_j     dS_ij = g_ij·(dP_ij − D_i) (normalise.h)     dV_j = Σ_i P_ij dO_i
+//   dP_ij = a_ij dO_i·v_j (a_ij: after.h)     dS_ij = g_ij·(dP_ij − D_i) (normalise.h)     dV_j = Σ_i P_ij a_ij dO_i
 //   softmax: D_i is reduced by the gradient of L_i, the row's log-sum-exp
 //   dS → through the terms in reverse, adding to their operands' gradients → through the score function
 //        (score_function.h); for the dot product: dQ_i = scale Σ_j dS_ij k_j, and dK_j likewise

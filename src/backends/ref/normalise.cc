@@ -53,8 +53,8 @@ double excess(const Sparse& sparse, double score, const RecordedRow& row) {
   return above(unit_of(sparse) * std::numbers::ln2 * (in_base_2(score) - row.m), row.l);
 }
 
-// Solves Σ_j max(0, z_j − τ) = 1, or Σ_j max(0, z_j − τ)² = 1, for τ. The k largest z alone would need a τ_k; the result
-// is τ_k for the largest k such that all of these z lie above τ_k. NaN and +∞ give NaN.
+// Solves Σ_j max(0, z_j − τ) = 1, or Σ_j max(0, z_j − τ)² = 1, for τ. Let τ_k be
+// the solution for the k largest z alone; the result is τ_k for the largest k such that all of these z lie above τ_k. NaN and +∞ give NaN.
 double threshold_of(std::vector<double> z, bool squared) {
   for (const double x : z) {
     if (!(x < std::numeric_limits<double>::infinity())) return std::numeric_limits<double>::quiet_NaN();

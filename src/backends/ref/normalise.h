@@ -1,21 +1,21 @@
 // Normalisers: the weights of a row from its scores, and the gradients of the scores from those of the weights, in
-// double. Everything that depends on the normaliser is here, except sink logits (backward.cc, oracle.cc) and the entropy
-// of linear attention (sweep.cc).
+// double. Everything that depends on the normaliser is here, except the gradients of sink logits (backward.cc), their
+// magnitudes (oracle.cc) and the entropy of linear attention (sweep.cc).
 //
-//   softmax      P_j = e^{s_j − L}              m, ℓ: shift in base 2, and the sum
+//   softmax      P_j = e^{s_j − L}              m, ℓ: shift in base 2, and the sum, sink included; L = m·ln 2 + ln ℓ
 //   sparsemax    P_j = max(0, s_j − τ)          m, ℓ: the largest score in base 2, and τ − m·ln 2
 //   entmax-1.5   P_j = max(0, s_j/2 − τ)²       m, ℓ: the largest score in base 2, and τ − m·ln 2/2
 //   sigmoid      P_j = σ(s_j + b)               m, ℓ: 0, 1
 //   hard         P_j = 1 at the chosen key      m, ℓ: that key, and ln of its softmax weight
 //   linear       P_j = s_j / ℓ                  m, ℓ: 0, Σ_j s_j
 //
-// with τ such that the weights sum to one. Backward, all of them are  dS_j = g_j·(dP_j − D):
+// with τ such that the weights sum to one. All gradients have the form  dS_j = g_j·(dP_j − D):
 //
 //   softmax      g = P      D = Σ P dP
 //   sparsemax    g = 1 where P > 0      D = Σ g dP / Σ g
 //   entmax-1.5   g = √P     D = Σ g dP / Σ g
 //   sigmoid      g = P(1 − P)      D = 0
-//   hard         g = p, the row's softmax      D = Σ p dP      (straight through; the score function: spec.h)
+//   hard         g = p, the row's softmax      D = Σ p dP      (kStraightThrough; for kScoreFunction see Hard in spec.h)
 //   linear       g = 1/ℓ     D = Σ P dP
 //
 // Sources: Martins & Astudillo 2016, algorithm 1 and eq. 14; Peters, Niculae & Martins 2019, algorithm 2 and §3.3;

@@ -1,6 +1,6 @@
 // The reference backend's table: plain loops that return out, m and ℓ as a fused backend does.
 //
-//   s_i  →  P_i, m_i, ℓ_i (normalise.h)  →  out_i = Σ_j P_ij·v_j      m_i and ℓ_i are stored in f32
+//   s_i  →  P_i, m_i, ℓ_i (normalise.h)  →  out_i = Σ_j P_ij·a_ij·v_j (a_ij: after.h)      m_i and ℓ_i are stored in f32
 //
 // Memory: one row of scores in double per thread. Weights and sweeps use the record's m and ℓ; they do not normalise the
 // scores again.

@@ -1,6 +1,6 @@
-// The class of a document, a story, a picture, a scene or a series, given by a network from the literature. Items are the sentences of a
-// document, the statements of a story, the patches of a picture or the intervals of a series. As "masked", the tokens of a sentence or
-// statement are replaced by unknown tokens, and other items as their InputKind says.
+// The class of a document, a story, a picture, a scene, a spectrogram or a series, given by a network from the literature. Items are the
+// sentences of a document, the statements of a story, the patches of a picture or spectrogram, or the intervals of a series. As "masked",
+// the tokens of a sentence or statement are replaced by masking_token(), and other items by InputKind::mask.
 #include <algorithm>
 
 #include "base/format.h"
@@ -66,7 +66,7 @@ class InputTarget final : public AttributionTarget {
     begin_with(std::move(items));
   }
 
-  // Gradients of a picture or a series start at its numbers, as those of a text start at the embeddings.
+  // Makes the features of an input a leaf of the tape: gradients are taken with respect to them, as with respect to embeddings for texts.
   static void start_at(Batch& rows, Recorder* recorder) {
     if (recorder && rows.features.defined()) recorder->embedded("picture", rows.features);
   }

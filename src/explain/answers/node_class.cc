@@ -1,5 +1,5 @@
-// The class of a node of a graph. Items are the nodes from which it can see anything: those at most as many edges away as the model has
-// attention layers. As "masked", a node loses its features.
+// The class of a node of a graph. Items are the nodes that its class can depend on: those at most as many edges away as the model
+// has attention layers. As "masked", a node loses its features.
 #include <set>
 
 #include "base/format.h"

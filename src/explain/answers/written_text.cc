@@ -18,7 +18,7 @@
 namespace clearhead::explain {
 namespace {
 
-// A source, and the part of its generated target before the answer. The target starts with the model's start token.
+// A source, and the part of its generated target before the last token of the answer. The target starts with the model's start token.
 struct Pair {
   Encoding source{}, target{};
   std::string source_text{}, target_text{};
@@ -198,7 +198,7 @@ class RobustTranslations final : public RobustAnswers {
     moved.append_to(out, "probability_change");
     return out;
   }
-  // The maps of every reading are those of generating the translation of the unchanged text.
+  // For every reading, the decoder is given the translation of the unchanged text (teacher forcing), so that its maps are comparable.
   void run_observed(const std::vector<Reading>& readings, size_t text, Observer& observer) const override {
     std::vector<int32_t> target = target_of(text);
     const auto length = static_cast<int64_t>(target.size());

@@ -1,7 +1,7 @@
 // Faithfulness: how well a ranking of a text's items reflects what the answer depends on. The model is run again with items removed.
 //
 //   comprehensiveness_k = y(x) − y(x without the k highest)     sufficiency_k = y(x) − y(the k highest alone)
-//   AOPC: the mean of either over the shares
+//   AOPC: the mean of either over several k, given as shares of the items (kShares)
 //   deletion, insertion: area under y as a function of the share of items removed from the highest down, or put back into an empty input
 //   leave-one-out_i = y(x) − y(x without i); its correlation with the scores is Kendall's τ-b
 //   infidelity    = E_S[(Σ_{i ∈ S} score_i − (y(x) − y(x without S)))²]; scaled: for β·score with the β that minimises it

@@ -26,7 +26,7 @@ enum class Change { kNone, kTypos, kUpper, kLower, kTruncation, kBefore, kAfter,
 struct NamedChange {
   Change change{};
   std::string name{}, description{};
-  bool moves = true;  // false: must not change anything
+  bool moves = true;  // false: answers and maps must stay the same
 };
 /// The changes that apply to models with this kind of answers.
 std::vector<NamedChange> changes_for(const RobustKind& kind, const RobustOptions& options);
@@ -36,7 +36,8 @@ std::vector<NamedChange> changes_for(const RobustKind& kind, const RobustOptions
 Reading reading_of(const Model& model, const RobustKind& kind, const std::string& text, Change change, const RobustOptions& options,
                    uint64_t seed);
 
-/// Groups of indices of readings that run in one batch, of similar size. Readings without tokens are left out.
+/// Batches of readings of similar size, as indices; each has at most most_tokens tokens, or is a single longer reading. Readings without
+/// tokens are left out.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Reading>& readings, int64_t most_tokens);
 /// The chosen readings as a batch with positions and padding.
 Batch batch_of(const Model& model, const std::vector<Reading>& readings, const std::vector<size_t>& which);

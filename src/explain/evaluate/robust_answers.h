@@ -28,7 +28,7 @@ class RobustAnswers {
 
   /// Runs the model on the reading of one text; the observer receives its maps.
   virtual void run_observed(const std::vector<Reading>& readings, size_t text, Observer& observer) const;
-  /// True for a sequence of queries or keys (explain/sides.h) that the model generates. The others are the tokens that it reads.
+  /// True for a sequence of queries or keys (explain/sides.h) that the model generates. False for a sequence of tokens that it reads.
   virtual bool is_generated(const std::string& /*side*/) const { return false; }
 
  protected:

@@ -74,7 +74,7 @@ const Schema<GraphTables>& graph_schema() {
 
 namespace {
 
-// A column that the recipe names, and its number in the table.
+// A column as the recipe gives it (a name or a number), and its number in the table, counted from 1.
 struct Column {
   const std::string* name;
   const char* field;  // "task.nodes.label"
@@ -91,7 +91,7 @@ struct Row {
   std::string at(size_t column) const { return format("{}, column {}", where, columns[column].number); }
 };
 
-// Calls take(row) for each row. The first row is a header if the recipe names one of the columns.
+// Calls take(row) for each row. The first row is a header if the recipe gives one of the columns by name, not by number.
 void for_each_row_of(const std::string& file, const TextSource& source, const std::string& where, std::vector<Column> columns,
                      const std::function<void(const Row& row)>& take) {
   const SourceText opened = open_text(source, file);
@@ -142,7 +142,7 @@ using Edges = std::vector<std::pair<int32_t, int32_t>>;
 
 Edges read_edges(const EdgeTable& table, const TextSource& source, const std::string& where, const NodeGraph& graph) {
   Edges out;
-  std::map<std::pair<int32_t, int32_t>, std::string> known;  // where
+  std::map<std::pair<int32_t, int32_t>, std::string> known;  // edge → location of its row
   const std::vector<Column> columns = {{&table.source, "task.edges.source"}, {&table.target, "task.edges.target"}};
   for_each_row_of(table.file, source, where, columns, [&](const Row& row) {
     const int32_t from = node_at(graph, row, 0), to = node_at(graph, row, 1);
@@ -206,12 +206,12 @@ std::vector<NodeFeature> numbers_in(const Row& row) {
   return out;
 }
 
-// → [node]. Sets the number of features.
+// Returns the features of each node, and sets the number of features of the graph.
 std::vector<std::vector<NodeFeature>> read_features(const FeatureTable& table, const TextSource& source, const std::string& where,
                                                     SplitGraph& to) {
   const bool are_columns = table.form == FeatureTable::Form::kColumns;
   std::vector<std::vector<NodeFeature>> out(to.graph.names.size());
-  std::vector<std::string> found(out.size());  // [node] where its row is
+  std::vector<std::string> found(out.size());  // [node] location of its row; empty: no row yet
   std::vector<Column> columns = {{&table.node, "task.features.node"}};
   if (!are_columns) columns.push_back({&table.column, "task.features.column"});
   int64_t count = table.count;

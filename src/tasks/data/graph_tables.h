@@ -50,8 +50,8 @@ struct SplitGraph {
   std::vector<std::string> where{};   // [node] "nodes.tsv, line 3"
 };
 
-/// Reads the three tables. Throws kNotFound with the file and its origin; kFormat with file, line and column for a node that is not in the
-/// table of nodes or occurs twice, an edge from a node to itself, an edge that is repeated, and a feature that is no finite number, is
+/// Reads the three tables. Throws kNotFound with the file and where to get it; kFormat with file, line and column for a node that is not in
+/// the table of nodes or occurs twice, an edge from a node to itself, an edge that is repeated, and a feature that is no finite number, is
 /// repeated or out of range; kFormat for a node without features.   where: the recipe, for messages
 SplitGraph read_graph_tables(const GraphTables& tables, const TextSource& source, const std::string& where);
 

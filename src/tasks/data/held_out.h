@@ -15,8 +15,8 @@
 
 namespace clearhead::tasks {
 
-/// Returns for each example whether it is used for validation. groups: a hash of each example's content; examples with the same hash are on
-/// the same side. At least one group is used for validation.   share: above 0, below 1
+/// Returns for each example whether it is used for validation. groups: a hash of each example's content; examples with the same hash are in
+/// the same split. At least one group is used for validation.   share: above 0, below 1
 std::vector<bool> held_out(const std::vector<uint64_t>& groups, double share);
 
 /// The fields "held_out" and "valid", one of which a recipe gives.   valid: the field for a validation file

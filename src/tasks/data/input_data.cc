@@ -13,7 +13,7 @@
 namespace clearhead::tasks {
 namespace {
 
-// The fields of "task" that describe examples for a model that reads this: "\"task.pictures\"".
+// The fields that describe examples for a model with this ModelInfo::reads, for messages: "\"task.pictures\"".
 std::string fields_for(std::string_view reads) {
   std::vector<std::string> names;
   if (input_kind(reads).is_text()) names.emplace_back("\"task.text\"");
@@ -24,7 +24,8 @@ std::string fields_for(std::string_view reads) {
   return names.empty() ? "another model" : schema::alternatives(names);
 }
 
-// The examples that the recipe describes, or those that a model that reads this has without a field.
+// The examples that a field of the recipe describes; without such a field, those of the kind for `reads` that needs none. Throws
+// kInvalidArgument if the field is for another input, or missing; kUnsupported if no kind has this input.
 ChosenExamples examples_of(const Recipe& recipe, std::string_view reads) {
   const ChosenExamples& given = recipe.task->data.examples;
   if (given) {

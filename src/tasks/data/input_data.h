@@ -1,5 +1,5 @@
-// Reads labelled inputs: lines of text, or examples of another kind (tasks/recipe/example_kind.h), which the recipe's field or else the
-// recipe's model determines.
+// Reads labelled inputs: lines of text, or examples of another kind (tasks/recipe/example_kind.h). A field "task.NAME" of the recipe
+// selects the kind; without one, the input of the recipe's model does.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 namespace clearhead::tasks {
 
 /// The inputs in a file of the recipe's task, except those whose label the recipe skips. reads: as ModelInfo::reads. Throws
-/// kNotFound with the file and its origin, kFormat with file, line and column, kUnsupported for a kind of input without a reader.
+/// kNotFound, naming the file and where to get it, kFormat with file, line and column, kUnsupported for a kind of input without a reader.
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads,
                                        LeftOut* left_out = nullptr);
 

@@ -24,7 +24,7 @@ struct LabelledLine {
   std::string text{}, pair{};
   std::vector<std::string> labels{};  // one, except for multi-label tasks
   std::string where{};                // "sst_train.tsv, line 3"
-  std::optional<ModelInput> input{};  // used instead of the text by a network that does not read text
+  std::optional<ModelInput> input{};  // used instead of `text` and `pair` if the model's input is not "text"
 };
 /// Counts the lines of a file that are not examples.
 struct LeftOut {
@@ -32,9 +32,9 @@ struct LeftOut {
   int64_t skipped = 0;   // number of lines with a label that the recipe skips
 };
 /// Reads a file of the recipe's task. Returns its lines, except the header and the lines with a label that the recipe skips. If a text
-/// has several labels, a table separates them by commas, and JSON lines hold a list. The first line is a header if the recipe names
-/// columns, or if its cells are usual column names and no other line has its label. Throws kNotFound with the file and its source,
-/// kFormat with file, line and column.
+/// has several labels, a table separates them by commas, and JSON lines hold a list. The first line is a header if the recipe gives
+/// a column by name, or if the line's cells look like column names (table_header.h). Throws kNotFound, naming the file and where to get
+/// it; kFormat with file, line and column.
 std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe, LeftOut* left_out = nullptr);
 
 /// Throws kFormat, naming the line, for a class without a name, and for two classes that differ by spaces only.
@@ -57,7 +57,7 @@ struct Item {
   std::vector<int32_t> targets{};      // the same number for every item, or one per token
   std::vector<float> values{};         // regression targets, the same number for every item
   int64_t number = -1;                 // the example's id; −1 if the task does not need one
-  std::optional<EncodedInput> read{};  // input of a network that does not read text; then there are no ids
+  std::optional<EncodedInput> read{};  // used instead of ids and type_ids if the model's input is not "text"
   std::vector<int32_t> about{};        // metadata for metrics, as Example::about
   std::string text{}, pair{};          // kept if noise changes them in training; otherwise empty
   std::vector<std::string> labels{};   // counted in the data summary
@@ -100,7 +100,7 @@ class ItemBatches {
 std::vector<double> largest_of_rows(const Tensor& logits);
 
 /// Base class of tasks on labelled items, which makes their batches. A file is read when its batches are first needed, so training
-/// does not read the test file, and measuring reads only that.
+/// does not read the test file, and --test reads only the test file.
 class ItemTask : public Task {
  public:
   Example batch(int64_t number) const override;

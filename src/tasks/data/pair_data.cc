@@ -1,5 +1,5 @@
-// Sorts pairs by length and divides them into batches of at most `places` tokens. An epoch shuffles the pairs, sorts them stably by
-// length, and shuffles the batches.
+// Sorts pairs by length and divides them into batches of at most `max_tokens` tokens on either side. An epoch shuffles the pairs,
+// sorts them stably by length, and shuffles the batches.
 #include "tasks/data/pair_data.h"
 
 #include <algorithm>
@@ -182,7 +182,7 @@ std::vector<TextPair> read_files(Part part, const Recipe& recipe, bool aligned, 
   return out;
 }
 
-// A hash of the dialogue, or of the source: the translations of one text are not separated.
+// A hash of the dialogue, or of the source: all pairs with the same source are in the same split.
 uint64_t hash_of(const TextPair& pair, bool is_dialogue) {
   Digest digest;
   if (is_dialogue) digest.add(&pair.dialogue, sizeof pair.dialogue);

@@ -4,7 +4,7 @@
 //   decoder input    the first token, then the target's tokens without the last
 //   targets          the target's tokens, ended as the tokenizer ends a text
 //
-// Pairs are sorted by length and divided into batches of at most `places` tokens on either side, padding included. Each epoch
+// Pairs are sorted by length and divided into batches of at most the recipe's max_tokens on either side, padding included. Each epoch
 // shuffles pairs of equal length, and the batches.
 #pragma once
 
@@ -35,9 +35,10 @@ struct TextPair {
 
 /// Reads the pairs of one split, in the recipe's folder. A line of a table has source and target in its first two columns, or in those
 /// that the recipe's "fields" give; other columns are ignored. From JSON lines (json_lines.h) it reads the fields of these names. Throws
-/// kNotFound with the file and its origin, kFormat with the line.
+/// kNotFound, naming the file and where to get it; kFormat with the line.
 ///
-/// In dialogues, every turn after the first is a target. Its source is the turns before it, joined (text/turns.h).
+/// In dialogues, every turn after the first is a target. Its source is the turns before it, at most
+/// `turns_before` of the recipe, joined (text/turns.h).
 ///
 /// aligned: also reads the recipe's alignments in Pharaoh format, "0-0 1-2": source word, target word. Throws kFormat, with the
 /// line, for another format and for a word number beyond the text.
@@ -65,14 +66,14 @@ class PairData {
   DataSummary summary(const char* name) const;
   /// Batch `number` of the endless sequence. Throws kInvalidArgument if no pair is left. If the recipe has noise, sources are changed
   /// in a way that depends on the seed and the number. A source that would become longer than `length` is not changed, and a batch
-  /// may have slightly more tokens than `places`.
+  /// may have slightly more tokens than max_tokens.
   Example shuffled(uint64_t seed, int64_t number) const;
   /// All pairs once.
   std::vector<Example> in_order() const;
 
  private:
   struct Pair {
-    // Begin of the pair in ids_, number of source tokens, number of target tokens; the target follows the source.
+    // Start of the pair in ids_, number of source tokens, number of target tokens; the target follows the source.
     int64_t begin = 0, source = 0, target = 0;
   };
   /// Ids of a pair's source.   noise: seed of the noise for this pair in this batch; absent: no noise

@@ -1,4 +1,5 @@
-// Pictures in records: one byte for the label, then one byte per value, channel by channel, row by row (Krizhevsky 2009).
+// Pictures in records: one byte for the label, then one byte per value, channel by channel, row by row, as in
+// CIFAR-10's binary files (Krizhevsky 2009).
 #include <algorithm>
 
 #include "base/format.h"

@@ -24,7 +24,7 @@ namespace clearhead::tasks {
 enum class Part : uint8_t { kTrain, kValid, kTest };
 
 /// Text files, and how each is split into training, validation and test data. `splits` names a table in the folder: after a
-/// heading line, each line has a file's name and six byte positions, the begins and ends of the three splits, separated by
+/// heading line, each line has a file's name and six byte positions, the start and end of each of the three splits, separated by
 /// tabs. Without it, the last `held_out` of each file, from the start of a line, is for validation, and there is no test data.
 /// A JSON lines file (json_lines.h) is split at whole lines; its text is the texts of the lines, each with a line end.
 struct TextSource {
@@ -36,7 +36,8 @@ struct TextSource {
   double held_out = 0.05;
   std::vector<std::string> fields{};  // fields to read from JSON lines
 };
-/// The path of a file or folder of the folder. Throws kNotFound with its name, and its origin if it is one of the recipe's own.
+/// The path of a file or folder in source.folder. Throws kNotFound with its name, and with the origin if it is a file
+/// that the recipe names.
 std::string existing_path(const TextSource& source, const std::string& name);
 /// Opens a file of the folder. Throws as existing_path().
 std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name);

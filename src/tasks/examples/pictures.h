@@ -1,5 +1,4 @@
-// Labelled pictures in several forms, each of which is one file, and their distortion for training (data augmentation). Values are from 0
-// to 1.
+// Labelled pictures in several forms (PictureForm), and their random distortion in training (data augmentation). Values are from 0 to 1.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +14,10 @@ namespace clearhead::tasks {
 
 /// Random changes of training pictures.
 struct Distortion {
-  double shift = 0;   // pixels, in each direction
-  double rotate = 0;  // degrees, either way
+  double shift = 0;   // largest shift in pixels, in each direction
+  double rotate = 0;  // largest rotation in degrees, either way
   double zoom = 0;    // largest relative change of the size
-  bool flip = false;  // mirrors left and right in every other picture, and independently above and below
+  bool flip = false;  // mirrors left-right with probability ½, and independently top-bottom
   bool any() const { return shift > 0 || rotate > 0 || zoom > 0 || flip; }
 };
 
@@ -49,8 +48,8 @@ const PictureForm& picture_files();
 const PictureForm& picture_records();
 const PictureForm& picture_folder();
 
-/// The size of the pictures that the recipe's model reads, and how others are resized. Throws kFormat for a config that does not state the
-/// size.
+/// The size of the pictures that the recipe's model reads, and how pictures of other sizes are resized. Throws kFormat for a
+/// config that does not state the size.
 PictureFacts pictures_of(const Recipe& recipe, const PictureRecipe& pictures);
 /// Randomly shifts, rotates, zooms and flips each picture of [batch, channels, height, width], depending only on seed and number.
 /// Values between pixels are interpolated; beyond the edge, the edge pixel is repeated.

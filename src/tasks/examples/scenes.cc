@@ -197,8 +197,8 @@ class SceneMaker {
             scene.words[row * side + column],
             {static_cast<int64_t>(row * side + column)}};
   }
-  // Asks about a picture whose label occurs once in the scene; if there is none, another kind of question is returned. The same
-  // holds for beside().
+  // Draws a cell. If its label occurs only once in the scene, asks where that is; else returns a question of what_is_in(). beside() does
+  // the same, also if the cell beside it is outside the scene.
   Question where_is(const Scene& scene, RandomSequence& random) const {
     const auto side = static_cast<size_t>(recipe_.side);
     const size_t cell = random.roll(scene.words.size());
@@ -234,7 +234,7 @@ class SceneMaker {
   uint64_t seed_ = 0;
 };
 
-// [layer][patch]: Σ over words of (the word's attention weight in "pool") · (the word's weight on the patch, mean of the heads).
+// [layer][patch]: Σ over words of (the word's attention weight in "pool") · (the word's weights on the patch, summed over heads).
 std::vector<std::vector<double>> weights_of_patches(const Model& model, const ModelInput& input) {
   Trace trace;
   observe(model, input, trace, {});
@@ -280,7 +280,7 @@ class Scenes final : public Examples {
 
  private:
   // Over the test questions about one cell: the share of questions for which that cell, or the cell that the question refers to, has the
-  // largest weight in a layer of the family "cross" (mean of the layer's heads; words are weighted by their attention in the family
+  // largest weight in a layer of the family "cross" (summed over the layer's heads; words are weighted by their attention in the family
   // "pool"). Returns the share of the layer where it is highest.
   double share_of_asked(const Model& model, const Recipe& recipe) const {
     const SceneMaker scenes(recipe.task->test, recipe, settings_);

@@ -115,7 +115,7 @@ void learn_scales(const std::vector<LabelledInput>& examples, SeriesFacts& facts
   for (size_t at = 0; at < features.size(); ++at) facts.features[at].scale = features[at].scale();
 }
 
-// The numbers of a cell, which must be `count`.
+// Appends the numbers of a cell; there must be `count` of them.
 void append_numbers(const InputCell& cell, const std::string& where, int64_t count, std::vector<float>& to) {
   const auto refuse = [&](ErrorCode code, const std::string& problem) { fail(code, "{}, column {}: {}", where, cell.column, problem); };
   Tensor numbers;

@@ -70,7 +70,7 @@ class Sounds final : public Examples {
   }
 
  private:
-  // The length of the sounds that the recipe's model reads, and whether the recipe pads and cuts others.
+  // The length of the sounds that the recipe's model reads, and whether sounds of other lengths are padded or cut.
   SoundFacts facts_of(const Recipe& recipe) const {
     const InputKind& kind = input_kind(what_is_read(recipe.model));
     if (kind.form != InputKind::Form::kSound || !kind.read_config) {

@@ -29,16 +29,16 @@ struct LabelledInput {
 class Examples {
  public:
   virtual ~Examples() = default;
-  /// The examples in a file or a folder of the recipe's data. Throws kNotFound with the file and its origin; kFormat and kShape with the
-  /// location of the example.
+  /// Reads a file or a folder of the recipe's data; if files() is not empty, `file` is the name of a split (TaskRecipe::kParts). Throws
+  /// kNotFound, naming the file and where to get it; kFormat and kShape with the location of the example.
   virtual std::vector<LabelledInput> read(const std::string& file, const Recipe& recipe, LeftOut* left_out) const = 0;
   /// True if "task.label" names the column with the labels.
   virtual bool has_label_column() const { return true; }
-  /// The files of examples that are split by their kind. Empty: the recipe has "train", "valid" and "test".
+  /// Files whose examples read() splits into training, validation and test. Empty: the recipe names a file for each.
   virtual std::vector<std::string> files() const { return {}; }
   /// Adds settings to a new model's config that apply wherever the model is used.
   virtual void configure(const Recipe&, Json&) const {}
-  /// Adds settings that a saved model needs to its config, and writes files beside its weights that it needs.
+  /// Adds to a saved model's config the settings, and to its directory the files, that are needed to run it.
   virtual void save(const std::string& /*directory*/, Json& /*config*/) const {}
   /// Changes the features of training batch `number` at random, depending only on the seed and the number (data augmentation).
   virtual void augment(Tensor&, uint64_t, uint64_t) const {}
@@ -52,7 +52,7 @@ struct ExampleKind {
   std::string_view meaning{};            // of the field, for the reference
   const char* counted = "texts";         // what the data summary counts
   std::string_view arguments = "\"…\"";  // of `clearhead run COMMAND MODEL`
-  /// The rows of the field's object. Null: the recipe has no such field; the columns of a table, or none, describe the examples.
+  /// Describes the fields of "task.NAME". Null: no such field; read() finds the examples by the recipe's columns or the file's format.
   std::vector<FieldDescription> (*fields)() = nullptr;
   /// Makes the examples of a recipe from that object, or without one if there is no field. Throws as Schema::read.
   std::unique_ptr<Examples> (*make)(const Json* object, const std::string& where, const std::string& path) = nullptr;
@@ -68,7 +68,7 @@ struct ChosenExamples {
   explicit operator bool() const { return kind != nullptr; }
   const Examples* operator->() const { return examples.get(); }
 };
-/// The field of "task" that the recipe has, if any. Throws kFormat for two of them.
+/// Reads the field "task.NAME" that the recipe has, if any. Throws kFormat if it has two.
 ChosenExamples read_examples(Fields& fields);
 /// The rows of the reference for all such fields.
 std::vector<FieldDescription> example_fields();

@@ -81,7 +81,7 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
   out.size = read_integer(fields, is_bpe ? "bpe" : "wordpiece", 0, {is_bpe ? 256 : 2});
   out.lowercase = fields.boolean_or("lowercase", false);
   if (out.lowercase && !is_bpe) fields.wrong("lowercase", "false: \"wordpiece\" always converts texts to lower case", Json(true));
-  if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of a text has no special tokens at its begin and end
+  if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of a text has no special tokens at its start and end
   if (ends_texts) {
     if (!is_bpe)
       fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": a task that generates text needs \"bpe\" or an existing tokenizer",

@@ -32,14 +32,14 @@ struct WatchRecipe {
 /// A task on labelled examples. Fields that only one task has are in `settings`.
 struct TaskRecipe {
   std::string kind{};                    // the name of a TaskDefinition
-  std::string train{}, valid{}, test{};  // files; test may be empty. For folds and passages: the names in kParts
+  std::string train{}, valid{}, test{};  // files; test may be empty. Data without a file per split: the names in kParts
   double held_out = 0;  // above 0: no validation file; this share of the training examples is used for validation (held_out.h)
   static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
   LabelledDataRecipe data{};
   std::vector<std::string> labels{};  // in order of id; default: the labels of the training file
   std::string best{};                 // the metric that selects the best model; empty: the task's first
   int64_t patience = 0;               // early stopping after this many validations without a better model; 0: never
-  std::any settings{};                // a struct of the task's file
+  std::any settings{};                // a struct that the task's source file defines
 
   /// The task's own settings; default ones if the recipe was not read from JSON.
   template <class Settings>
@@ -48,7 +48,7 @@ struct TaskRecipe {
     const auto* found = std::any_cast<Settings>(&settings);
     return found ? *found : defaults;
   }
-  /// The id of a label. Throws kInvalidArgument with `where` for one that training does not have.
+  /// The id of a label. Throws kInvalidArgument, starting with `where`, for a label that is not in `labels`.
   int32_t id_of(const std::string& name, const std::string& where) const;
 };
 
@@ -73,7 +73,7 @@ struct VectorsRecipe {
 
 /// Guided alignment (train/map_losses.h): attention is trained on gold alignments of words.
 struct AlignmentRecipe {
-  std::string column{};  // the column of the training pairs' table, counted from 1, or the field of JSON lines
+  std::string column{};  // the training pairs' column: its number, counted from 1, or the name of a column or of a field of JSON lines
   double weight = 0.05;
   std::string family = "cross";
   int64_t layer = -1;  // negative: counted from the end
@@ -96,7 +96,7 @@ struct Recipe {
   std::string where{};  // path of the file, for messages
   TextSource source{};
   std::optional<PairFiles> pairs{};  // used instead of the source's files
-  std::optional<TaskRecipe> task{};  // used instead of both; "sentence-similarity" also uses pairs
+  std::optional<TaskRecipe> task{};  // used instead of source.files and pairs; "sentence-similarity" also uses pairs
   std::string initial{};             // a model with the initial weights; empty: new weights
   std::optional<VectorsRecipe> vectors{};
   std::string tokenizer = "bytes";

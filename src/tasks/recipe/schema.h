@@ -9,7 +9,7 @@
 //   }
 //
 // One row states a field's name, the values that it accepts, and its meaning; its default is the member's value in a default-constructed
-// struct. The reader, its error messages, `clearhead train --fields` and the reference tables of docs/training.md come from these rows.
+// struct. The reader, its error messages, `clearhead train --fields` and the reference, docs/recipe-fields.md, come from these rows.
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,7 @@ struct TaskFacts {
   std::optional<NetworkFacts> network{};  // only for a network from the literature
 };
 
-/// The source tokens with which the token that each target row predicts is aligned.
+/// For each row of the target: the source tokens that are aligned with the token that the row predicts.
 struct GoldAlignment {
   std::vector<AttentionPair> pairs{};  // query: the row of the target, key: the token of the source
   std::vector<float> shares{};         // [pair]; the shares of a row sum to one
@@ -43,7 +43,7 @@ struct GoldAlignment {
 
 struct Example {
   std::optional<Batch> source{};   // input of the encoder of an encoder-decoder
-  Batch input{};                   // input of the stack with the head
+  Batch input{};                   // input of the model, or of the decoder of an encoder-decoder
   std::vector<int32_t> targets{};  // [batch·length] per token, or the same number for each sequence; −100 is ignored
   // Masked language modelling: the positions (row·length + position) that are predicted, one target each. Absent for other tasks.
   std::optional<std::vector<int32_t>> masked_rows{};
@@ -83,7 +83,7 @@ class Task {
   /// Bytes of validation text per token if the tokens cover a whole text, else 0.
   virtual double held_bytes_per_token() const = 0;
 
-  /// Σ of the example's losses / divisor, as one number; recorded if the run records.
+  /// The sum of the example's losses / divisor, a tensor of one element. The run's recorder, if any, records it for the backward pass.
   virtual Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const;
   /// The predictions from which the metrics are computed, as numbers that processes can exchange; empty if there are no metrics.
   virtual std::vector<double> predictions(const RunResult&, const Example&) const { return {}; }

@@ -22,7 +22,7 @@ enum class DataFields : uint8_t {
   kTask,          // "task", with "train", "valid" and "test"
   kTaskAndPairs,  // "task" without files of its own, and "pairs" beside it
   kGenerated,     // "task" without files: examples are made from the recipe's seed
-  kSplit,         // "task" with files of its own fields, which say what each example is for
+  kSplit,         // "task" with fields of its own that name the files; one of them has the split of each example
 };
 
 /// The output of a Transformer that a task trains.

@@ -1,7 +1,8 @@
 // A figure as a list of marks on white paper, and its output formats SVG and TikZ. PDF is made from SVG (pdf.h).
 //
-// Lengths are points (1/72 inch) from the upper left corner, x to the right, y down. Text stays text. The font is Helvetica or a
-// substitute, so that widths are known without loading a font: they come from Adobe's metrics, plus 8 % for substitutes that are wider.
+// Lengths are points (1/72 inch) from the upper left corner, x to the right, y down. Text is written as text, not as
+// outlines, in Helvetica or a substitute. Its width comes from Adobe's metrics of Helvetica, so no font is loaded, plus 8 % because a
+// substitute may be wider.
 //
 // The page draws the same marks by the same rules (web/src/figure/drawing.ts), because an offline page has no server. tests/goldens/figures
 // checks that both produce the same output. Every change here must also be made there.

@@ -71,7 +71,7 @@ Axis offsets_of(Range range, int64_t count, int64_t step) {
   return axis;
 }
 
-// Converts ranges of ids to cells of a side.
+// Converts ranges of ids to ranges of cells of `step` ids, for the axis that shows the ids `side`.
 std::vector<Range> cells_of(const std::vector<Range>& spans, Range side, int64_t step) {
   std::vector<Range> out;
   for (const Range& span : spans) {

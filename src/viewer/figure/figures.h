@@ -1,6 +1,6 @@
-// Figures for print of a view state. They call the functions that answer the page's requests (viewer/questions/), in process. Used by
-// `clearhead show --svg`, by api/export and by scripts. The page draws its own figures, including those of views that are not based on
-// questions alone.
+// Print figures of what a view state shows. They call the functions that answer the page's requests (viewer/questions/) directly,
+// without HTTP. Used by `clearhead show --svg`, by api/export and by scripts. The page draws its own figures, including those of views
+// that need more than these functions return.
 #pragma once
 
 #include <string>

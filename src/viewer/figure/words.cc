@@ -11,7 +11,7 @@
 namespace clearhead::viewer::figure {
 namespace {
 
-constexpr int64_t kMostTokens = 300;  // maximum number of tokens per column of lines; a longer text is cut to a stretch
+constexpr int64_t kMostTokens = 300;  // maximum number of tokens per column of lines; a longer one is cut to kStretch tokens
 constexpr int64_t kStretch = 256;
 constexpr size_t kMostCurves = 2000;
 constexpr double kFaintest = 0.05;    // minimum intensity, relative to the heaviest: fainter lines cannot be seen
@@ -47,7 +47,7 @@ std::string one_line_of(const std::string& text) {
   return out;
 }
 
-// The parts of both sides that fit into a figure, around the chosen tokens.
+// The queries and the keys that a figure shows: all of them or, beyond kMostTokens, the block of kStretch with the first chosen token.
 ShownPart stretch_of(LoadedTrace& loaded, const ViewState& state, const std::string& family) {
   ViewState all = state;
   all.rectangle.clear();
@@ -168,7 +168,7 @@ Row row_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& optio
   if (!in) out.sinks = known.sinks;
   for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
     out.heads.push_back(head_of(loaded, state, i));
-    const LineLook look{.at = out.heads.back(), .ranges = out.of, .mean = !in};  // as the page shows it
+    const LineLook look{.at = out.heads.back(), .ranges = out.of, .mean = !in};  // like the page: the mean of rows, but the sum of columns
     out.lines.push_back(in ? questions::column_line(loaded, look, options) : questions::row_line(loaded, look, options));
     float most = 0;
     const std::vector<float>& values = out.lines.back().values;

@@ -1,4 +1,5 @@
-// Shared by the figures of a loaded trace: names of tokens and numbers, and captions. Also the figures that consist of words.
+// Text that the figures of a loaded trace share: labels of tokens, formatted numbers, captions. Also the figures of lines between
+// tokens and of shaded text.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// Alignment of two texts: which ids of one correspond to which ids of the other. Ids that none of the rules below aligns belong to one
-// text only; they are never guessed.
+// Alignment of two texts: which ids of one correspond to which ids of the other. An id is an index into RunText::ids, so a token or an
+// item. Ids that none of the rules below aligns belong to one text only; they are never guessed.
 //
 //   one text, one tokenizer    every id corresponds to itself
 //   one text, two tokenizers   tokens over the same characters, except whitespace at their ends

@@ -157,8 +157,8 @@ class Comparison {
  private:
   struct Sums {
     int64_t columns;
-    std::vector<double> before, after, divergence;                // [rows, columns], …, [rows]
-    std::vector<int64_t> seen_before, seen_after, seen, counted;  // …, [rows]
+    std::vector<double> before, after, divergence;                // [rows, columns] twice, [rows]
+    std::vector<int64_t> seen_before, seen_after, seen, counted;  // [rows, columns] three times, [rows]
     Sums(int64_t rows, int64_t across)
         : columns(across),
           before(static_cast<size_t>(rows * across)),

@@ -1,7 +1,9 @@
 // Shared by questions about weights: the head, weight kind and sink rule of a question; the checks that throw if the trace does not contain
 // what a question needs; the attention that sinks take from a row.
 //
-//   used_ij = P_ij · norm_j · (0 at sinks, unless they are only marked) / (1 − Σ_{j∈sinks} P_ij, when renormalising)
+//   shown_ij = X_ij · norm_j · (0 at sinks, unless they are only marked) / (1 − Σ_{j∈sinks} P_ij, when renormalising)
+//
+// X is P or a gradient quantity, and norm is ‖v‖, ‖v·W_O‖ or 1 (WeightKind).
 #pragma once
 
 #include <cstdint>

@@ -184,8 +184,8 @@ Json info(LoadedTrace& loaded) {
     missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
                               format("This model reads a {}.", options.model->info().reads)));
   }
-  // The page steps through tokens by the rows of any family, so this needs every family to have all rows of the text, and
-  // every token its probability.
+  // The page uses `chances` to step through the generated tokens and shows the row of each in any family. They are therefore left out
+  // if a family covers only a part of the text, or if a probability is unknown.
   const bool has_parts = std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; });
   const std::vector<GeneratedToken>& generated = loaded.trace().generated_tokens();
   const bool all_known = std::none_of(generated.begin(), generated.end(), [](const auto& token) { return std::isnan(token.probability); });

@@ -93,8 +93,8 @@ void add_entropy(const float* weights, int64_t keys, const LayerMap& map, int64_
   line.log_sum_exp = stat(frame.record.rows.m, head, row) * std::numbers::ln2 + std::log(stat(frame.record.rows.l, head, row));
 }
 
-// Updates the state of an entry with a visible pair, whose weight is −1 if it was never scored (hidden pairs are NaN). Returns whether the
-// pair was scored.
+// Updates the state of an entry (Line::state) with a pair that is not hidden. The weight is −1 if the pair was never scored. Returns
+// whether it was scored.
 bool take_state(float weight, uint8_t& state) {
   if (weight < 0) {
     if (state != 1) state = 2;

@@ -1,4 +1,4 @@
-// Sums raw weights with LayerMap::mass(). For other weight types and for renormalised rows, computes the weights of a block of rows at a
+// Sums raw weights with LayerMap::mass(). For other weight kinds and for renormalised rows, computes the weights of a block of rows at a
 // time and adds them up.
 #include "viewer/questions/mass.h"
 

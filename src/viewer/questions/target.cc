@@ -1,4 +1,5 @@
-// For an encoder-decoder the question uses the ids of the open text. Other texts are tokenized again and must give the same ids.
+// For an encoder-decoder that reads text, the target is made from the ids of the open text. For other models that read text, the text
+// is tokenized again and must give the same ids.
 #include "viewer/questions/target.h"
 
 #include <algorithm>
@@ -83,7 +84,7 @@ std::unique_ptr<explain::AttributionTarget> attribution_target(LoadedTrace& load
   const bool is_written = kind && kind->is_sequence;
   explain::TargetSpec of = asked;
   if (loaded.options().input) {
-    if (is_written && token) of.target = format("token {}", *token - 1);  // the text follows the model's first token
+    if (is_written && token) of.target = format("token {}", *token - 1);  // id 0 is the model's first token, which "token N" does not count
     return explain::make_target(std::move(model), loaded.given(), of);
   }
   if (is_written) return written_token(loaded, asked, token, std::move(model));

@@ -10,9 +10,9 @@
 
 namespace clearhead::viewer::questions {
 
-/// `tokens` absent: all tokens.
+/// `side` must be 0 (kNotFound otherwise). `tokens`: a range of ids, items included; absent: all.
 ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> tokens = std::nullopt);
-/// The image that the items of a range were cut from. Throws kNotFound if there is none.
+/// The image that items were cut from; `range` is an index into RunText::items. Throws kNotFound if there is none.
 ViewFrame picture(const LoadedTrace& loaded, int64_t range);
 Json segments(const LoadedTrace& loaded, int side);
 

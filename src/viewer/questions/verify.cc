@@ -1,5 +1,6 @@
-// Verifies rows that are spread evenly over the requested ones. A shown weight may be off by (4 + d/2)·ε·S of its scores
-// (docs/ARCHITECTURE.md, "viewer").
+// Verifies rows that are spread evenly over the requested ones. A shown weight may differ from the oracle's by as much as an error of
+// (4 + d/2)·ε·S in the scores causes: d is d_k, ε = 2⁻²³, S bounds the terms of the row's scores (OracleRow::largest). The reason is in
+// docs/ARCHITECTURE.md, "viewer".
 #include "viewer/questions/verify.h"
 
 #include <algorithm>
@@ -26,8 +27,8 @@ struct EagerRow {
   EagerRow(const Frame& frame, const AttentionRecord& record, const FamilyFacts& known, int64_t head, int64_t query, WeightKind kind)
       : weights(static_cast<size_t>(known.keys), std::numeric_limits<double>::quiet_NaN()), errors(weights.size(), 0) {
     const OracleRow eager = oracle_row(record, Tensor(), 0, head, query - frame.queries.begin);
-    // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1). Usually 4εS suffices, but equal terms all round in the
-    // same direction.
+    // Error bound of a score: a chain of d multiply-adds errs by at most d·ε/2·S (Higham 2002, §3.1). 4εS is usually enough, but the
+    // rounding errors of equal terms all have the same sign.
     const double delta = (4 + static_cast<double>(known.shape.d_k) / 2) * 0x1p-23 * eager.largest;
     for (size_t j = 0; j < eager.weights.size(); ++j) {
       const size_t key = frame.keys.empty() ? j : static_cast<size_t>(frame.keys[j]);
@@ -39,8 +40,8 @@ struct EagerRow {
   }
 
  private:
-  // Replaces a weight by the positive or negative part of g, or of P·a·g, and adds the rounding of the dot product g to the error. A
-  // hidden pair has neither.
+  // Replaces a weight P by the positive or negative part of its gradient g = dO·v, or of P·a·g, where a is the factor after
+  // normalisation (OracleRow::after). Adds the rounding error of g to the error bound. For a hidden pair both become 0.
   void show(const OutputGradient& gradient, GradientLook look, const OracleRow& eager, int64_t head, int64_t row, size_t j, size_t key) {
     const Tensor d_out = gradient.d_out.select(0, 0).select(0, head).select(0, row);
     const Tensor values = gradient.values.select(0, 0);

@@ -1,4 +1,4 @@
-// Both runs are trace_of() with the same request; the second has interventions. Heads are compared as in questions/compare.h.
+// Runs trace_of() twice: on the open input, and with the interventions or the other text. Heads are compared as in questions/compare.h.
 #include "viewer/questions/what_if.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Computes the methods one after the other. Then evaluates each ranking by what the answer loses without its highest items, compared with
-// random rankings. Answers are cached by removal, so rankings that agree share runs.
+// Computes the methods one after the other. Then evaluates each ranking by how much removing its highest-ranked items changes the answer,
+// compared with random rankings. Answers are cached by removal, so rankings that agree share runs.
 #include "viewer/questions/why.h"
 
 #include <algorithm>
@@ -49,7 +49,8 @@ using explain::Removal;
 
 constexpr size_t kMostWords = 400;      // with more words, sentences are used
 constexpr size_t kRandomRankings = 10;  // baseline for each method
-// Up to this many items, each is cut once to find the most important one; with more, only the highest of each method.
+// Up to this many items, each is removed once to find the most important one. With more, only the kCutsOfMethod items that each method
+// ranks highest are removed.
 constexpr size_t kAllCuts = 100;
 constexpr size_t kCutsOfMethod = 8;
 
@@ -136,7 +137,7 @@ class Why {
     const Range side = explain::ids_of_side(target_->plan(), target_->side());
     const int64_t tokens = loaded_.trace().plan().text.tokens();
     for (const int64_t row : target_->rows()) {
-      if (side.begin + row < tokens) out.push(side.begin + row);  // the tokens of a span are not in the text
+      if (side.begin + row < tokens) out.push(side.begin + row);  // the open text lacks the tokens of a longer answer
     }
     return out;
   }
@@ -266,7 +267,7 @@ class Why {
       return target_->answers({removed}, explain::RemovedBy::kMasked)[0];
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kUnsupported) throw;
-      return Json();  // no token to replace it with
+      return Json();  // the tokenizer has no token that could replace the item
     }
   }
 

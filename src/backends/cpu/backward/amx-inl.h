@@ -2,7 +2,7 @@
 // Included once per target.
 //
 //             A                                           B                                       C
-//   dP − D    16 values' rows as they lie in memory       dO in lanes, words of two channels      [key][query], from −D
+//   dP − D    16 values' rows as they lie in memory       dO in lanes, words of two channels      [key][query], sums start at −D
 //   dQt       16 channels of the chunk's keys,            dS, words of two keys                   [channel][query]
 //             words of two keys
 //   dV, dK    P, dS of 16 keys, words of two queries      rows of dO, q, words of two queries     [key][channel]
@@ -52,7 +52,7 @@ inline void fill_around(float* words, int64_t stride, int first, int last) {
   }
 }
 
-/// Computes to[kSide keys][width] += the sum over `pairs` words of two queries.
+/// Computes to[kSide keys][width] += Σ weights·rows over `pairs` words of two queries.
 struct KeyProducts {
   int64_t step, pairs, weight_stride, keys;  // keys: number of keys from the first one to the end; may be below kSide
   bool careful;

@@ -55,16 +55,16 @@ struct BlockGradients {
   const StripBlock* block = nullptr;
   const BackwardScratch* scratch = nullptr;
   const std::vector<TermGradient>* wanted = nullptr;  // [term]
-  float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kStepsOfBlock]
+  float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kStepsOfBlock], keys kWordsOfKey floats apart in bf16
   int64_t chunk = 0;
   bool careful = false, finds_means = false, finds_choices = false;
-  bool leaves_zeros = false;  // a (query, key) pair whose weight is 0 is in no sum, whatever its value
-  bool by_choice = false;     // hard, score-function estimator: dS = r·(1[j = c] − p); minus_mean is −r
+  bool leaves_zeros = false;  // a (query, key) pair whose weight is 0 is left out of all sums, even if its operands are NaN
+  bool by_choice = false;     // hard, score-function estimator: dS = r·(1[j = c] − g), c: chosen key, r = D; minus_mean is −r
   int run_count = 0;
   Run runs[kGroups];
   uint8_t first[kGroups], last[kGroups];       // per group: vectors [first, last) hold P and dS
   alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: the group's scores, if careful or kGeneral
-  alignas(64) float products[kRows * kBlock];  // kGeneral: dP, as raw; bf16: P, [key][kBlock]
+  alignas(64) float products[kRows * kBlock];  // kGeneral: dP, in the layout of raw; bf16: P, [key][kBlock]
   alignas(64) float d_scores[kRows * kBlock];  // bf16: dS, [key][kBlock]
   alignas(64) float means[kBlock];             // Σ g·dP of the chunk
   alignas(64) float slopes[kBlock];            // Σ g
@@ -215,7 +215,7 @@ struct BlockGradients {
     store_halves<V, true>(gradients, ds + at, ds + at + kRow, scratch->turned + in_chunk / 2 * kBlock + first_vector * kLanes);
   }
 
-  // pack_offset_values computes dO·C[δ] for the chunk; add_offset_values adds a group's part of it to dP.
+  // Relative scores (spec.h): pack_offset_values computes dO·C[δ] for the chunk; add_offset_values adds a group's part to dP.
   HWY_NOINLINE void pack_offset_values() const {
     const Range of{chunk, chunk + kChunkKeys};
     const OffsetSpan span(*view, block->queries, of);
@@ -301,7 +301,7 @@ struct BlockGradients {
     return view->after.is_by_pair() ? after_factor(view->after, block->queries, at, key) : hn::Set(F32(), 1.0F);
   }
 
-  // g·x. For a sparse normaliser, 0 where g is 0, even if x is not finite.
+  // g·product. If leaves_zeros, 0 where g is 0, even if the product is not finite.
   HWY_INLINE Floats weighted(Floats g, Floats product) const {
     const Floats x = g * product;
     return leaves_zeros ? hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x) : x;
@@ -351,7 +351,7 @@ struct BlockGradients {
     }
   }
 
-  // Sets numbers of pairs that are hidden, or whose weight is 0 under a sparse normaliser, to −0, and any other −0 to +0.
+  // Sets the entries of hidden pairs to −0, and any other −0 to +0. If leaves_zeros, entries that are 0 count as hidden.
   template <int V>
   HWY_NOINLINE void mark_hidden(float* to) {
     const F32 d;
@@ -374,7 +374,7 @@ struct BlockGradients {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
   }
 
-  // Replaces d_scores [kRows][kBlock], the gradient of the scores after all terms, by the gradient of those before them.
+  // Replaces d_scores [kRows][kBlock], the gradient of the scores after all terms, by the gradient of the scores before all terms.
   template <int V>
   HWY_NOINLINE void reverse_terms(float* d_scores, int32_t in_chunk, int64_t key, int first_vector) {
     const F32 d;
@@ -435,7 +435,7 @@ struct BlockGradients {
     }
   }
 
-  // begin_terms clears the sums for the gradients of the terms' operands before a chunk; finish_terms adds them up.
+  // Before a chunk, begin_terms clears the sums of the gradients of terms' operands; finish_terms adds them to the gradients.
   void begin_terms() {
     if (!view->terms) return;
     std::fill(scratch->d_slopes, scratch->d_slopes + view->terms->size() * kBlock, 0.0F);

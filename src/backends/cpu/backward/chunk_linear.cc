@@ -10,8 +10,8 @@
 //
 // The (query, key) pairs of a row's own chunk are computed by ChunkJob. running_sums-inl.h defines chunks and the rows
 // that belong to them. One work item covers a span of chunks of one key head: dQ of its rows, and dK and dV of its keys,
-// one head of the group after another. Rows that see all keys have no such pairs; they form separate work items. Source:
-// Katharopoulos et al. 2020, §3.3.1 and eq. 13–15.
+// one head of the group after another. Rows that see all keys have no pairs in a chunk of their own; they form separate work
+// items. Source: Katharopoulos et al. 2020, §3.3.1 and eq. 13–15.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -59,7 +59,7 @@ struct LinearPlan {
   int64_t group() const { return problem.group(); }
   int64_t key_heads() const { return heads() / group(); }
   int64_t blocks() const { return static_cast<int64_t>(layout.blocks.size()); }
-  // The view of query head `in_group` of a key head of a sequence (map).
+  // The view of one query head: number `in_group` of those that share key head `map`, which counts the key heads of all sequences.
   ScoreView view(int64_t map, int64_t in_group = 0) const {
     return problem.view(map / key_heads(), map % key_heads() * group() + in_group);
   }

@@ -6,8 +6,10 @@
 //   keys    over the transposed lists: dV += P·a·dO,  dK += dS·Q over the queries that list a key, ascending
 //
 // Up to eight heads with the same lists are computed together. Work items are strips of rows, then ranges of keys. All of
-// these heads are computed for one row (or key) before the next one, because the heads' rows of a node are often adjacent
-// in memory. Every sum belongs to one row or one key and is taken in the order of the lists; bits depend on nothing else.
+// these heads are computed for one row (or key) before the next one, because the rows that all heads have for one token (a
+// node of the graph) are often adjacent in memory.
+//
+// Every sum belongs to one row or one key and is taken in the order of the lists; bits depend on nothing else.
 //
 // Pairs hidden by the band, segments, the mask, a rule or a bias of −∞ are dropped before their operands are read; they
 // keep the mark kUnseen. Scores are those of the forward pass (forward/gather-inl.h).

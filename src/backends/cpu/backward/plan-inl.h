@@ -1,7 +1,7 @@
 // The plan of a backward call, resolved before its parallel loop, and the operands and destinations of one strip of one
 // head. Included once per target.
 //
-// A strip is a range of rows of one head; its length depends on the widths alone. A chain is a sequence of strips whose
+// A strip is a range of rows of one head; its length depends on the widths and the products alone. A chain is a sequence of strips whose
 // order must be kept (backward.cc). A sum to which several strips or chains contribute has a separate accumulator for
 // each; the accumulators are added in order at the end.
 #if defined(CLEARHEAD_CPU_BACKWARD_PLAN_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -23,12 +23,12 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 // Bytes for a strip's rows and their gradients: half of L2, which also holds a chunk's keys and P. Processors with AMX
-// have twice the L2, and the gradients of keys are read from beyond it.
+// have twice the L2. dK and dV, which rarely fit in it, are read and written once per strip: long strips save traffic.
 inline constexpr int64_t kStripBytes = 480 * 1024, kAmxStripBytes = 2 * kStripBytes;
 // The maximum number of blocks of a strip.
 inline constexpr int64_t kMostBlocks = 24, kMostBlocksWithoutAmx = 12;
 
-// Number of blocks of a strip: a multiple of the number that is processed together. Depends on the widths alone.
+// Number of blocks of a strip: a multiple of the number that is processed together. Depends on the widths and the products.
 inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool is_bf16, bool by_amx) {
   const int64_t floats = is_bf16 ? 2 * d_k + d_v : 3 * d_k + 2 * d_v, bytes = floats * kBlock * static_cast<int64_t>(sizeof(float));
   const int64_t together = is_bf16 ? kParts<Bf16DotStep> : kParts<DotStep>;
@@ -36,8 +36,8 @@ inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool is_bf16, bool by_amx)
   return std::clamp<int64_t>(room / bytes / together * together, together, most);
 }
 
-// A rule that does not pass dS through unchanged. Any (query, key) pair may look up any entry of its tables. If gradients
-// of the tables are wanted, a chain therefore runs on one thread and has its own sums.
+// A rule that does not pass dS through unchanged or that has tables whose gradients are wanted. Any (query, key) pair may look up
+// any entry of the tables. In the second case, a chain therefore runs on one thread and has its own sums.
 struct RulePlan {
   RuleReverse reverse;
   std::vector<Tensor*> d_tables;     // [table]: null if not wanted
@@ -75,7 +75,8 @@ struct BackwardPlan {
   std::vector<Range> seen;          // [strip]: the chunks that its band shows
   // True if several threads may run a chain. False if two of them might add to the same entry.
   bool abreast = true;
-  // The number of heads of a chain; chain c has the heads from c·chain_heads on, counted in batch·heads.
+  // Number of heads of a chain, over all sequences, and number of chains. Chain c has the heads whose index batch·heads + head is in
+  // [c·chain_heads, (c + 1)·chain_heads).
   int64_t chain_heads, chains;
   std::vector<double> sums;     // [batch·head][strip][term, then sink and head mask]
   std::vector<uint8_t> finite;  // [batch·head][strip]: whether its dQ is finite

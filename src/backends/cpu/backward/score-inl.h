@@ -4,7 +4,7 @@
 //
 // Lanes hold queries or, if there is only one query, channels, with the same bits. φ is computed again. dq is summed over
 // ascending keys; dk over a block's lanes by a fixed tree, then over blocks and strips in the order of backward.cc; dw
-// group by group, in the strip's double.
+// group by group, in double, for each strip separately.
 #if defined(CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_

@@ -22,7 +22,7 @@ inline constexpr int64_t kChunkKeys = 128;
 inline constexpr int kGroups = kChunkKeys / kRows;
 static_assert(kKeyTile % kChunkKeys == 0);
 
-// The computation of the weights, and its type.
+// How weights are computed, and whether operands are bf16. M and f: chunk-inl.h.
 //
 //   kSoftmax         softmax without factors after it
 //   kGeneral         any normaliser, with factors after it
@@ -72,7 +72,7 @@ struct KeySide {
 
 // A thread's scratch memory. Its size is BackwardScratch::floats().
 struct BackwardScratch {
-  float *p = nullptr, *ds = nullptr;  // [kParts][kChunkKeys][kStepsOfBlock]
+  float *p = nullptr, *ds = nullptr;  // [kParts][kChunkKeys][kStepsOfBlock]; AMX: [kChunkKeys][kParts][kStepsOfBlock]
   // bf16: dS of one block as words of two keys, [kChunkKeys / 2][kBlock]
   float* turned = nullptr;
   // bf16: the chunk's keys as words of two keys, [kChunkKeys / 2][d_k]; for AMX in the layout of lay_out_for_amx.
@@ -86,7 +86,7 @@ struct BackwardScratch {
   float* d_bias = nullptr;         // [term][kChunkKeys][kBlock]
   float* d_slopes = nullptr;       // [term][kBlock]
   float* rule = nullptr;           // scratch for running one rule in reverse over a group
-  float* offset_values = nullptr;  // [kChunkKeys][kBlock]: dO·C[δ]
+  float* offset_values = nullptr;  // [kChunkKeys][kBlock]: dO·C[δ], C: table of values (Relative)
   TileScratch tile;
 
   static int64_t bf16_floats(const ScoreView& view, int64_t d_k) {

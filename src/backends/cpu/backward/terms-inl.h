@@ -20,7 +20,7 @@ struct TermGradient {
   int64_t bias_query_stride = 0;  // 0: one row for all queries
   bool per_edge = false;          // EdgeBias: one number per entry of Topology::block_sparse
   double* slope = nullptr;
-  // Set for a rule, unless it passes dS through unchanged.
+  // Set for a rule, unless it passes dS through unchanged and no gradients of its tables are wanted.
   const RuleReverse* rule = nullptr;
   const float* rule_scalars = nullptr;  // [scalar slot][kScalarFloats]
   double* d_scalars = nullptr;          // [scalar slot]

@@ -95,8 +95,8 @@ void fold(const ConvolutionShape& s, const float* columns, Range positions, floa
   });
 }
 
-// Calls f(index of the image's group, positions) for every product. Blocks of positions have about the same size, and none
-// is a single column.
+// Calls f(image·groups + group, positions) for every product. Blocks of positions have about the same size, and none is a single
+// column unless there is only one position.
 template <class F>
 void for_each_product(const ConvolutionShape& s, const F& f) {
   const int64_t positions = s.windows.outputs();

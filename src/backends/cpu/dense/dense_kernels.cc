@@ -109,8 +109,8 @@ void product(const Product& p, int64_t begin, int64_t end) {
   }
 }
 
-// Sums over a row: vector(i, sum) adds a vector of elements in one of four chains, scalar(i) returns one of the remaining
-// elements.
+// Sums over a row. vector(i, sum) returns `sum` plus the vector of terms from i on; there are four such chains. scalar(i) returns one
+// of the last terms, which do not fill a vector.
 template <class Vector, class Scalar>
 HWY_INLINE float sum_over(int64_t width, const Vector& vector, const Scalar& scalar) {
   const F32 d;

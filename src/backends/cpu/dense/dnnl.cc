@@ -118,7 +118,7 @@ struct Made {
 };
 
 // While an object of this class exists, OpenMP loops inside oneDNN run on the calling thread alone. The OpenMP functions
-// are looked up by name, because we do not know whether the library uses OpenMP, and which one.
+// are looked up by name, because the library may use any OpenMP runtime or none.
 class OneThread {
  public:
   OneThread() : before_(count() ? count()() : 1) { set_to(1); }
@@ -227,7 +227,7 @@ void for_each_piece(const Product& whole, int64_t depth, const F& f) {
 // gemm are halved along their longer side. Other tiles are blocks of rows, or of columns if there are few rows. A tile of
 // rows reads all weights, which do not come from the core's own caches if they are large: tiles of 128 rows, if every
 // thread gets two of them, are 10–15 % faster than tiles of 32 (BERT-base, two Zen 5 cores). The number of rows does not
-// change any bit. bf16 weights stored as rows are reordered again for every tile.
+// change any bit. bf16 weights stored as rows may be reordered for every tile, so their tiles have at least 256 rows.
 std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   constexpr int64_t kLeastSide = 96, kLeastColumns = 128, kMost = 16;
   constexpr double kLongWork = 64e6;  // multiply-adds: about half a millisecond of one core
@@ -448,7 +448,7 @@ class Engine {
     return kept(key, p);
   }
 
-  // The −1 separates these keys from those of f32 and bf16 products, where it is the bias flag, 0 or 1.
+  // The −1 separates these keys from those of f32 and bf16 products, which have the bias flag, 0 or 1, in its place.
   std::shared_ptr<const Made> made(const ByteProduct& p) {
     return kept({p.layout.in, p.layout.out, p.layout.panel, 0, 0, p.rows, 0, 0, 0, -1}, p);
   }

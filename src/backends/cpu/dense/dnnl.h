@@ -44,7 +44,7 @@ struct Product {
   float* out = nullptr;  // [rows, out]
   int64_t out_stride = 0;
   int64_t x_step = 1;        // elements between the inputs of a row; if it is not 1, x_stride is 1
-  bool in_training = false;  // the bits must not depend on the number of threads
+  bool in_training = false;  // set for ProductCall and LowPrecisionProductCall: bf16 weights are never reordered for a call
   bool is_bf16 = false;      // weights and x point to bf16 elements
   bool rounds_out = false;   // out points to bf16 elements
 };

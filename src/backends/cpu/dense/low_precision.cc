@@ -16,7 +16,7 @@
 namespace clearhead::cpu {
 namespace {
 
-// Up to this many input rows, each row of weights is widened in cache.
+// For up to this many input rows, weights are widened in registers or cache and not multiplied by oneDNN.
 constexpr int64_t kFewRows = 16;
 constexpr int64_t kPieceElements = int64_t{1} << 20;  // elements that are widened at a time for oneDNN: 4 MiB
 constexpr int64_t kGrainBytes = 64 * 1024;            // minimum bytes of weights for which waking a thread pays

@@ -52,8 +52,8 @@ inline void copy_output(const PartView& part, int64_t o, int64_t in, float* to, 
 }
 
 // Returns the scale of one output's int8 weights, max|w|/127. It is NaN if a weight is not finite, so that the output is
-// NaN too. If all weights are below 2⁻¹⁰⁰ they are treated as zero: the scale would be subnormal, and w/scale might not fit
-// in 8 bits.
+// NaN too. If the magnitudes of all weights are below 2⁻¹⁰⁰, they are treated as zero: the scale could be subnormal, and w/scale
+// might not fit in 8 bits.
 inline float int8_step(const std::vector<float>& row) {
   float largest = 0;
   for (const float w : row) {

@@ -47,7 +47,7 @@ struct DecodeRow {
   Range band{};
   int32_t segment = 0;                  // −1 if the row sees nothing
   Shown shown = Shown::kAll;            // whether the visibility rule shows all, none or some of the sub-block
-  float m = kNone, l = 0, rounded = 0;  // rounded: ℓ', if P is bf16
+  float m = kNone, l = 0, rounded = 0;  // rounded: Σ P after rounding to bf16, if P is bf16
 };
 
 // All rows of a key head, and the scratch memory of one item.
@@ -121,7 +121,7 @@ HWY_INLINE const T* panel_at(const ScoreView& view, int64_t key) {
 }
 
 // Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Several panels give many independent chains; few chains
-// would be bound by the latency of additions (bf16 in cache: 41 GB/s per core with two). Each step prefetches as much
+// would be bound by the latency of additions (bf16 in cache: 41 GB/s per core with two panels). Each step prefetches as much
 // memory as it reads: the channels of one cache line. 16-bit elements are widened again for each set of rows; between
 // the products, that is cheaper than a copy in memory.
 template <int N, int P, class Step, class T>
@@ -509,7 +509,7 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
   const int64_t key_length = block.view().key_length, row_bytes = static_cast<int64_t>(sizeof(T)) * std::max<int64_t>(1, block.d_v);
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / row_bytes), kValueRows);
   const int64_t most = block.row_count() <= kWeightRows ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
-  // If d_v is not whole vectors, 16-bit values are widened in memory: a load of a row's last vector would extend into the
+  // If d_v is not a multiple of kLanes, 16-bit values are widened in memory: a load of a row's last vector would extend into the
   // next row.
   const bool is_widened = block.d_v % kLanes != 0;
   const T* next = nullptr;  // pages: the keys that are scored next

@@ -37,7 +37,7 @@ inline constexpr int64_t kFewKeys = kPanels * kSide;  // keys of a sub-block wit
 inline constexpr int64_t kMoreKeys = 2 * kFewKeys;
 
 // Prefetches are paced by units of work; interleaving one cache line for AMX is one unit. With AMX, the work of a row
-// includes everything that is done for it.
+// covers its weights and its products.
 inline constexpr int64_t kRowWork = 64;     // units for the weights of a row over kMoreKeys
 inline constexpr int64_t kProductWork = 3;  // units for eight dot_bf16
 

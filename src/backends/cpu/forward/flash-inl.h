@@ -13,7 +13,7 @@
 // keys and values of long texts do not fit in the caches.
 //
 // If a call requests entropy and distance (Summing), they are computed from two more sums, accumulated while e is in
-// registers:
+// registers (c: the score in base 2; r, e_r: the index of a key in its group, and its e):
 //   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), where a sink is one more e. A change from m to m' turns A into
 //                             (A + (m − m')·ℓ)·2^(m − m').
 //   D = Σ e·|position − j|    distance = D/ℓ. A group of keys j₀, j₀ + 1, … that are all before, or all after, every query
@@ -48,9 +48,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// P up to 2^64 leaves room for sums and values in f32; with less than 40, steep ALiBi would rescale at every tile.
+// P up to 2^64 leaves room for sums and values in f32; with kHard < 40, steep ALiBi would rescale at every tile.
 inline constexpr float kHard = 64.0F;
-// Below 2^kHard by more than the error of 2^x.
+// If a sum of weights 2^(s − m) is below this, no score exceeds m + kHard. Half of 2^kHard, to allow for errors of 2^x.
 inline constexpr float kHardWeight = 0x1p63F;
 inline constexpr float kSoftSum = 0x1p16F;
 
@@ -190,8 +190,8 @@ struct SoftmaxBlock : TileBlock {
     if (!hn::AllFalse(d, moves)) rescale(v, moves, hn::Ceil(largest));
   }
 
-  // Called between tiles, when P is no longer needed: rescales sums that have become large to [1, 2). If the maximum has
-  // grown beyond m, so has the sum.
+  // Called between tiles, when P is no longer needed: rescales sums that have become large to [1, 2). A
+  // maximum far above m makes the sum large, so m follows the maximum.
   void follow_maximum(int vectors) {
     const F32 d;
     run_count = 0;
@@ -440,8 +440,8 @@ inline HWY_NOINLINE void add_offset_values(const TileContext& in, TileBlock& blo
 inline double sink_of(const ScoreView& view) { return in_base_2(static_cast<double>(*view.sink)); }
 inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
 
-// Adds the sink to each row's sum. Rows that saw no key get m = −∞ and ℓ = 0. Sets `hard` to the factor on O: 1/ℓ times
-// the head's factor, or 0.
+// Adds the sink to each row's sum. Rows that saw no key get m = −∞ and ℓ = 0. Reuses `hard`
+// for the factor on O: the head's factor divided by ℓ (by `used` if P is rounded), or 0.
 inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softmax) {
   const F32 d;
   softmax.run_count = 0;
@@ -478,7 +478,7 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
 struct ForwardPlan {
   const ForwardCall& call;
   ScoreProblem problem;
-  // f32, row-major with adjacent channels. Undefined for pages, and if each thread makes its own (flash_bf16-inl.h).
+  // f32, row-major with adjacent channels. Undefined for pages, and if each thread interleaves the values (flash_bf16-inl.h).
   Tensor values;
   Tensor wide;  // out in f32, any strides; undefined if blocks round their rows themselves
   int64_t rows = 0, d_v = 0;
@@ -600,7 +600,7 @@ struct BlockJob {
     const bool finite = !plan.has_sums() || write_sums(plan);
     return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare) && finite;
   }
-  // Returns whether all sums are finite. A score of −∞ may affect A only.
+  // Returns whether all entropies are finite. A score of −∞ may make A NaN although the output is finite.
   bool write_sums(const ForwardPlan& plan) const {
     bool finite = true;
     for (int i = 0; i < queries.count; ++i) {
@@ -666,8 +666,8 @@ void for_each_block(const ForwardPlan& plan, int together, F&& f) {
 
 template <class Block = SoftmaxBlock>
 void forward_flash(const ForwardPlan& plan) {
-  // A tile's packed biases are as large as its P. The biases of many interleaved blocks would not stay in L2 until they
-  // are packed.
+  // A tile's packed biases are as large as its P. The prefetched biases of many interleaved blocks would leave L2
+  // before they are packed.
   const int together = packed_terms(plan.problem.view(0, 0)) > 0 ? 2 : kTogether;
   for_each_block(plan, together, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
     JobsTogether<BlockJob<Block>> jobs;

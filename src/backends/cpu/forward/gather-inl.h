@@ -4,7 +4,8 @@
 //   the row's visible keys, 256 at a time → scores (keys in lanes) → terms → maximum → 2^(s − m)
 //     → values (channels in lanes) → m, ℓ, O
 //
-// A key that the band, segments, the mask or a bias of −∞ hides is dropped before more of it is read. A score is the chain
+// A key that the band, segments, the mask or the visibility rule hides is dropped before its vectors are read; a key that
+// a term hides (a bias of −∞), before its value is read. A score is the chain
 // of score_kernel-inl.h, so the same (query, key) pair has the same bits in any other driver. Sums are taken in the order
 // of the list and depend on nothing else.
 //
@@ -48,7 +49,7 @@ struct ListedRow {
   int64_t query = 0;
   Range band{};
   int32_t segment = 0;
-  const float* q = nullptr;  // [d_k], times scale·log₂e
+  const float* q = nullptr;  // [d_k], times ScoreView::query_factor
   int64_t entry = 0, end = 0;
   int64_t inside = 0;  // number of keys of the entry's block that have been read
 
@@ -182,7 +183,8 @@ inline void score_listed(const ListedRow& row, float* copies, ListedKeys& listed
 // prefetch must not be a separate function: the compiler removes calls of a function that does nothing else.)
 class NextRows {
  public:
-  // Number of parts into which a head's work before the values is divided, and so is adding each kAtOnce channels of them.
+  // The work of a head before the values is divided into kParts parts, and so is the addition of every kAtOnce channels of
+  // the values.
   static constexpr int64_t kParts = 4;
   static constexpr int64_t kAtOnce = 8 * kLanes;
 

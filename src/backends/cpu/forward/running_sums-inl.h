@@ -78,8 +78,8 @@ inline HWY_NOINLINE void add_outer(const float* lanes, int64_t a, const float* r
 }
 inline int64_t outer_floats(int64_t a, int64_t b) { return round_up(a, kRows) * round_up(b, 16); }
 
-/// Running sums over pieces 0 … n − 1 of several maps. Pieces::add(map, piece, state) adds one piece to the state. Each
-/// thread has its own Pieces.
+/// Running sums over pieces 0 … n − 1, separately for each map (a head or a key head of one sequence).
+/// Pieces::add(map, piece, state) adds one piece to the state. Each thread has its own Pieces.
 template <class Pieces>
 class RunningSums {
  public:

@@ -4,8 +4,9 @@
 //                         neighbouring weights.
 //   entropy   E += p·(s − L)     in base 2, with L = m + log₂ℓ; −E·ln 2 is the row's entropy
 //   distance  D += p·|position − j|
-//   received  the three vectors of each key are added, then eight keys are reduced together: one update of eight floats
-//   offsets   groups beyond the reach add to two far sums; near groups, as [key][lane], are added along their diagonals
+//   received  the vectors of each key are added, then the kRows keys of a group are reduced together: one update of kRows floats
+//   offsets   groups beyond the reach (offset_reach) add to two far sums; near groups, as [key][lane], are added along their
+//             diagonals
 //   matches   M += p where the tags are equal and j ≠ position
 //   cells     maxima and sums per lane until the cell column ends; then kLanes columns are transposed together, and their
 //             lanes are added to cell rows

@@ -5,7 +5,7 @@
 // the sums of all strips, in strip order. So bits do not depend on threads, batch or heads.
 //
 //   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for more distant offsets; in the
-//            result, the margins are added to its ends
+//            result, the margins are added to its ends (p: position of the query, j: key)
 //   cells    max, sum and count of visible (query, key) pairs, for the cell rows that contain rows of the strip. They are
 //            written when the strip ends, except for cell rows that other strips contribute to.
 #pragma once
@@ -53,7 +53,8 @@ struct StripSums {
 
 class SweepPlan {
  public:
-  // Bounds how far a group that is partly within the reach extends beyond it: by a block's lanes and a group's keys.
+  // Width of each margin of the window. A group that is partly within the reach extends beyond it by less than this: at most by the
+  // number of a block's lanes plus a group's keys.
   static constexpr int64_t kMargin = 128;
   static constexpr int64_t kKeyRoom = 16;   // padding of per-key arrays: a group of keys may reach so far beyond the selected keys
   static constexpr int64_t kCellRoom = 16;  // padding past the last cell; a store may cover it, but adds nothing to it

@@ -2,7 +2,7 @@
 // target.
 //
 //   Test whether the largest score of a group exceeds the lowest score that a lane keeps.
-//       This is rare: about 8 ln(N / 8) times per row, for eight keys of N in random order.
+//       This is rare: about 8 ln(N / 8) times per row if 8 keys are kept and the N scores are in random order.
 //   If so, insert each such key in all lanes at once; the keys that it passes move down by one.
 //
 // A key passes only keys with lower scores, and keys are visited in ascending order, so ties keep the earlier key. NaN

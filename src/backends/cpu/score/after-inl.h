@@ -4,7 +4,7 @@
 //   P·keep·2^(−(j − c)²·log₂e/(2σ²))
 //
 // The head mask and dropout's 1/(1 − rate) are the same for a whole head: they are ScoreView::after.factor, which is
-// multiplied into 1/ℓ. Lanes may hold queries or keys. Whether a pair is kept follows from the integer arithmetic of
+// multiplied into 1/ℓ. Lanes hold queries. Whether a pair is kept follows from the integer arithmetic of
 // spec/keep.h, so every backend keeps the same pairs.
 #if defined(CLEARHEAD_CPU_SCORE_AFTER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_AFTER_INL_H_
@@ -29,7 +29,7 @@ HWY_INLINE Words mix_pairs(Words x) {
   return hn::Xor(x, hn::ShiftRight<16>(x));
 }
 
-// pair_bits of spec/keep.h, for a vector of rows and one key or a vector of keys.
+// pair_bits of spec/keep.h for a vector of queries, with one key for all lanes or one key per lane.
 template <class Key>
 HWY_INLINE Words pair_bits_of(Words low, Words high, Key key) {
   return mix_pairs(hn::Xor(mix_pairs(low + hn::BitCast(U32(), keys_of(key))), high));

@@ -100,7 +100,7 @@ HWY_INLINE void with_vectors(int vectors, F&& f) {
   f(std::integral_constant<int, 1>{});
 }
 
-// Rows of bf16 words: a head's keys, or its values.
+// Rows of bf16 words: a head's keys, or its values. `tail` is scratch for a group of rows that extends past the last.
 struct WordRows {
   const float* first;
   int64_t stride, words, count;
@@ -141,7 +141,7 @@ HWY_INLINE WordRows key_rows(const ScoreView& view, const TileScratch& scratch) 
   return {view.keys, view.key_stride, view.d_k, view.key_length, scratch.amx_tail};
 }
 
-// Must be called before the groups of a key tile.
+// Must be called before the groups of a key tile are computed.
 HWY_INLINE void open_amx(const ScoreView& view, const TileScratch& scratch) {
   configure_amx(view.amx_step);
   *scratch.amx_key = -1;
@@ -171,8 +171,8 @@ HWY_INLINE void amx_products(const TileContext& in, int64_t key, int first_vecto
   load_products(in.scratch.amx + (key - first) * kBlock + first_vector * kLanes, in.view.product_factor, s);
 }
 
-// plain_groups with AMX. An epilogue that has take_products (it is compiled for AMX only) reads the products from memory
-// itself. kSums: the epilogue also accumulates entropy and distance.
+// plain_groups with AMX. If the epilogue has a function take_products, that function reads the products from memory
+// itself; it is called only here. kSums: the epilogue also accumulates entropy and distance.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_amx(const TileContext& in, int64_t begin, int64_t end, Epilogue& epilogue) {
   const WordRows keys = key_rows(in.view, in.scratch);
@@ -255,9 +255,9 @@ inline void lay_out_for_amx(const uint16_t* from, int64_t row_stride, int64_t ch
 /// A word of two hidden pairs: −0 twice (mark_hidden).
 inline constexpr int32_t kHiddenPair = INT32_MIN | 0x8000;
 
-/// Marks the words between the runs, before the first and after the last as hidden, in all vectors. One TDPBF16PS reads
-/// 2·step keys, that is, `step` words of `words` [word of two keys][kBlock]; the marks reach to whole multiplications.
-/// Returns the range of multiplications that cover the runs.
+/// Returns the range of multiplications that cover the runs, and marks as hidden, in every vector, the words in it that lie
+/// outside the runs. One multiplication (TDPBF16PS) reads 2·step keys, that is, `step` words of `words`
+/// [word of two keys][kBlock].
 template <class Run>
 Range fill_between_runs(const Run* runs, int run_count, int vectors, int64_t step, float* words) {
   const Range keys{runs[0].begin / (2 * step) * (2 * step), round_up(runs[run_count - 1].end, 2 * step)};

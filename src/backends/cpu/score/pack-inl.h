@@ -22,7 +22,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 
 // Queries in lanes, and the data about them that visibility and terms need.
 struct QueryBlock {
-  float* qt = nullptr;       // [d_k][kBlock], times scale·log₂e; 64-byte aligned, owned by the caller
+  float* qt = nullptr;       // [d_k][kBlock], times ScoreView::query_factor; 64-byte aligned, owned by the caller
   int count = 0;             // number of queries
   int vectors = 0;           // number of vectors of kLanes lanes
   bool consecutive = false;  // the lanes hold consecutive queries, in ascending order
@@ -68,7 +68,7 @@ inline bool is_packed(const ScoreTerm& term) { return term.kind == ScoreTerm::Ki
 inline int64_t packed_terms(const ScoreView& view) {
   return view.terms ? std::count_if(view.terms->begin(), view.terms->end(), is_packed) : 0;
 }
-// Upper bound on the table rows of a relative score that a key tile uses.
+// Upper bound on the table rows of a relative score that a block of queries and a key tile use.
 inline constexpr int64_t kOffsetRows = kKeyTile + kBlock + kRows;
 inline int64_t offset_floats(const ScoreView& view) {
   if (!view.relative) return 0;

@@ -3,7 +3,7 @@
 //
 //   products   T[x][lane] = Σ_c q_c·table[first + x][c]      the score kernel's own chain, with table rows instead of keys
 //   scores     + T[δ][lane]·scale + scale·Σ_c k_jc·B[δ][c]   δ = clip(j − p, −reach, reach) + reach, gathered from T
-//   sums       W[x][lane] = Σ_{j: δ = first + x} w_j[lane]   for values and gradients; then Σ_x W[x]·table[first + x],
+//   sums       W[x][lane] = Σ_{j: δ = first + x} w_j[lane]   w: weights or gradients dS; then Σ_x W[x]·table[first + x],
 //                                                            computed like weights times values
 //
 // A block of consecutive queries and a key tile use at most kBlock + kKeyTile rows of a table. For queries that are not
@@ -99,7 +99,7 @@ inline HWY_NOINLINE void offset_products(const float* qt, int vectors, const flo
   }
 }
 
-// to[key − keys.begin][lane] = products[δ][lane]
+// to[key − keys.begin][lane] = products[δ − span.first][lane], δ being the table row of (lane, key)
 inline HWY_NOINLINE void spread_products(const RelativeView& relative, const OffsetSpan& span, int vectors, Range keys,
                                          const float* products, float* to) {
   const F32 d;

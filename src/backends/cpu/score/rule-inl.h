@@ -6,7 +6,7 @@
 //
 // The key line has one number per key, beginning at the tile's first key. The offset line has one number per offset,
 // beginning at offset position[0] − (tile + kKeyTile − 1). Consecutive queries are adjacent in it, so the vector of key j
-// begins at tile + kKeyTile − 1 − j. Blocks whose queries are not consecutive compute the offset of each (query, key)
+// begins at index tile + kKeyTile − 1 − j. Blocks whose queries are not consecutive compute the offset of each (query, key)
 // pair instead.
 #if defined(CLEARHEAD_CPU_SCORE_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_RULE_INL_H_

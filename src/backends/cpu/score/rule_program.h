@@ -108,7 +108,7 @@ class RuleReverse {
 
   RuleCode code{};
   RuleOperand result{};
-  std::vector<bool> active{};         // [slot]: its gradient contributes to that of the score or of a wanted entry
+  std::vector<bool> active{};         // [slot]: whether its gradient contributes to that of the score or of a wanted table entry
   std::vector<bool> active_scalar{};  // [slot of the scalar bank]: the same
   std::vector<bool> entries{};
 

@@ -13,8 +13,8 @@
 //
 // Groups start at multiples of kRows. Work is skipped where nothing is visible: groups that no query sees, and vectors
 // none of whose queries sees a key of the group (V < block.vectors, first_vector > 0). Groups that every query sees
-// skip masking. If the score is a dot product without terms, or with one term and an epilogue that has kTakesTerm, such
-// groups are computed by a kernel without masking (plain_groups).
+// skip masking. If the score is a dot product without terms, or with one term and an epilogue that has kTakesTerm, they
+// are computed by a shorter kernel, plain_groups.
 //
 // Keys have one of two layouts: row-major (base, stride), or panels of 16 keys [d_k][16]. Scores of bf16 may be computed
 // by AMX instead of chains of multiply-adds (amx-inl.h); which of the two depends on the call alone.
@@ -46,7 +46,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// The visible part of a key tile, and what else than the band hides pairs in it.
+// The visible part of a key tile, and the mechanisms besides the band that hide pairs in it.
 struct TileSight {
   int64_t tile = 0;             // first key of the tile
   int64_t begin = 0, end = 0;   // keys to compute; begin is a multiple of kRows; nothing is visible if begin ≥ end
@@ -60,8 +60,8 @@ struct TileSight {
 
 // --- visible part of a key tile -------------------------------------------------------------------------------------
 
-// Narrows `sight` to keys of segments between the lowest and the highest of the block's queries. Tests the segment bounds
-// of the tile first.
+// Drops keys at both ends of `sight` whose segment id is outside the range of the block's query ids. Tests the segment
+// bounds of the tile first.
 inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBlock& block, TileSight& sight) {
   const size_t tile = static_cast<size_t>(sight.begin / kKeyTile);
   const int32_t low = std::max(0, block.segment_low), high = block.segment_high;
@@ -92,7 +92,7 @@ inline Shown shown_by_rule(const ScoreView& view, const QueryBlock& block, const
   return view.shown(positions_of(block), {sight.begin / kRows * kRows, std::min(round_up(sight.end, kRows), view.key_length)});
 }
 
-// Returns the first key tile, from `tile` on, of which the lists and the visibility rule may show the block anything; a
+// Returns the first key tile, from `tile` on, in which the block may see a key by the lists and the visibility rule; a
 // value of at least `end` if there is none. Tiles that the rule hides are skipped in stretches that double, then halve,
 // so finding a window costs the logarithm of the distance to it.
 inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t tile, int64_t end) {
@@ -487,8 +487,8 @@ HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int
 // --- a call's only term ---------------------------------------------------------------------------------------------
 
 // A call's only term, applied in registers to groups that every query sees. (general_group, in contrast, passes scores
-// from term to term through memory.) For epilogues with kTakesTerm, which compute a block again with `careful` if a
-// result is not finite.
+// from term to term through memory.) Used with epilogues that have kTakesTerm: their blocks are computed again with
+// `careful` if a result is not finite.
 struct NoTerm {
   template <int V>
   HWY_INLINE void operator()(int64_t, Scores<V>&) const {}

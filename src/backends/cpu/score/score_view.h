@@ -27,7 +27,7 @@
 
 namespace clearhead::cpu {
 
-// The length of one KV page. Tiles are counted from key 0, for tensors and pages alike.
+// Keys per key tile: the length of a KV page. Key tiles begin at multiples of it, for tensors and pages alike.
 inline constexpr int64_t kKeyTile = 256;
 static_assert(kKeyTile == KVPage::kLength);
 inline constexpr float kLog2E = std::numbers::log2e_v<float>;
@@ -189,8 +189,8 @@ class ScoreProblem {
   bool uses_amx() const { return common_.amx_step > 0; }
   int64_t group() const { return heads_ / key_heads_; }  // query heads per key head
   ScoreView view(int64_t batch, int64_t head) const;
-  /// Returns true if the visibility rule depends on position − key alone and the call has enough rows to evaluate every
-  /// offset once. Decoding visits too few pairs.
+  /// Returns true if the visibility rule depends on position − key alone and the call has so many rows that
+  /// evaluating every offset once pays off. It does not in decoding, which visits few pairs.
   bool hides_by_offset() const;
   /// Sets visible_offsets of every head to the result of ask(view), which is called once per run of neighbouring heads
   /// for which the rule has the same scalars.

@@ -53,7 +53,7 @@ HWY_INLINE void with_step(const ScoreFunction& function, F&& f) {
   f(AdditiveStep<ScoreFunction::Kind::kLeakyRelu>(function));
 }
 
-/// q·k in bf16: a channel is a word of two. Scale and log₂e are applied after the chain (ScoreView::product_factor),
+/// q·k in bf16: here `channel` counts words of two bf16 channels. Scale and log₂e are applied after the chain (ScoreView::product_factor),
 /// because multiplying q by them in bf16 would round it.
 struct Bf16DotStep {
   using Sum = Floats;

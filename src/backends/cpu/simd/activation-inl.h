@@ -23,8 +23,8 @@ using F32 = hn::ScalableTag<float>;
 using Floats = hn::Vec<F32>;
 constexpr int64_t kStep = HWY_LANES(float);
 
-// e^x with relative error 2e-7·max(1, |x|): 2^(x·log₂e), split into integral and fractional part. NaN stays NaN because
-// of the order of the operands of Max and Min.
+// e^x with relative error 2e-7·max(1, |x|): 2^c, split into integral and fractional part. c is x·log₂e, clamped to [−126, 127],
+// so the result is never 0 or infinite. NaN stays NaN because of the order of the operands of Max and Min.
 HWY_INLINE Floats exponential(Floats x) {
   const F32 d;
   const Floats c = hn::Min(hn::Set(d, 127.0F), hn::Max(hn::Set(d, -126.0F), x * hn::Set(d, std::numbers::log2e_v<float>)));

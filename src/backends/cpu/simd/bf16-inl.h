@@ -14,7 +14,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr bool kHasBf16Dot = HWY_TARGET == HWY_AVX3;
 
-// These instructions are inline assembly, not intrinsics: an intrinsic needs its own compilation target, so every kernel
+// The bf16 instructions below are inline assembly, not intrinsics: an intrinsic needs its own compilation target, so every kernel
 // around it would be compiled once more. With inline assembly the AVX-512 pass contains both the f32 and the bf16
 // kernels, and bf16_products() chooses at run time. Only that pass has these instructions.
 

@@ -200,7 +200,7 @@ HWY_INLINE Floats exp_of(Floats x) {
   const F32 d;
   x = hn::Min(hn::Set(d, 89.0F), hn::Max(hn::Set(d, -104.0F), x));
   const Floats n = hn::Floor(hn::MulAdd(x, hn::Set(d, std::numbers::log2e_v<float>), hn::Set(d, 0.5F)));
-  Floats r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);  // ten bits: n times them is exact
+  Floats r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);  // 355/512, so its product with n is exact
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4F), r);
   Floats p = hn::Set(d, 1.381446685e-3F);
   p = hn::MulAdd(p, r, hn::Set(d, 8.368780418e-3F));
