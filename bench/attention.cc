@@ -175,7 +175,7 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
   return timing.result();
 }
 
-// The limit is the peak of the bf16 instruction.
+// Returns whether the limit is the peak of the bf16 instruction.
 bool is_narrow(const Backend& backend, DType dtype) {
   return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_products() != cpu::Products::kF32;
 }

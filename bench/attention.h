@@ -6,8 +6,8 @@
 //   Selecting keys by content (choose/…) has no items: both figures are of the best whole call, against bursts just before it.
 // Bandwidth: pairs of (kernel, plain read of as many other bytes right after it). The fraction is the median over the pairs, because the
 // memory of shared machines changes speed by a factor of two within seconds. clean: pairs of one item on one thread; wall: pairs of whole
-// calls. Causal work counts the needed N(N+1)/2 pairs: waste on the diagonal counts as loss. For backends with work items (cpu); ref has no
-// limits.
+// calls. Causal work counts the needed N(N+1)/2 pairs: waste on the diagonal counts as loss. Only the cpu backend can be measured: ref does
+// not report work items.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,7 @@ struct BandwidthPlan {
   // kDecode: one sequence.
   int64_t heads = 32, key_heads = 8, queries = 1, length = 4096, d = 64;
   bool in_pages = true;
-  DType dtype = DType::kF32, query_dtype = DType::kF32;  // dtype of the pages
+  DType dtype = DType::kF32, query_dtype = DType::kF32;  // dtype: of the pages
   // kLinear: one row.
   int64_t in = 0, out = 0;
   WeightStorage storage = WeightStorage::kF32;

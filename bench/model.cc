@@ -138,7 +138,7 @@ double decode_bytes(const ModelInfo& info, const Plan& plan) {
 
 InstructionSet limit_isa() { return backend().isa == InstructionSet::kAvx2 ? InstructionSet::kAvx2 : InstructionSet::kAvx512; }
 
-// The limit is the peak of the bf16 instruction if the machine has it.
+// Returns whether the limit is the peak of the bf16 instruction: for models in bf16, if the machine has it.
 bool is_of_bf16(const Plan& plan) {
   return plan.precision == DType::kBF16 && backend().isa == InstructionSet::kAvx512 && cpu::bf16_products() != cpu::Products::kF32;
 }

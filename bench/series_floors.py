@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Floors for a classifier of series: nearest neighbours and logistic regression on the inputs of a recipe.
+"""Simple baselines (floors) for a classifier of series: nearest neighbours and logistic regression on the inputs of a recipe.
 
     python3 bench/series_floors.py recipes/ecg-beats.json data=DIR [key=value …]
 

@@ -6,8 +6,7 @@
 
 OpenVINO uses bf16 by default if the machine has it; "openvino-f32" disables that. Therefore clearhead runs in both precisions.
 Install the packages first: pip install "sentence-transformers[onnx,openvino]". MODEL is the folder that tools/demo-model prints. Loading
-time is excluded
-on both sides: for clearhead, the time for a file with one line is subtracted.
+time is excluded on both sides: for clearhead, the time for a file with one line is subtracted.
 """
 
 import argparse

@@ -5,10 +5,9 @@ bf16, alternating.
   bench/side_by_side_model.py --models FOLDER [--minilm FOLDER] [--clearhead build/release/clearhead] [--threads N] [--seconds S] [case …]
 
 Needs torch and transformers; also openvino, and onnxruntime with onnx, if these are compared (--peers). The bench writes its random models
-to FOLDER.
- Each case runs as clearhead, its peers, clearhead; the better of clearhead's two runs and the best repetition of each peer are compared
- (decode:
-medians). OpenVINO and ONNX Runtime run encoders, ONNX Runtime in f32. Prints one line per case, or JSON with --json.
+to FOLDER. Each case runs in clearhead, then in the other libraries, then in clearhead again. The better of clearhead's two runs is compared
+with the best repetition of each other library (decode: medians). OpenVINO and ONNX Runtime run encoders, ONNX Runtime in f32. Prints one
+line per case, or JSON with --json.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Node classification in PyTorch on the data of recipes/cora.json and recipes/citeseer.json: graph attention, and logistic regression on
-the features (the floor). Needs torch.
+the features (a simple baseline). Needs torch.
 
   bench/torch_graph_attention.py DIR                           GAT (Veličković et al. 2018), ten seeds
   bench/torch_graph_attention.py DIR --model gatv2             GATv2 (Brody et al. 2022)

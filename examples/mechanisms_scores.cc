@@ -141,7 +141,7 @@ void gat() {
 // δ = clip(j − i, −reach, reach) + reach: the row of a table of offsets.
 int64_t delta(int64_t query, int64_t j, int64_t reach) { return std::clamp(j - query, -reach, reach) + reach; }
 
-// Shaw, Uszkoreit & Vaswani 2018, eq. 3 and 4: w^K beside keys, w^V beside values.
+// Shaw, Uszkoreit & Vaswani 2018, eq. 3 and 4: w^K is added to keys, w^V to values.
 void shaw() {
   const Tokens x;
   const ch::Tensor of_keys = any(4, {1, 7, kWidth}), of_values = any(5, {1, 7, kWidth});  // reach 3
@@ -158,7 +158,8 @@ void shaw() {
        "out = Σ P (v + w^V[j − i]) = %.4f; ∂L/∂w^V = %.4f, by differences %.4f", z, slope.engine, slope.differences);
 }
 
-// Transformer-XL (Dai et al. 2019, §3.3): (q + u)·k + (q + v)·r, four terms. The queries take u along; v − u is added where they meet r.
+// Transformer-XL (Dai et al. 2019, §3.3): (q + u)·k + (q + v)·r, four terms. The queries of the call are q + u; `query_bias` adds v − u to
+// them where they are multiplied by r.
 void transformer_xl() {
   const Tokens x;
   const ch::Tensor u = any(4, {1, kWidth}), v = any(5, {1, kWidth}), r = any(6, {1, 2 * kLength - 1, kWidth});  // W_kR R of j − i

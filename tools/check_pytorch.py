@@ -8,9 +8,8 @@ buckets (both directions), dense and per-edge biases, soft-caps, temperatures, A
 segments, masks, edges, lists of blocks, prefix-LM, dilated windows; softmax (with sinks), sparsemax, entmax-1.5, sigmoid, hard choices
 (straight-through), linear (over elu + 1); head masks and Gaussians; grouped heads; f32, and bf16 against float64 over the rounded inputs.
 Results are also compared with scaled_dot_product_attention where it is applicable. Differences are relative to the largest element of the
-tensor (at least one; for
-slopes: to the sum of the magnitudes of the summands). Prints the largest difference, and exits with 1 if it exceeds TOLERANCE. For bf16,
-BF16 defines the reference magnitudes.
+tensor (for slopes: to the sum of the magnitudes of the summands), or to 1 if that is larger. Prints the largest difference, and exits with
+1 if it exceeds TOLERANCE. The comment at BF16 describes the tolerances for bf16.
 """
 
 import argparse

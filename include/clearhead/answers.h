@@ -77,8 +77,8 @@ std::vector<ClassScore> classify(const Model& model, std::string_view text, std:
                                  const Interventions& interventions = {});
 
 /// The entities that a token classifier finds in a text, in order of appearance. A word has the tag of its first token,
-/// or every token has its own (ModelInfo::tags_words). B-TYPE starts an entity, I-TYPE continues an entity of the same type, and O is outside of entities; a tag without a
-/// prefix is a type.
+/// or every token has its own tag (ModelInfo::tags_words). B-TYPE starts an entity, I-TYPE continues an entity of the
+/// same type, and O is outside of entities; a tag without a prefix is a type.
 std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Interventions& interventions = {});
 
 /// The most probable label of every token that is not a special token, by a token classifier, in order of appearance.

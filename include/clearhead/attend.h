@@ -27,11 +27,11 @@ struct Attended {
 ///
 /// Memory: O(length·(d_k + d_v)). Thread-safe. On one instruction set, results have the same bits for any number of
 /// threads, batch size and number of heads.
-/// Throws kShape if shapes do not fit, kUnsupported if dtypes differ or no driver computes this description and dtype.
+/// Throws kShape if shapes do not fit, kUnsupported if dtypes differ or no backend supports this spec and dtype.
 Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {});
 
-/// The same over a KV cache. The queries are the last q.size(2) of its keys.length positions.
-/// Throws kInvalidArgument if the description shows a key that keep_last() released.
+/// The same over a KV cache. The queries are the last q.size(2) of the cache's keys.length positions.
+/// Throws kInvalidArgument if `spec` makes a key visible that keep_last() released.
 Attended attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec);
 
 /// Sums over the weights of each row that a call returns in addition to its output.
@@ -51,23 +51,23 @@ struct AttendedRows {
 /// `after`; the error bounds are those of AttentionMap::reduce.
 ///
 /// Softmax over tiles of keys adds up these sums during the forward pass, at the cost of a few percent
-/// (docs/performance.md). Other drivers (lists, few queries over many keys, other normalisers) visit all pairs a second
-/// time. Requesting sums does not change a single bit of out and record.
+/// (docs/performance.md). Other kernels (block-sparse lists, few queries over many keys, other normalisers) visit all
+/// pairs a second time. Requesting sums does not change a single bit of out and record.
 AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted);
 AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, const RowSums& wanted);
 
 /// Selects the `count` keys with the highest scores for each query, as lists for topology.block_sparse.
 ///
-/// The selection happens before the call. The record keeps the lists, later looks reuse them, and gradients treat them
-/// as constants. The lists replace any lists in `spec`; an EdgeBias term stays indexed by the entries of the lists that
-/// it was made for.
+/// Call it before attend(). The record then contains the lists: weights are recomputed with them, and gradients treat
+/// them as constants. The lists replace any lists in `spec`; an EdgeBias term stays indexed by the entries of the lists
+/// that it was made for.
 ///
 /// q and k: as in attend(). A key can be selected if it is visible to the query under `spec` and its score, after all
 /// terms, is neither −∞ nor NaN. Ties go to the earlier key.
 /// Time O(queries·keys·d_k). Memory: O(keys) per thread, plus the lists. Throws kInvalidArgument for count < 1.
 BlockSparse select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count);
-/// The same over a KV cache. The queries are the last q.size(2) of its keys.length positions. A decode step selects the
-/// same keys as the last row of a prefill.
+/// The same over a KV cache. The queries are the last q.size(2) of the cache's keys.length positions. A decode step
+/// selects the same keys as the last row of a prefill.
 BlockSparse select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count);
 
 struct BlockChoice {
@@ -85,8 +85,8 @@ struct BlockChoice {
 /// if it contains the query block's own positions.
 ///
 /// Combine the lists with the rest of the topology, which still hides pairs inside the selected blocks.
-/// Time: O(blocks²·d_k) per head. With segments, a mask, lists or a rule, block pairs that id ranges and rule bounds
-/// cannot decide are searched for a visible pair: at most O(queries·keys) per head.
+/// Time: O(blocks²·d_k) per head. With segments, a mask, lists or a rule, block pairs that neither ranges of segment
+/// ids nor rule bounds can decide are searched for a visible pair: at most O(queries·keys) per head.
 /// Throws kUnsupported if the blocks of `choice` do not divide those of the lists in `spec`, kInvalidArgument for sizes
 /// or a count below 1.
 BlockSparse select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice);
@@ -99,8 +99,8 @@ struct Hashing {
 /// Selects, for each query, the keys in the same hash bucket: h(x) = argmax([xR; −xR]) with a random matrix R
 /// [d_k, buckets / 2] (Kitaev et al. 2020, §2).
 ///
-/// No description is read: the lists contain whole buckets. In a topology with these lists, band, segments, mask and
-/// rules still hide pairs.
+/// No AttentionSpec is needed: the lists contain whole buckets. If they are used in a topology, its band, segments,
+/// mask and rules still hide pairs.
 /// Time: O((queries + keys)·d_k·buckets·rounds), plus time and memory of the lists, which is queries·keys / buckets per
 /// head and round for buckets of equal size.
 BlockSparse select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
@@ -130,11 +130,12 @@ enum class FeatureShift : uint8_t { kNone, kEachRow, kAllRows };
 /// φ(x) = exp(w·y − ‖y‖²/2 − shift)/√m over the m rows w of the projection, with y = x/d^¼. An unbiased and positive
 /// estimate of exp(q·k/√d) (Choromanski et al. 2021, lemma 1 and eq. 5). Returns [batch, head, length, m].
 ///
-/// Error at most φ·(1e-6 + 4εE), where E = Σ_c|w_c y_c| + ‖y‖²/2 is taken at the element and at the row that determined
-/// the shift. Results below 2⁻¹²⁶ may be 0. With kNone an exponent of 88.7 or more gives infinity.
+/// Error at most φ·(1e-6 + 4εE), where E is the sum of Σ_c|w_c y_c| + ‖y‖²/2 of this element and, if there is a shift,
+/// the largest Σ_c|w_c y_c| + ‖y‖²/2 of the elements that share it. Results below 2⁻¹²⁶ may be 0. With kNone an
+/// exponent of 88.7 or more gives infinity.
 Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift);
 /// The gradient d_x, with the shift treated as a constant. Error at most (1e-5 + 4εE)·Σ_r|d_φ_r|φ_r(|w_rc| + |y_c|)/d^¼
-/// with the row's largest E.
+/// with the largest E of the row's features.
 Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projection, const Tensor& features, const Tensor& d_features);
 
 /// Local attention around a predicted centre (local-p of Luong, Pham & Manning 2015, §3.2 and eq. 10; `reach` is their D).

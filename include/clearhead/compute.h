@@ -154,8 +154,9 @@ class Compute {
   /// With a site, the interventions apply, and an observer that wants the site gets the record and the norms of the
   /// values. Norms after the output projection are computed only if its weight is given.
   /// output_weight: [width, head·d_v]
-  /// For a site of family "cross", and for a site that names its queries or keys, interventions count the queries from
-  /// site.step.
+  /// Interventions identify a query by its position among the keys. For a site of family "cross", and for a site that
+  /// names its queries or keys, they identify it by site.step + its index in this call (step: the number of earlier
+  /// queries).
   Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {}, const std::optional<Site>& site = {},
                 const Tensor& output_weight = {});
 
@@ -168,7 +169,7 @@ class Compute {
   /// it, for a normaliser other than softmax.
   Tensor attention_log_sum_exp(const Tensor& q, const Tensor& k, const AttentionSpec& spec = {});
   /// Σ_j P_ij·x_j, for any description. With x_j = 1 for the keys of a span and 0 for others it is the attention mass on
-  /// that span; with x_j = j it is the mean key.   of_keys: the x_j, f32 [batch|1, key], contiguous
+  /// that span; with x_j = j it is the mean index of a key.   of_keys: the x_j, f32 [batch|1, key], contiguous
   Tensor attention_mean(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const Tensor& of_keys);
   /// Σ_j P_ij·|p_i − j| in keys, where p_i is the query's position (Statistic::kDistance). It is computed with the value
   /// table of a relative score, so it throws kUnsupported if the score is not a dot product.
@@ -179,7 +180,7 @@ class Compute {
   Tensor attention_entropy(const Tensor& q, const Tensor& k, const AttentionSpec& spec = {});
   /// ln P_ij of selected pairs in all heads: scale·q_i·k_j − L_i; −∞ with gradient 0 for a hidden pair.   → [pair, head]
   /// Throws kInvalidArgument for a pair that does not exist; kUnsupported as attention_entropy (except that sink logits
-  /// are allowed), and for lists.
+  /// are allowed), and for block-sparse lists.
   Tensor attention_log_weights(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const std::vector<AttentionPair>& pairs);
 
   /// Applies a rotary embedding: rotates the heads of x by the position of their row.   x: [rows, head, d],
@@ -205,7 +206,7 @@ class Compute {
   /// and on the number of seeds drawn before.
   uint64_t dropout_seed();
 
-  /// Internal to the library: the run that the ops use.
+  /// Internal to the library: what the ops share (their run context, interventions, dropout seeds).
   struct State;  // src/ops/compute_state.h
   State& state() { return *state_; }
 

@@ -44,7 +44,7 @@ struct LogMelOptions {
   double highest = 0;    ///< end of the last filter in Hz; 0: half the rate
   double floor = 1e-10;  ///< lower bound of an energy before the logarithm
 };
-/// Triangular filters over the bins of a Fourier transform: evenly spaced in mel, each with an area of 1 Hz (Slaney
+/// Triangular filters over the bins of a Fourier transform: evenly spaced in mel, each with area 1 over Hz (Slaney
 /// 1998, Auditory Toolbox: linear below 1 kHz, then logarithmic). Equal to librosa.filters.mel().
 /// → f32 [mels, window / 2 + 1]. Throws kInvalidArgument for options out of range.
 Tensor mel_filters(const LogMelOptions& options = {});

@@ -72,10 +72,10 @@ struct ModelInfo {
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
   bool tags = false;                  ///< the classifier classifies tokens: tag()
-  bool tags_words = true;             ///< with tags: a word has the tag of its first token; false: every token has its own
+  bool tags_words = true;             ///< with tags: a word gets its first token's tag; false: each token has its own tag
   bool reads_last = false;            ///< the classifier of texts reads the last token instead of the first
   std::optional<int64_t> padding{};   ///< with reads_last: id that is skipped at the end of a text, as in transformers
-  bool chooses = false;               ///< the model reads a "document", and summarise() weights its sentences
+  bool chooses = false;               ///< the model reads a "document", and summarise() gives every sentence a weight
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;
   std::optional<AnswerSettings> answers{};  ///< settings of an extractive question-answering model
@@ -92,9 +92,9 @@ struct LoadOptions {
   WeightStorage weights = WeightStorage::kF32;
   /// The dtype of the operands of linear layers and attention: f32 or bf16. Throws kUnsupported for another dtype.
   ///
-  /// With bf16, q, k, v and the inputs and weights of linear layers are rounded to nearest even (2⁻⁹ each). The weights
-  /// are then stored as bf16. If `weights` is kInt8, linear layers keep int8 weights and f32 inputs. Sums, norms,
-  /// activations, softmax and the residual stream stay f32 (docs/NUMERICS.md). On machines that multiply bf16 in
+  /// With bf16, q, k, v and the inputs and weights of linear layers are rounded to nearest even (|Δx| ≤ 2⁻⁸·|x|). The
+  /// weights are then stored as bf16. If `weights` is kInt8, linear layers keep int8 weights and f32 inputs. Sums,
+  /// norms, activations, softmax and the residual stream stay f32 (docs/NUMERICS.md). On machines that multiply bf16 in
   /// hardware, long texts run several times faster.
   DType precision = DType::kF32;
   /// Keep f32 weights through which gradients can flow. Throws kUnsupported with other weights or precision.
@@ -106,12 +106,12 @@ struct NodeGraph {
   std::vector<std::string> names{};          ///< [node], all different
   std::map<std::string, int32_t> node_of{};  ///< the index of each name
   std::vector<std::string> classes{};        ///< [node] class of the node, if it is known, else ""
-  BlockSparse neighbours{};                  ///< the nodes that each node attends to, itself included: lists of 1 × 1, for all heads
+  BlockSparse neighbours{};                  ///< the nodes that each node attends to, itself included: 1 × 1 blocks, for all heads
   int64_t features = 0;                      ///< number of features of a node
   std::vector<int64_t> offsets{};            ///< [node + 1] node n has the entries offsets[n] … offsets[n + 1] − 1 of the vectors below
   std::vector<int32_t> indices{};            ///< [entry] index of the feature, ascending within a node
   std::vector<float> values{};               ///< [entry]
-  uint64_t digest = 0;                       ///< of edges and features
+  uint64_t digest = 0;                       ///< hash of edges and features
 
   int64_t nodes() const { return static_cast<int64_t>(names.size()); }
 };
@@ -128,7 +128,8 @@ struct Batch {
   /// Used instead of ids by models that read no text. Pictures: [batch, channels, height, width], with length 1. Frames of
   /// sounds: [batch·length, width].
   Tensor features{};
-  /// The graph whose nodes the ids are. All sequences of a batch are of one graph.
+  /// For models that classify nodes: the graph; `ids` are indices of its nodes. A batch has one graph for all its
+  /// sequences.
   std::shared_ptr<const NodeGraph> graph{};
   /// Groups of consecutive sequences, such as the sentences of documents: groups.batch documents of groups.length sentences
   /// each, of which groups.lengths are not padding; batch is then groups.rows(). groups.length 0: no groups.
@@ -187,7 +188,8 @@ struct ModelCache {
   int64_t step = 0;    ///< number of calls so far
   int64_t batch = 1;   ///< number of sequences, all of the same length
   // Encoder-decoder only (Model::read): the encoder's output, and its keys and values in every layer. All sequences
-  // generated from one source share them. Sequences of one source are adjacent, and every source has the same number.
+  // generated from one source share them. Sequences of one source are adjacent, and every source has the same number of
+  // sequences.
   Tensor source{};  ///< f32 [source, token, width]
   std::vector<int32_t> source_lengths{};
   std::vector<KVCache> memory{};
@@ -222,18 +224,19 @@ class Model {
   std::shared_ptr<const Tokenizer> shared_tokenizer() const;
 
   /// Runs the model. Throws kTooLong, with suggestions, for more tokens than the model has positions; kInvalidArgument for
-  /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit; kUnsupported for a batch of
-  /// another kind than the model reads.
+  /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit; kUnsupported for a batch
+  /// of another input than ModelInfo::reads.
   RunResult run(const Batch& input, const RunOptions& options = {}) const;
   /// The same for one text or one list of ids. With an Encoding, the observer's plan knows the text of each token.
   RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
-  /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over the same sequence of `target`.
+  /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over the sequence of `target`
+  /// with the same index.
   /// Throws kUnsupported for other models, otherwise as run().
   RunResult run_from(const Batch& source, const Batch& target, const RunOptions& options = {}) const;
   RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const;
-  /// The run that the functions above make.   source: null for a model that reads one input. The observer's begin() is
-  /// called only if options.plan_text is set.
+  /// Implements the functions above.   source: null for a model that reads one input. The observer's begin() is called
+  /// only if options.plan_text is set.
   virtual RunResult run_batch(const Batch& input, const Batch* source, const RunOptions& options = {}) const = 0;
 
   // Models that generate text; others throw kUnsupported.

@@ -184,8 +184,8 @@ struct LinearBlock {
 };
 /// x·Wᵀ + b.   x: [rows, in] → [rows, out]. Parameters: weight [out, in], bias [out].
 ///
-/// The weight is live (values in place, which training changes), or it is prepared for this machine when a model is loaded:
-/// packed, in f32, bf16 or int8. A prepared weight has no gradient.
+/// The weight is live (the parameter's own f32 values, which training changes), or prepared when a model is loaded:
+/// packed for this machine, in f32, bf16 or int8. A prepared weight has no gradient.
 struct Linear {
   std::shared_ptr<const PreparedWeight> weight{};
   Tensor bias{};  ///< undefined: none
@@ -356,7 +356,7 @@ class Attention {
   /// Cross-attention.   memory: [memory_layout.rows(), memory_width], with as many sequences as x
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout) const;
 
-  struct OutputFactor;  ///< a cache (nn/run.cc)
+  struct OutputFactor;  ///< cache for the norms ‖v·W_O^h‖ that observers receive (nn/run.cc)
   const std::shared_ptr<OutputFactor>& output_factor() const { return output_factor_; }
 
  private:
@@ -433,7 +433,7 @@ struct EncoderOptions {
   double dropout = 0;
   std::string family = "enc";  ///< family of its sites
 };
-/// A BERT encoder (Devlin et al. 2019, §3): norm(token + position + first type), then post-norm layers. Parameters:
+/// A BERT encoder (Devlin et al. 2019, §3): norm(token + position + token type 0), then post-norm layers. Parameters:
 /// tokens, positions, types, norm, layers; name_in_bert() returns their names in BERT's files.
 struct Encoder {
   Embedding tokens{}, types{};
@@ -469,9 +469,8 @@ struct Pooling {
   /// call: its map has the group's sequences as queries and all their rows, without padding, as keys.
   /// groups: its rows are the sequences; → [groups.rows(), width]
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const;
-  /// The weights α, for networks that return them as their output; computed by attention with the rows of the identity matrix as
-  /// values.
-  /// Padding has weight 0.   → [batch, length]
+  /// The weights α, for networks that return them as their output: attention whose values are the rows of the identity
+  /// matrix. Padding has weight 0.   → [batch, length]
   Tensor weights(Compute& compute, const Tensor& x, const Layout& layout) const;
 
  private:

@@ -24,8 +24,9 @@ struct Site {
   std::string family{};
   int layer = 0;
   int64_t step = 0;  ///< 0 for the prefill, then 1, 2, … for generated tokens
-  /// The queries and the keys: the name of a segment of the run's text ("source", "question"), or a kind of its items
-  /// ("sentence", "patch": RunText::items). Empty: the tokens of the text.
+  /// What the rows (queries) and columns (keys) of the map are: a segment of the run's text, by its name ("source",
+  /// "question"), or items of the text, by their kind ("sentence", "patch"; see RunText::items). Empty: the text's
+  /// tokens.
   std::string queries{}, keys{};
   bool reported = true;  ///< false: interventions apply, but another call reports these rows to the observer
 };
@@ -124,18 +125,20 @@ class Observer {
   virtual void generated(const GeneratedToken&) {}
   /// Returns whether the observer wants the output of the attention call at this site.
   virtual bool wants_output(const Site&) { return false; }
-  /// The outputs of the heads, before the output projection.   out: [batch, head, query, d_v], memory of the run
+  /// Receives the outputs of the heads, before the output projection.
+  /// out: [batch, head, query, d_v], valid during the call only
   virtual void take_output(const Site&, const Tensor&) {}
-  /// In a run with gradients (RunOptions::recorder): returns whether the observer wants the gradient at this site. It is
-  /// also called for sites that are not reported: a network that generates text has the gradients of its steps one by one.
+  /// In a run with gradients (RunOptions::recorder): returns whether the observer wants the gradient at this site. It
+  /// is also called for sites with reported = false: a decoder that attends to its source step by step reports all
+  /// steps as one call, but the gradients of the steps arrive one by one.
   virtual bool wants_gradient(const Site&) { return false; }
   /// Called in the backward pass, from the last attention call to the first, on the thread that runs it. Record and
   /// gradient share memory of the pass: read them during the call, or keep clones.
   virtual void take_gradient(const Site&, const AttentionRecord&, const OutputGradient&) {}
 };
 
-/// Changes to the attention of one run, to test what its output depends on. Most of them edit descriptions, so they work
-/// at any length, and every look at the weights shows their effect.
+/// Changes to the attention of one run, to test what its output depends on. Most of them edit the AttentionSpec of the
+/// calls, so they work at any length, and recomputed weights show their effect.
 struct Interventions {
   struct Head {
     int layer = 0;
@@ -179,8 +182,8 @@ struct InterventionSite {
   int layer = 0;
   int64_t heads = 0;
   std::string_view family{};  ///< interventions that name another family are skipped
-  /// Cross-attention only: positions of the queries within their sequence. One call has the queries of all sequences, one
-  /// after another.
+  /// For cross-attention and for sites that name their queries or keys: positions of the queries within their sequence.
+  /// A call may contain the queries of several sequences, one after another.
   std::optional<Range> cross_queries{};
 };
 /// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads that

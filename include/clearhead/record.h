@@ -2,7 +2,7 @@
 // The record of an attention call: Q, K, two numbers per row and the description. Any weight can be recomputed from it.
 //
 //   normaliser    m                            ℓ                           a weight
-//   softmax       shift in base 2              the sum, sink included      2^(s·log₂e − m) / ℓ,  L = m·ln 2 + ln ℓ
+//   softmax       shift in base 2              the sum, sink included      2^(s·log₂e − m) / ℓ,  LSE = m·ln 2 + ln ℓ
 //   sparsemax     largest score, in base 2     τ − m·ln 2                  max(0, s − τ) = max(0, (s·log₂e − m)·ln 2 − ℓ)
 //   entmax-1.5    largest score, in base 2     τ − m·ln 2/2                max(0, s/2 − τ)²
 //   sigmoid       0                            1                           σ(s + bias)
@@ -11,7 +11,8 @@
 //
 // Two f32 numbers give a softmax weight to 1e-6; a single log-sum-exp is less exact (4e-6 at scores near 100). They also
 // give the threshold of a sparse normaliser with enough precision for scores of any size, because it lies less than 1
-// below the largest score. A row that sees no key has m = −∞ and ℓ = 0, and its weights are zeros.
+// below the largest score (entmax: below half of it). A row that sees no key has m = −∞ and ℓ = 0, and its weights are
+// zeros.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Room: models.
-// The residual stream of a transformer: what each layer would predict from it, what each head and each token adds to it,
-// and which of its components make an attention score.
+// The residual stream of a transformer: what each layer would predict from it, what each head and each token adds to
+// it, and how much each of its components contributes to an attention score.
 //
 //   const auto result = model->run(text, {.all_hidden = true});
 //   logit_lens(*model, result.all_hidden[4].select(0, 0));             // f32 [token, vocabulary]
@@ -36,8 +36,8 @@ Tensor logit_lens(const Model& model, const Tensor& hidden, const Tensor& at = {
 /// Throws kInvalidArgument for an attention layer that does not exist, kShape for other shapes.
 Tensor head_contributions(const Model& model, const std::string& family, int layer, const Tensor& outputs);
 
-/// The contribution of one component of the residual stream to an attention score: `query` is scale·q_part·k with the
-/// full key, and `key` is scale·q·k_part with the full query.
+/// The contribution of one component of the residual stream to an attention score. `query` is scale·q_part·k: the
+/// component's part of the query times the full key. `key` is scale·q·k_part: the full query times its part of the key.
 struct ScorePart {
   enum class Kind : uint8_t { kEmbeddings, kHead, kMlp, kBiases };
   Kind kind = Kind::kBiases;  ///< kBiases: biases of attention outputs, of norms and of the query or key projection
@@ -48,7 +48,7 @@ struct ScorePart {
   double query = 0, key = 0;
 };
 struct ScoreSplit {
-  double score = 0;  ///< scale·q·k, before the terms of the description
+  double score = 0;  ///< scale·q·k, before AttentionSpec::terms
   /// Embeddings, then the heads and the MLP of each layer, then biases. For cross-attention: the components of the query,
   /// then those of the key, then biases.
   std::vector<ScorePart> parts{};
@@ -63,8 +63,8 @@ struct ScoreAt {
 };
 
 /// Decomposes one attention score by the components of the residual stream at its query and at its key: embeddings,
-/// every head and MLP below, biases. Norms keep the scale that they have in this run, so the parts of the query add up
-/// to the score, and so do the parts of the key (Elhage et al. 2021, "QK circuits").
+/// the heads and MLPs of all earlier layers, biases. Norms keep the scale that they have in this run, so the parts of
+/// the query add up to the score, and so do the parts of the key (Elhage et al. 2021, "QK circuits").
 ///   target: the text that an encoder-decoder generated, including its first token
 /// Throws kInvalidArgument for a score that does not exist or is not visible, and for an encoder-decoder without `target`;
 /// kUnsupported for scores that are not dot products.

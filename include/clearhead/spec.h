@@ -2,7 +2,7 @@
 // Describes one attention call by a value with five parts: score → terms → topology → normaliser → after.
 //
 //   s_ij = score(q_i, k_j)  →  each term in the order written  →  hidden pairs dropped
-//     →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j
+//     →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j        a_ij: factors of `after`; 1 without
 //
 // The fused call, the reference, the record, the trace file and every later look at the weights use the same value. An
 // alternative of a variant is added only once it works in all of them: variants are visited without a default, so the
@@ -39,11 +39,13 @@ struct Additive {
   float slope = 0.2f;  ///< for kLeakyRelu: φ(x) = slope·x where x ≤ 0
 };
 /// Relative position embeddings, in tables with one row per offset: 2·reach + 1 rows. Pair (i, j) uses row
-/// δ = clip(j − p_i, −reach, reach) + reach. The default scale is 1/√d_k.
+/// δ = clip(j − p_i, −reach, reach) + reach, where p_i is the position of query i among the keys. The default scale is
+/// 1/√d_k. a_ij: see AfterNormaliser.
 ///   s_ij = scale·(q_i·k_j + (q_i + u)·A[δ] + k_j·B[δ])        out_i = Σ_j P_ij a_ij (v_j + C[δ])
 ///
 ///   Shaw, Uszkoreit & Vaswani 2018, eq. 3–5: A = w^K, C = w^V, shared by heads, reach = their k
-///   Transformer-XL (Dai et al. 2019, §3.3), its four terms: q = W_q E x_i + u, A[δ] = W_kR R_{i−j}, query_bias = v − u
+///   Transformer-XL (Dai et al. 2019, §3.3), all four terms: q = W_q E x_i + u, A[δ] = W_kR R_{i−j},
+///     query_bias = v − u, where u and v are the paper's two global biases
 ///   DeBERTa (He et al. 2021, eq. 4): A = K^r (content to position), B = Q^r (position to content; B[δ_ij] is their
 ///     Q^r_{δ(j,i)}), scale = 1/√(3 d_k); distances that share a bucket repeat its row
 struct Relative {
@@ -160,8 +162,8 @@ struct Hard {
 /// attend.h), s_ij = φ(q_i)·φ(k_j), this is linear attention (Katharopoulos et al. 2020, eq. 4; Choromanski et al.
 /// 2021, eq. 4). The scale of a score cancels unless terms follow.
 ///
-/// If every query sees all keys up to some position (full, causal) and there are no terms, running sums (eq. 5, 8–9)
-/// cost O(length·d_k·d_v). Otherwise the cost grows with the number of pairs.
+/// If every query sees all keys up to some position (full, causal) and there are no terms, running sums (Katharopoulos
+/// et al., eq. 5, 8–9) cost O(length·d_k·d_v). Otherwise the cost grows with the number of pairs.
 ///
 /// Scores should be 0 or more. Negative scores are used in the formula as they are, so weights can be negative or above
 /// one. A row whose scores sum to 0 (in f32: to less than 2⁻¹²⁶) gives zeros. Features must be finite: an infinite one
@@ -221,13 +223,13 @@ struct Graph {
 ///
 /// edges: i32 [2, edge], in any order; row 0 holds the queries, row 1 the keys they attend to (Veličković et al. 2018,
 /// §2.1). If an edge is repeated, its first occurrence counts.
-/// Throws kShape for another shape or dtype, kInvalidArgument for negative numbers and queries ≥ `queries`.
+/// Throws kShape for another shape or dtype, kInvalidArgument for a negative index or a query index ≥ `queries`.
 Graph graph(const Tensor& edges, int64_t queries);
 
-/// Block-sparse self-attention of one sequence (Zaheer et al. 2020, §2). Each block sees `window` blocks on either
-/// side, the first `global` blocks and `random` more blocks; the global blocks see all blocks. With random = 0 it is
-/// Longformer's pattern in blocks (Beltagy et al. 2020, §3.1). big_bird() throws kInvalidArgument for a block below 1
-/// or negative numbers.
+/// Block-sparse self-attention of one sequence (Zaheer et al. 2020, §2). Each block sees itself, `window` blocks on
+/// either side, the first `global` blocks and `random` more blocks; the global blocks see all blocks. With random = 0
+/// it is Longformer's pattern in blocks (Beltagy et al. 2020, §3.1). big_bird() throws kInvalidArgument for a block
+/// below 1 or negative numbers.
 struct BigBird {
   int64_t block = 64, window = 1, global = 1, random = 3;
   uint64_t seed = 0;

@@ -121,7 +121,7 @@ class Tensor {
   int64_t storage_elements() const;  ///< elements of this dtype in an owned storage; 0 for borrowed memory
 
   uint64_t version() const;   ///< number of mutable accesses so far
-  bool is_borrowed() const;   ///< true if the memory can change without being counted
+  bool is_borrowed() const;   ///< true if the memory can change without incrementing version()
   bool is_immutable() const;  ///< true if the memory can never be opened for writing
   bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
 

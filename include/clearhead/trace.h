@@ -28,7 +28,7 @@ namespace clearhead {
 /// A range of consecutive queries of a text whose Q is kept, with the keys that they could see.
 struct Frame {
   Range queries{};  ///< queries of the text, one for each row of the record
-  /// Its first_query is a query of the run that made the record, which may have read a window of the text.
+  /// record.first_query counts within the run that made the record, which may have read only a window of the text.
   AttentionRecord record{};
   /// The text's key for each key of the record, for windows and ranges of a text; empty: the same keys.
   std::vector<int64_t> keys{};
@@ -84,8 +84,8 @@ struct TraceOptions {
   /// Compute statistics during the run even if every row is kept, for callers that want them at once
   /// (`atlas`, the demo).
   bool statistics_in_run = false;
-  /// For a run with gradients (RunOptions::recorder): the scalar whose gradients are kept with each record, in words
-  /// ("class \"positive\""). Empty: no gradients are kept.
+  /// For a run with gradients (RunOptions::recorder): a description, such as "class \"positive\"", of the scalar
+  /// whose gradients are kept with each record. Empty: no gradients are kept.
   std::string gradients_of{};
 };
 

@@ -96,9 +96,10 @@ class Training : public Compute {
   /// Parameters that are already trained are left as they are. Throws as Parameters::check_all_used().
   void train(const Parameters& parameters);
 
-  /// Backward pass: adds the gradients of a loss to the existing ones (gradient accumulation), then clears the record.
+  /// Backward pass: adds the gradients of a loss to the existing ones (gradient accumulation), then discards the
+  /// recorded ops.
   void backward(const Tensor& loss);
-  /// Clears the record without a backward pass, for example after an evaluation.
+  /// Discards the recorded ops without a backward pass, for example after an evaluation.
   void clear();
   /// Gradient of a parameter accumulated since the last step. Throws kInvalidArgument for a parameter that a group freezes.
   Tensor gradient(const Tensor& parameter) const;

@@ -167,7 +167,7 @@ class Map:
         return self._map.head(batch, head)
 
     def after(self) -> "Map":
-        """Returns the map of the factors that multiplied the values: the weights after dropout and head mask."""
+        """Returns the map of the factors that multiplied the values: the weights after dropout, head mask and Gaussian."""
         return Map(None, self._map.after())
 
     def rounded(self) -> "Map":

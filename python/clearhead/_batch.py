@@ -65,8 +65,8 @@ def problem_of(watch, layer, call):
 
 
 def _beyond(watch, layer, count, what):
-    """Returns why the call has no row for the watched input, although a text was read that has it; None if it has one. Raises
-    InvalidArgumentError if no text was read."""
+    """Returns the reason if the call's batch is too small to contain the watched input; None if it contains it. Raises
+    InvalidArgumentError instead if the model has read no text, because then `sequence` is out of range."""
     medium = watch.reading.medium(layer)
     if count == 1 and (watch.reading.has_read or (medium is not None and medium.is_packed)):
         return None

@@ -28,7 +28,8 @@ class Seen:
     def without_last(self, queries, keys):
         """Returns the call without its last queries and keys. Raises ValueError if the mask is more than a band."""
         if set(self.topology.to_dict()) != {"band"}:
-            raise ValueError("rejected tokens (assisted generation, cache.crop) can be removed only from a call with a causal or sliding-window mask")
+            raise ValueError(
+                "rejected tokens (assisted generation, cache.crop) can be removed only from a call with a causal or sliding-window mask")
         kept = slice(0, self.queries - queries), slice(0, self.keys - keys)
         terms = []
         for term in self.terms:

@@ -135,7 +135,8 @@ class Places:
 
     @classmethod
     def of(cls, call, before, padding_of_queries, padding_of_keys, is_cross):
-        """before: number of queries of earlier steps. padding: int64 [batch], left padding of each text, or None."""
+        """Returns the positions for a call. before: number of queries of earlier steps. padding_of_queries, padding_of_keys: int64
+        [batch], left padding of each text, or None."""
         device = call.query.device
         queries = torch.arange(call.queries, device=device)[None] + before
         keys = torch.arange(call.keys, device=device)[None]

@@ -1,9 +1,9 @@
 """Captures direct calls of attention functions: flex_attention, flash_attn, xformers and F.multi_head_attention_forward.
 
 `flex_attention` and `flash_attn_func` do not reach a TorchFunctionMode, the hook of torch for function calls, so they are replaced while a
-watch is active: in their own modules, and under the names by which the modules of the watched model have imported them (compiled versions,
-too). F.multi_head_attention_forward
-does reach the mode (_torch_attention.py). A module that calls a known function whose arguments cannot be described is listed in `left_out`.
+watch is active: in their own modules, and under the names by which the Python modules of the watched model have imported them, including
+compiled versions. F.multi_head_attention_forward does reach the mode (_torch_attention.py). A module that calls a known function with
+arguments that no attention description fits is listed in `left_out`.
 """
 
 import sys
@@ -52,7 +52,7 @@ def _wrapped(function, handler):
 
 
 class Functions:
-    """Reports calls of these functions to an AttentionMode, until stop()."""
+    """Reports calls of the functions registered by handles() to an AttentionMode, until stop()."""
 
     def __init__(self, mode, model):
         self.mode = mode

@@ -8,7 +8,7 @@ from ._core import LayerMap, Model, Trace, _page
 
 def generate(self, prompt: str, max_tokens: int = 128, *, temperature: "float | None" = None, top_k: int = 0, top_p: float = 1.0,
              seed: int = 0, watch: bool = False):
-    """Generates text: the continuation of the prompt, or what an encoder-decoder writes for it.
+    """Generates text: the continuation of the prompt or, for an encoder-decoder, the target text of this source.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ class Scores:
         self.added, self.filled = [], []
         self.opaque = None  # the first operation that could not be followed
         self.lost = None  # why these scores cannot be described
-        self.dropout, self.whole, self.is_swapped = 0.0, None, False  # for weights: their dropout; the input of softmax if opaque
+        self.dropout, self.whole, self.is_swapped = 0.0, None, False  # for weights: dropout; input of softmax if opaque; is [key, query]
         self.same = []  # for weights: weak references to the tensors that contain them, from softmax to the product with the values
 
     def copy(self, **changes):

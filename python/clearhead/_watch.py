@@ -695,8 +695,9 @@ def watch(model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(),
     Parameters
     ----------
     model : torch.nn.Module
-        A transformers model that computes attention through AttentionInterface, on any device and with any implementation; or any other
-        module that contains nn.MultiheadAttention or calls F.scaled_dot_product_attention.
+        A transformers model or any other torch module, on any device and with any attention implementation. Attention is captured if it
+        is computed by the transformers interface, by functions and modules of torch, by flex_attention or flash_attn, or written out as
+        the softmax of query-key products times values.
     tokenizer : optional
         The model's tokenizer or processor, to show the text of the tokens.
     sequence : int

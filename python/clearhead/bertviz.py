@@ -1,7 +1,7 @@
 """Drop-in replacements of BertViz' head_view and model_view: import them from clearhead.bertviz instead of bertviz.
 
     output = model(**inputs, output_attentions=True)
-    head_view(output.attentions, tokens)                     # tokens: the words of the rows and columns
+    head_view(output.attentions, tokens)                     # tokens: the labels of rows and columns
     model_view(output.attentions, tokens, sentence_b_start)
 
 The given weights become a Trace whose scores are their logarithms, so that the viewer shows them to within 1e-6. Such a trace stores all

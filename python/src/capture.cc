@@ -69,7 +69,7 @@ bool shows(const uint8_t* row, const uint8_t* any, int64_t keys, Range shown) {
          std::memchr(row + shown.end, 1, static_cast<size_t>(keys - shown.end)) == nullptr;
 }
 
-// If a limit lies on the other side of the query, the band is expressed with an offset.
+// Converts limits to a band. A negative limit (all visible keys are on one side of the query) becomes an offset.
 Band band_of(const Limits& limits, Align align) {
   Band out{.back = limits.back, .ahead = limits.ahead, .align = align};
   if (out.ahead && *out.ahead < 0) out.offset = *out.ahead;

@@ -1,4 +1,4 @@
-// Converts Python objects to a ModelInput: a text, a document, a story, a picture, a scene, a sound or a series.
+// Converts Python objects to a ModelInput: a text, a document, a story, a picture, a scene, a sound, a series or a node of a graph.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -18,6 +18,8 @@ namespace clearhead::python {
 ///                       question
 ///   "sound", "spectrogram"  a path, or (samples f32 [frame] or [channel, frame], frames per second)
 ///   "series"            a list or an array [number], or a str of numbers: the samples, then the features
+///   "graph"             a str, the name of a node
+///   "graph"             a str, the name of a node
 /// Throws kInvalidArgument for anything else, for a missing or superfluous question, and for a second text that the model does not read.
 /// Errors of reading a file pass through.
 ModelInput input_of(const ModelInfo& info, nanobind::handle given, const std::optional<std::string>& pair,

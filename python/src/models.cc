@@ -88,7 +88,8 @@ std::vector<std::string> transcribed(const Loaded& self, const nb::list& sounds,
   return out;
 }
 
-// Marks the generated tokens in the trace of an encoder-decoder. They end its target, without the last one if the decoder never read it.
+// Marks the generated tokens in the trace of an encoder-decoder. Its target ends with these tokens, or with all except the last one if the
+// decoder never read that one.
 void name_generated(Trace& trace, std::vector<GeneratedToken> tokens) {
   const RunText& text = trace.plan().text;
   const auto ends_with = [&] {
@@ -245,7 +246,9 @@ void add_answers(nb::class_<Loaded>& model) {
           "\"text\", \"pair\": a str.\n"
           "\"document\", \"story\": a str, or a list of sentences.\n"
           "\"picture\", \"scene\": a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1.\n"
-          "\"sound\": a path, or (samples f32 [frame] or [channel, frame], frames per second).\n"
+          "\"sound\", \"spectrogram\": a path, or (samples f32 [frame] or [channel, frame], frames per second).\n"
+          "\"series\": a list or an array of numbers, or a str of them: the samples, then the features.\n"
+          "\"graph\": a str, the name of a node.\n"
           "A story and a scene also need the argument `question`.");
 }
 
@@ -311,8 +314,8 @@ void add_runs(nb::class_<Loaded>& model) {
       .def("trace", &traced, "text"_a, "pair"_a = nb::none(), nb::kw_only(), "question"_a = nb::none(), "truncate"_a = false,
            "window"_a = 0, "budget"_a = uint64_t{2} << 30, "layers"_a = std::vector<int>{},
            "rows"_a = std::vector<std::array<int64_t, 2>>{},
-           "Runs the model on an input and returns a Trace of its attention. A model that writes, such as a translator, writes first; the\n"
-           "trace is of the run over both texts.\n\n"
+           "Runs the model on an input and returns a Trace of its attention. A model that generates text,\n"
+           "such as a translator, does so first; the trace covers both texts.\n\n"
            "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
            "truncate, window: for a text with more tokens than the model has positions: truncate it, or read it in windows of `window`\n"
            "tokens. Otherwise such a text raises TooLongError. budget: largest size of the trace, in bytes. layers: layers to keep;\n"

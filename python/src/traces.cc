@@ -301,8 +301,8 @@ void add_trace(nb::module_& module) {
             for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
             return out;
           },
-          "The tokens that were generated after the prompt: [(id, piece, probability)]. A probability is NaN if it is unknown: the trace\n"
-          "is of a watched model that returned no logits for the token.")
+          "The tokens that were generated after the prompt: [(id, piece, probability)]. A probability is NaN if the watched\n"
+          "model returned no logits for the token.")
       .def_prop_ro(
           "segments", [](const Trace& trace) { return segments_of(trace.plan().text); },
           "Named ranges of tokens: [(name, role, begin, end)].")

@@ -9,8 +9,8 @@
 
 namespace clearhead {
 
-/// During the lifetime of this object, its thread calls `check` from time to time in its parallel loops, but never inside
-/// a body of a loop that other threads share. An exception from `check` stops the loop like an exception from a body. If
+/// While this object exists, the parallel loops of its thread call `check` between items, about every 50 ms. Loops nested
+/// in the body of a loop that runs on several threads do not. An exception from `check` stops the loop like an exception from a body. If
 /// there are several objects, only the innermost one is called.
 class CheckWhileBusy {
  public:

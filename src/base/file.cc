@@ -22,7 +22,8 @@
 namespace clearhead {
 namespace {
 
-// Names of files being written, in fixed memory that a signal handler can read. The flag is set last and cleared first.
+// Names of files being written, in fixed memory that a signal handler can read. It reads an entry only if `used`
+// and `ready` are set; `ready` is set last, when the path is complete.
 struct Unfinished {
   std::atomic<bool> used{false};
   std::atomic<bool> ready{false};
@@ -134,7 +135,7 @@ namespace {
 
 // The target of a symbolic link, which need not exist; the path itself if it is not a link. Throws kIo for a cycle of links.
 std::string behind_links(const std::string& path) {
-  constexpr int kMostLinks = 40;  // as the system's own limit
+  constexpr int kMostLinks = 40;  // the same limit as Linux has
   std::filesystem::path at = path;
   std::error_code problem;
   for (int links = 0; links < kMostLinks; ++links) {

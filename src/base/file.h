@@ -62,8 +62,8 @@ inline constexpr int64_t kLargestConfig = int64_t{64} << 20;
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 
-/// A lock that admits one process at a time to a folder. The file FOLDER/NAME contains the process id and is locked until
-/// the process ends, normally or not.
+/// A lock that admits one process at a time to a folder. The file FOLDER/NAME names the process and is locked while this
+/// object exists; the system releases the lock of a process that is killed.
 class FolderLock {
  public:
   /// Throws kInvalidArgument, naming the process that holds the lock, or kIo if the file cannot be created.

@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kMaximumDepth = 64;
 constexpr size_t kMaximumValues =
-    size_t{1} << 23;  // four times as many as in the largest vocabularies; a hostile text of any size stays below 1 GiB
+    size_t{1} << 23;  // four times as many as in the largest vocabularies; even a hostile text needs less than 1 GiB of memory
 
 // Builds a Json from nlohmann's SAX events, so that there is never a second tree in memory.
 class Builder : public nlohmann::json_sax<nlohmann::json> {

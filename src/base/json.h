@@ -77,8 +77,8 @@ class Json {
 
 /// Reads the fields of one object and refuses fields that were not read.
 ///   Fields fields(json, "spec.json", "topology.band");
-///   band.back = fields.optional_integer("back");
-///   fields.refuse_rest();                     // kUnsupported: spec.json: "topology.band.dilation" is not understood …
+///   offset = fields.integer_or("offset", 0);
+///   fields.refuse_rest();                     // kUnsupported: spec.json: field "topology.band.dilation" is not understood; …
 class Fields {
  public:
   Fields(const Json& object, std::string_view where, std::string_view path = "");

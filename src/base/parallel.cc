@@ -78,7 +78,7 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
     const SubnormalsAreZero here;
     for (int64_t item = 0; item < items; ++item) {
       body(item, 0);
-      if (!inside) CheckWhileBusy::ask();  // not inside a body of a parallel loop, whose other items may wait for this one
+      if (!inside) CheckWhileBusy::ask();  // in a nested loop, the outer loop checks between its items
     }
     return;
   }

@@ -36,7 +36,7 @@ inline double random_normal(uint64_t seed, uint64_t counter) {
 class RandomSequence {
  public:
   explicit RandomSequence(uint64_t seed) : seed_(seed) {}
-  /// A uniform integer in 0 … sides − 1 (to within sides/2⁶⁴).
+  /// A uniform integer in 0 … sides − 1 (relative modulo bias below sides/2⁶⁴).
   size_t roll(size_t sides) { return static_cast<size_t>(random_bits(seed_, counter_++) % sides); }
   template <class Sequence>
   void shuffle(Sequence& values) {

@@ -1,4 +1,5 @@
-// Splits text into lines, rows and cells, which are views of the text; a CSV cell that holds quotes is copied without them.
+// Splits text into lines, rows and cells, which are views of the text; a quoted CSV cell is
+// copied without its quotes.
 #include "base/table.h"
 
 #include <algorithm>

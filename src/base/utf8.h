@@ -1,4 +1,4 @@
-// UTF-8 validation. Decoding is in the text room.
+// UTF-8 validation. Decoding is in src/text.
 #pragma once
 
 #include <cstddef>

@@ -19,8 +19,8 @@ namespace clearhead {
 /// Adds items that come one after the other, in the order of a binary tree over their numbers:
 /// ((0 1)(2 3))((4 5)(6 7)). A subtree of 2^n items whose first number is a multiple of 2^n gives the same bits
 /// wherever it is added up.
-/// For item `at` of `count`: calls merge(level) for each earlier sum that must be added to it, then keep(level), except
-/// for the last item.
+/// For item `at` of `count`: merge(level) must add the sum kept last at this level (of 2^level items) to the item, and
+/// keep(level) must keep the item's sum at this level. keep() is not called for the last item, which holds the total.
 void tree_sum(int64_t at, int64_t count, const std::function<void(int level)>& merge, const std::function<void(int level)>& keep);
 
 class Comm {

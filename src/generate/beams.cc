@@ -162,7 +162,7 @@ class Search {
         const double score = static_cast<double>(row[static_cast<size_t>(id)]) + shift;
         if (best.size() == wanted && !(score > best.back().score)) continue;
         if (score == -std::numeric_limits<double>::infinity()) continue;
-        // With one beam, the rules only change the order of candidates: the reported score is the model's own.
+        // The reported probability is the model's own, before the rules; `score` includes them.
         const double own_score = static_cast<double>(own[id]) - total;
         const Candidate candidate{score, static_cast<int64_t>(beam), static_cast<int32_t>(id), static_cast<float>(std::exp(own_score))};
         if (best.size() == wanted) best.pop_back();

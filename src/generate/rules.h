@@ -32,8 +32,8 @@ class LogitRules {
   bool empty() const { return steps_.empty(); }
   /// True if a rule multiplies or divides scores, so that logits and log-probabilities give different results.
   bool scales() const { return scales_; }
-  /// `seen`: the prompt, or an encoder-decoder's first token, and the new tokens. `certain`: the score that a forced token
-  /// gets; 0 for log-probabilities.
+  /// `seen`: the prompt, or an encoder-decoder's first token, and the new tokens. `certain`: the score of a
+  /// forced token, whose probability is 1: 0 for log-probabilities, their log-sum-exp for logits. It does not change the choice.
   void apply(const std::vector<int32_t>& seen, float* scores, int64_t vocabulary, float certain = 0) const;
 
  private:

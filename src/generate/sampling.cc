@@ -4,8 +4,8 @@
 //   sampled   l' = l/T → the k largest → in descending order, the shortest prefix whose softmax sums to top_p
 //             → inverse transform sampling, in order of id
 //
-// Tokens with less than (1 − top_p)/V of the mass are never needed for the prefix, because all of them together have less
-// than 1 − top_p. Only the others are sorted.
+// n candidates: those with less than (1 − top_p)/n of the total weight are never needed for the prefix, because all of them together
+// have less than 1 − top_p of it. Only the others are sorted.
 #include "generate/sampling.h"
 
 #include <algorithm>

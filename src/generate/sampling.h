@@ -24,7 +24,8 @@ struct NextToken {
   int64_t vocabulary = 0;
 };
 
-/// Chooses by the scores. `index`: which random number of the seed to use. Throws kInvalidArgument if a logit is NaN.
+/// Chooses by the scores. `index`: which random number of the seed's sequence to use. Throws kInvalidArgument if a score is NaN, or if the
+/// rules left no token.
 Drawn draw_token(const NextToken& next, const std::optional<Sampling>& sampling, uint64_t index);
 
 }  // namespace clearhead

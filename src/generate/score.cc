@@ -29,7 +29,7 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
                                      const std::function<void(double)>& progress) {
   check_predicts(model);
   const int64_t count = static_cast<int64_t>(ids.size()) - 1, classes = model.info().vocabulary;
-  if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before a piece is read; the last token never is
+  if (count > model.info().longest) check_length(count + 1, model.info().longest);  // the last token is not an input
   std::vector<float> out(static_cast<size_t>(std::max<int64_t>(0, count)));
   const int64_t piece = std::max<int64_t>(64, kPieceLogits / classes);
   ModelCache cache{.dtype = model.info().precision};
@@ -91,7 +91,7 @@ std::vector<std::vector<float>> log_probabilities_from(const Model& model, const
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", info.name, info.model_type);
   if (sources.size() != targets.size())
     fail(ErrorCode::kInvalidArgument, "{} sources and {} targets; expected a target for each source", sources.size(), targets.size());
-  std::vector<Encoding> read, longer;  // longer: the longer side of each pair, by which pairs are batched
+  std::vector<Encoding> read, longer;  // longer: the longer text of each pair, by whose length pairs are batched
   for (size_t index = 0; index < targets.size(); ++index) {
     const Encoding &source = sources[index], &target = targets[index];
     of_text(options, index, [&] {

@@ -1,8 +1,8 @@
 // Runs a model on an input of any kind and returns the trace. The command line, the viewer and Python all call this function.
 //
 //   a text                                    one run, or windows over the text (models/trace_text.h)
-//   the source of a model that generates text the model generates the target first; the trace is of a run over both texts
-//   any other input                           one run; a model that generates text does so first
+//   the source text of an encoder-decoder     the model generates the target first; the trace is of a run over both texts
+//   any other input                           one run; a model that generates text from the input generates it first
 #pragma once
 
 #include <optional>

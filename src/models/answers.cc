@@ -18,7 +18,7 @@
 namespace clearhead {
 namespace {
 
-// Tokens of a batch: enough that products run at full speed, few enough that their activations stay near the cores.
+// Tokens of a batch: enough that products run at full speed, few enough that their activations stay in the cores' caches.
 constexpr int64_t kBatchTokens = 2048;
 
 // The k largest logits as probabilities of the whole softmax, best first; ties: the earlier id.
@@ -151,7 +151,7 @@ bool is_space(std::string_view text, std::array<int64_t, 2> span) {
   return bytes.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
-// "B-person" → 'B', "person"; a tag without a prefix starts an entity of its name.
+// "B-person" → 'B', "person". A tag without a prefix counts as I-: it continues an entity of the same type, or starts one.
 std::pair<char, std::string> parts_of_tag(const std::string& tag) {
   if (tag == "O") return {'O', ""};
   if (tag.size() > 2 && tag[1] == '-') return {tag[0], tag.substr(2)};
@@ -243,7 +243,7 @@ std::vector<TaggedSpan> label_tokens(const Model& model, std::string_view text, 
 std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Interventions& interventions) {
   const TokenLogits of = token_logits(model, text, interventions);
   std::vector<TaggedSpan> out;
-  std::vector<int> words;  // of each span
+  std::vector<int> words;  // number of words in each span
   bool is_open = false;
   for (size_t token = 0; token < of.text.size(); ++token) {
     if (of.text.is_special(token) || is_space(text, of.text.offsets[token])) continue;
@@ -316,7 +316,7 @@ std::vector<std::vector<std::vector<Candidate>>> fill_all(const Model& model, co
     }
   };
   run_all(model, encodings, options, {}, prepare, [&](const std::vector<size_t>& which, const Batch&, const RunResult& made) {
-    std::vector<std::vector<Candidate>*> masks;  // of each row of the logits
+    std::vector<std::vector<Candidate>*> masks;  // for each row of the logits, where its candidates are stored
     for (const size_t text : which) {
       for (std::vector<Candidate>& mask_of_text : results[text]) masks.push_back(&mask_of_text);
     }

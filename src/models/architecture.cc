@@ -1,4 +1,4 @@
-// Finds the family of a config.json, and the checks that apply to the Architecture of every family.
+// Reads a config.json with its family, and checks the sizes of the resulting Architecture.
 #include <algorithm>
 
 #include "base/format.h"

@@ -115,7 +115,7 @@ struct ProjectionNames {
 };
 
 struct MlpFacts {
-  enum class Kind : uint8_t { kNone, kPlain, kGated };  ///< down(f(up x)) · down(f(gate x) ⊙ up x)
+  enum class Kind : uint8_t { kNone, kPlain, kGated };  ///< plain: down(f(up x)); gated: down(f(gate x) ⊙ up x)
   Kind kind = Kind::kPlain;
   Activation activation = Activation::kGeluErf;
   LinearNames gate{}, up{}, down{};

@@ -20,7 +20,7 @@ EncodedInput encoded(const LoadedNetwork& network, const ModelInput& input) {
   return encode_input(network.facts(), network.tokenizer_or_null(), input);
 }
 
-// The network if it generates text from an input that is not a text.
+// Returns the model as a network that generates text from an input other than text. Throws kUnsupported for other models.
 const LoadedNetwork& network_that_writes(const Model& model) {
   const LoadedNetwork& network = network_model(model, "writes no text from a sound");
   network.check_writes();

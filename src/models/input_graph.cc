@@ -58,14 +58,14 @@ class GraphFile {
     if (out.dtype() != dtype || out.rank() != 1) wrong(format("\"{}\" is {} {}", name, to_string(out.dtype()), to_string(out.shape())));
     return out;
   }
-  // Ascending from 0 to `end`.
+  // Reads nodes + 1 offsets, which must ascend from 0 to `end`.
   std::vector<int32_t> offsets(const char* name, int64_t nodes, int64_t end) const {
     const std::vector<int32_t> out = integers(name);
     const bool fits = static_cast<int64_t>(out.size()) == nodes + 1 && out.front() == 0 && out.back() == end;
     if (!fits || !std::is_sorted(out.begin(), out.end())) wrong(format("\"{}\" are no offsets of {} lists", name, nodes));
     return out;
   }
-  // Below `count`, and ascending within each list.
+  // Reads indices, which must be below `count` and ascend within each list.
   std::vector<int32_t> indices(const char* name, const std::vector<int32_t>& starts, int64_t count) const {
     std::vector<int32_t> out = integers(name);
     for (size_t list = 0; list + 1 < starts.size(); ++list) {

@@ -15,13 +15,14 @@ namespace clearhead {
 /// The file in a model's directory, and the value of "graph" in its config.json.
 constexpr const char* kGraphFile = "graph.safetensors";
 
-/// A feature of a node that is not zero.
+/// A nonzero feature of a node.
 struct NodeFeature {
   int32_t index = 0;
   float value = 1;
 };
-/// Sets the neighbours of a graph's nodes and their features, and the digest.
-/// edges: pairs of a node and a node that it attends to; each node attends to itself without an edge. of_nodes: [node]
+/// Sets the neighbours of a graph's nodes, their features and the digest.
+/// edges: pairs of a node and a node that it attends to; each node also attends to itself, which needs no edge. of_nodes: the features
+/// of each node, ascending by index
 void fill_graph(NodeGraph& graph, const std::vector<std::pair<int32_t, int32_t>>& edges,
                 const std::vector<std::vector<NodeFeature>>& of_nodes);
 

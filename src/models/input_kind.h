@@ -37,10 +37,11 @@ struct InputKind {
   void (*read_config)(Fields& config, NetworkFacts& to) = nullptr;
   /// Encodes an input. Null for texts, which the tokenizer encodes.
   EncodedInput (*encode)(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) = nullptr;
-  /// Replaces an item of `features` by the mean of the features that were read. Null if items are not parts of features.
+  /// Replaces an item of `features` by a mean: for patches and intervals, of each channel of `read`, the features before any masking.
+  /// Null if items are not parts of features.
   void (*mask)(const NetworkFacts& facts, int64_t item, const Tensor& read, Tensor& features) = nullptr;
-  /// Returns the words of the input and the items of its maps. Null for texts and for models that generate text; they
-  /// describe a run instead.
+  /// Returns the words of the input and the items of its maps. Null for plain texts, which
+  /// run_text() describes, and for models that generate text from other inputs, which use describe_written.
   RunText (*describe)(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) = nullptr;
   /// Adds the items of the source to the words of a target that was generated from an input other than text. Null for all
   /// other kinds.
@@ -63,8 +64,9 @@ inline const InputKind& input_kind(const ModelInfo& info) { return input_kind(in
 /// Encodes an input for a network. Throws kInvalidArgument if a part that the network reads is missing or a pixel or number is
 /// not finite, kShape for a picture or series of another size, kUnsupported for plain texts and pairs.
 EncodedInput encode_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
-/// The words of an input and the items of its maps: sentences, statements ("slot"), patches or intervals, and the single item that attends
-/// to them ("document" or "query"). Throws as encode_input(); kUnsupported also for sounds.
+/// The words of an input and the items of its maps: sentences, statements ("slot"), patches or intervals, followed by the single item
+/// that attends to them ("document" or "query"); or all nodes of a graph. Throws as encode_input(); kUnsupported also for models that
+/// generate text from a sound.
 RunText describe_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 
 }  // namespace clearhead

@@ -25,8 +25,9 @@ void write_resize(const PictureFacts& facts, Json& config);
 /// Sets NetworkFacts::picture from config.json.
 void read_picture_config(Fields& config, NetworkFacts& to);
 
-/// Reads a picture file and resizes it as the facts say. If they say nothing, a picture of another size is refused before it is
-/// decoded, by the header of the file. A grey picture is repeated in all channels. Throws as read_image(), and kShape.
+/// Reads a picture file and resizes it as the facts say. With PictureResize::kNone, a picture of another size is refused: its size
+/// is read from the file's header, before the file is decoded. A grey picture is repeated in all channels. Throws as read_image(),
+/// and kShape.
 /// → f32 [channels, height, width]
 Tensor read_picture(const PictureFacts& facts, const std::string& path);
 /// The same with the size in a model's config.json.
@@ -35,7 +36,8 @@ Tensor read_picture(const ModelInfo& info, const std::string& path);
 /// Encodes a picture, which is resized as the facts say. A grey picture is repeated in all channels. Throws kInvalidArgument if the
 /// picture is missing or a pixel is not finite, kShape for another size.   picture: f32 [channels, height, width]
 EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture);
-/// Replaces a patch of `picture` by the mean of each channel of `read`.   f32 [channels, height, width]
+/// Fills a patch of `picture`, in each channel, with the mean of that channel in `read`, the picture before any masking.
+/// Both: f32 [channels, height, width]
 void mask_patch(const NetworkFacts& facts, int64_t patch, const Tensor& read, Tensor& picture);
 /// Adds an item for each patch in row-major order, and the picture from which the patches were cut.
 void add_patches(RunText& to, const NetworkFacts& facts, const Tensor& picture);

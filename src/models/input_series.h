@@ -30,7 +30,7 @@ SeriesFacts read_series_facts(Fields& config);
 /// Writes "standardise", "scales" and "features" to the "series" of a config.json.
 void write_scales(const SeriesFacts& facts, Json& config);
 
-/// What the numbers of an input are, for messages: "128 samples, \"pulse\"".
+/// Describes the numbers that an input must have, for messages: "128 samples, \"pulse\"".
 std::string describe_numbers(const SeriesFacts& facts);
 /// Standardises the numbers of an input. Features follow the samples in the first channel; the rest of these columns is 0.
 /// Throws kInvalidArgument if the series is missing or a number is not finite, kShape for another count of numbers.

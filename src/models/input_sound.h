@@ -1,4 +1,4 @@
-// Reads the front end of sounds from config.json, and computes the frames that networks read.
+// Reads the log-mel settings of a network from config.json, and computes the frames that the network reads.
 #pragma once
 
 #include "clearhead/data.h"

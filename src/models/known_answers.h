@@ -9,7 +9,7 @@
 //   p(i)     code of position i: (cos ω_f·i, sin ω_f·i) for 16 frequencies ω_f = π(f + frac √(prime f))/16, so that
 //            p(i)·p(j)/16 = K(i − j) with K(0) = 1; over all distances up to 200,000 the largest other K is 0.70
 //
-// The residual stream is divided into segments, each written by one component:
+// The residual stream is divided into segments, each written by one component; the numbers are their widths, and `one` is the constant 1:
 // [byte 16 | position 32 | one 1 | before₁ 16 | … | before_h 16 | next 16].
 //
 // causal, two layers of h heads (h = `context`, default 2), head width 16·max(h, 2):
@@ -18,8 +18,8 @@
 //           sliding window on this layer does not change these rules.
 //   L1.H0   induction: q_i = (s/h)·[c(t_i), before₁(i), …, before_{h−1}(i)], k_j = [before₁(j), …, before_h(j)].
 //           Rule: row i attends with equal weights to every j ≤ i with t_{j−1} = t_i, t_{j−2} = t_{i−1}, …,
-//           t_{j−h} = t_{i−h+1}. A row without such a j attends to a sink with logit s·(1 − 3/(8h)), halfway between a
-//           full match and the best partial match (h − 3/4 of h).
+//           t_{j−h} = t_{i−h+1}. A row without such a j attends to a sink with logit s·(1 − 3/(8h)), halfway between the
+//           score s of a full match and the score s·(h − 3/4)/h of the best partial match.
 //           The head copies the code of byte j into `next`, which the unembedding reads: the model predicts the byte that
 //           followed an earlier occurrence of the last h bytes.
 //   L1.H1   attends to the first token: q_i = (s/16)·p(0), k_j = p(j). Writes nothing. In the other heads of layer 1, each

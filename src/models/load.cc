@@ -106,8 +106,8 @@ Found find_network(const std::string& name, const std::string& directory, const 
   return found;
 }
 
-// "task_specific_params": {"token-classification": {"aggregation_strategy": "first"}}: the token whose tag a word has, by the name that
-// the strategy has in Hugging Face's pipelines. "simple": words do not matter.
+// Reads "task_specific_params": {"token-classification": {"aggregation_strategy": "first"}}, named as in Hugging Face's pipelines. Returns
+// true for "first", the default: a word gets the label of its first token. Returns false for "simple": words do not matter.
 bool tags_words(const Json& config, const std::string& where) {
   const Json* tasks = config.find("task_specific_params");
   const Json* task = tasks && tasks->is_object() ? tasks->find("token-classification") : nullptr;

@@ -1,4 +1,4 @@
-// The Model that clearhead::load() returns: a Transformer, its tokenizer, and the sentence settings of its folder.
+// The Model that clearhead::load() returns for a Transformer: its weights, its tokenizer, and the settings for sentence embeddings.
 #pragma once
 
 #include <memory>
@@ -33,7 +33,7 @@ class LoadedModel : public Model {
   RunResult compute(const ForwardInput& input, const RunOptions& options) const { return compute(transformer_, input, options); }
 
  private:
-  // `facts` are those of the stack that reads the tokens.
+  // facts: of the encoder or of the decoder, whichever reads the tokens
   ForwardInput checked(const Batch& tokens, const Architecture& facts) const;
   RunPlan plan(RunText text, const std::vector<TextSegment>& segments) const;
   RunResult compute(const Transformer& stack, const ForwardInput& input, const RunOptions& options) const;
@@ -57,7 +57,7 @@ Batch batch_of(const std::vector<int32_t>& ids);
 /// A lock that is held while a model computes, so that runs of a process are sequential. Inside a parallel loop (for_batches) each
 /// thread has its own lock.
 std::unique_lock<std::recursive_mutex> take_turn();
-/// The scratch memory of the runs that take_turn() puts in order. Use it only while you hold that lock.
+/// The scratch memory of the run that holds the lock of take_turn(). Use it only while you hold that lock.
 Arena& run_arena();
 /// The scores that classify() returns.   logits: [labels]
 std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels,

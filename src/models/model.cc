@@ -12,7 +12,7 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kScratchKept = int64_t{64} << 20;  // bytes between runs
+constexpr int64_t kScratchKept = int64_t{64} << 20;  // bytes of scratch memory that stay allocated between runs
 constexpr int64_t kTokensKeptWhole = 4096;           // a run with gradients over more tokens uses activation checkpointing
 
 // The scratch memory of the run that computes now, and the lock that it holds. Recursive, because an observer may run another model.
@@ -183,7 +183,7 @@ std::shared_ptr<const Tokenizer> Model::shared_tokenizer() const {
 
 namespace {
 
-// The text of the first sequence of a batch, with its tokens. There must be `length` of them.
+// The text and the tokens of the first sequence of a batch. `tokens.ids` must have at least `tokens.length` elements.
 RunText text_of(const Batch& tokens, const Tokenizer* tokenizer, const std::optional<std::string>& given) {
   RunText text;
   text.text = given.value_or("");

@@ -42,7 +42,8 @@ struct PictureFacts {
 struct SoundFacts {
   LogMelOptions mel{};
   int64_t frames = 1;  // number of frames of log_mel() in each item of a map
-  // "spectrogram": the number of frames that the network reads; whether a shorter sound is padded and a longer one cut.
+  // Only for the kind of input "spectrogram": the number of frames that the network reads; whether a shorter sound is padded, and
+  // whether a longer one is cut.
   int64_t spectrogram = 0;
   bool pads = false, cuts = false;
 };
@@ -76,6 +77,7 @@ struct SeriesFacts {
   int64_t numbers() const { return channels * length + feature_count(); }
 };
 
+/// The sizes and settings of a network. A comment that begins with a quoted name applies only to that kind of input.
 struct NetworkFacts {
   std::string reads{};     // name of the network's kind of input (models/input_kind.h)
   int64_t vocabulary = 0;  // 0: the network reads no tokens
@@ -90,7 +92,7 @@ struct NetworkFacts {
   PictureFacts picture{};
   SoundFacts sound{};
   SeriesFacts series{};
-  std::shared_ptr<const NodeGraph> graph{};  // "graph": the one that was saved with the model; null for a model that is being trained
+  std::shared_ptr<const NodeGraph> graph{};  // "graph": the graph saved with the model; null in training
 };
 
 class Network {
@@ -99,7 +101,8 @@ class Network {
   const NetworkFacts& facts() const { return facts_; }
 
   /// Returns [batch, label] for a classifier; [document, sentence] if facts().chooses; [batch·length, vocabulary] for a network
-  /// that generates text, whose input is the target so far.   source: the source of the input, or null
+  /// that generates text, whose input is the target so far.
+  /// source: the batch that the input attends to, such as a story, a picture or a source text; null if the kind of input has none
   virtual Tensor logits(Compute& compute, const Batch& input, const Batch* source) const = 0;
 
   // Generation step by step. Networks that do not generate text throw kUnsupported.

@@ -3,7 +3,8 @@
 //   [CLS] question [SEP] text [SEP]     score(i, j) = start_i + end_j     i ≤ j < i + longest, both in the text
 //                                       null score  = start_0 + end_0     "no answer": a span of the first token
 //
-// Sources: Devlin et al. 2019, sections 4.2 and 4.3; windows as in their run_squad.py, where "doc_stride" is window − overlap.
+// Sources: Devlin et al. 2019, sections 4.2 and 4.3; windows as in their run_squad.py, where "doc_stride" is the number
+// of text tokens in a window − overlap.
 #pragma once
 
 #include <string_view>

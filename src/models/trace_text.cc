@@ -86,7 +86,7 @@ void check_request(const TraceRequest& request, const RunPlan& plan, int64_t tok
   check_ranges(request.interventions, of_run);
 }
 
-// tokens: the text token of each window token. owned: the rows that are taken from this window.
+// tokens: for each token of the window, its index in the text. owned: the rows, counted within the window, that are taken from it.
 struct WindowPlan {
   std::vector<int64_t> tokens{};
   Range owned{};

@@ -1,4 +1,4 @@
-// Runs a model on a text and returns the trace: the first step of show, view, trace, ask and atlas.
+// Runs a model on a text and returns the trace: the first step of the commands show, view, trace, ask and atlas.
 //
 // A text that fits the model's positions is one run. A longer text is an error, unless the caller asks to truncate it or to
 // slide a window over it. Each window is then a run of its own, with the model's special tokens around it. Each token's row
@@ -32,9 +32,9 @@ struct TraceRequest {
   std::vector<NamedBytes> segments{};
   Interventions interventions{};  ///< tokens are numbered within a run, that is, within each window
   TraceOptions options{};
-  bool keep = true;  ///< false: the trace is empty, and the run is wanted for its logits
-  /// Compute the logits of the run: for a causal model of the last token, for a masked model of the mask tokens, for a model that
-  /// generates text of all tokens of the target.
+  bool keep = true;  ///< false: the trace stays empty; for callers that need only the logits
+  /// Compute the logits of the run: those of the last token (causal model), of the mask tokens (masked model), or of all tokens of the
+  /// target (model that generates text from a source).
   bool logits = false;
   /// The tokens that the model generated from this input before. Absent: it generates them.
   std::optional<std::vector<int32_t>> written{};
@@ -47,7 +47,7 @@ struct TracedText {
   int64_t tokens = 0;  ///< number of tokens of the whole text
   int64_t cut = 0;     ///< number of tokens that `truncate` removed
   int64_t windows = 1;
-  RunResult result{};  ///< with TraceRequest::logits
+  RunResult result{};  ///< of the run, with logits only if TraceRequest::logits is set; empty after a run in windows
 };
 
 /// Truncates a text to `longest` tokens, and keeps the special tokens at its end; 0: returns the whole text.

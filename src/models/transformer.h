@@ -61,8 +61,9 @@ MapFamily family_of(const Transformer& stack, int64_t tokens);
 RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText text);
 
 /// Applies a norm to the additive components of a row, with the scale of the whole row: each component becomes
-/// (component − its mean)/σ·w with the σ of `whole`, so the operation is linear. RMS norms do not subtract the mean. The norm's bias
-/// is not added.   parts: f32 [component, width], contiguous, in place; whole: [width], the row that they are components of
+/// (component − its mean)/σ·w, where w is the norm's weight and σ is that of `whole`, so the operation is linear. RMS norms do not
+/// subtract the mean. The norm's bias is not added.
+/// parts: f32 [component, width], contiguous, in place; whole: [width], the row that they are components of
 void scale_as(const ops::Normalisation& norm, const float* whole, Tensor& parts);
 
 /// The output heads of a family that have weights in a file.
@@ -85,7 +86,7 @@ class Transformer {
   const Transformer* encoder() const { return encoder_.get(); }
   /// Family name of the observer's sites: "enc" for bidirectional stacks, "dec" for causal ones.
   const char* map_family() const;
-  /// True for the storage of an embedding table of this model or its encoder.
+  /// True if `values` shares its storage with an embedding table of this model or of its encoder.
   bool is_embedding(const Tensor& values) const;
   /// True if the model has a classifier of whole texts, not of tokens.
   bool classifies_texts() const { return classifier_ && !is_by_token(*facts_.classifier); }

@@ -194,7 +194,8 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow&
   return split_of(of_query.names, queries, of_key.names, keys, is_cross, scale);
 }
 
-// F_j = Σ_h P_ij v_j W_O, as one product over all keys; the row's own token also gets the residual stream, to which attention is added.
+// F_j = Σ_h P^h_ij v^h_j W_O^h, what token j contributes to row i, as one product over all keys j. The row's own token also gets the
+// residual stream, to which attention is added.
 std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
                                              const Streams& streams) const {
   const Layer& of = layers_[static_cast<size_t>(layer)];

@@ -82,7 +82,7 @@ class Weights {
 
   // New parameters. A tensor that exists already, such as a tied embedding, is shared.
   std::string name_for(const std::string& pattern, bool in_body = false) const;
-  Init drawn(double narrower = 1) const;  // the next values of the seed's sequence
+  Init drawn(double narrower = 1) const;  // N(0, (0.02 / narrower)²) from the next values of the seed's random sequence
   Tensor new_vector(const std::string& name, int64_t size, float value) const;
   nn::Linear new_linear(const std::vector<Part>& parts, int64_t in, double narrower) const;
 

@@ -1,4 +1,4 @@
-// Builds Lists from the edges of a graph and from BigBird's pattern of blocks.
+// Builds a BlockSparse from the edges of a graph or from BigBird's pattern of blocks.
 #include "spec/block_sparse.h"
 
 #include <algorithm>

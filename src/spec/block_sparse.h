@@ -1,4 +1,4 @@
-// Builds Lists from the key blocks that each query block sees.
+// Builds a BlockSparse from the key blocks that each query block sees.
 #pragma once
 
 #include <cstdint>

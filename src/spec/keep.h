@@ -1,10 +1,10 @@
-// Decides which weights dropout keeps. The decision depends on (seed, batch, head, query, key) only, so forward,
-// gradients and every look agree for any number of threads.
+// Decides which weights dropout keeps. The decision depends on (seed, batch, head, query, key) only, so the forward
+// pass, gradients and recomputed weights agree for any number of threads.
 //
 //   noise of a row: 64 bits from (seed, batch, head, query)      bits of a pair: 32 from its row's noise and its key
 //   kept if bits ≥ ⌊rate·2³²⌋
 //
-// The last step is 32-bit integer arithmetic, so vector code gives the same result (backends/cpu/score/after-inl.h).
+// The bits of a pair are computed with 32-bit integers only, so vector code gives the same result (backends/cpu/score/after-inl.h).
 // mix_pair is Wellons' lowbias32 (hash-prospector, 2018).
 #pragma once
 

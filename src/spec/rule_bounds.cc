@@ -77,8 +77,8 @@ RuleBound quotient(const RuleBound& a, const RuleBound& b) {
   }
   const double low = *std::min_element(ends, ends + 4), high = *std::max_element(ends, ends + 4);
   if (a.integral && b.integral && b.low == b.high) {
-    // f32 rounds n/d to nearest and so never passes an integer. Widening the ends to their f32 values is enough, and a
-    // floor of the quotient keeps its steps.
+    // f32 rounds n/d to nearest, so it never rounds across an integer. It is enough to widen the ends to their f32 values,
+    // and floor(n/d) then has tight bounds.
     return {std::min(low, static_cast<double>(static_cast<float>(low))), std::max(high, static_cast<double>(static_cast<float>(high))),
             a.may_be_nan, false};
   }

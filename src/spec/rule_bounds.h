@@ -32,8 +32,8 @@ struct RuleBound {
 class TableBounds {
  public:
   explicit TableBounds(const Tensor& table);
-  /// Bounds of the entries within these ranges, one range per axis. If they span many rows of the last axis, bounds
-  /// of the whole table.
+  /// Bounds of the entries within these ranges, one range per axis. If they span more than
+  /// 128 rows of the last axis, returns the bounds of the whole table.
   RuleBound over(const std::array<Range, 4>& reach) const;
 
  private:

@@ -19,8 +19,8 @@ namespace clearhead {
 
 /// `tables`: the names of rule.tables.
 Json rule_to_json(const Rule& rule, std::span<const std::string> tables);
-/// For error messages `where` names the source and `path` the field. Throws kFormat, or kUnsupported for an
-/// unknown operation.
+/// `operand` returns the table with a given name. For error messages, `where` names the source and `path` the field.
+/// Throws kFormat, or kUnsupported for an unknown operation.
 Rule rule_from_json(const Json& json, const std::string& where, const std::string& path,
                     const std::function<Tensor(const std::string& name)>& operand);
 

@@ -1,5 +1,5 @@
-// Reuses the memory of tensors that are created and freed in the same sizes at every step, without new pages from the
-// system.
+// Reuses the memory of freed tensors, for steps that create and free tensors of the same sizes again and again. New pages
+// from the system would be slower.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@ namespace clearhead {
 
 class StorageShelf;
 
-/// A pool of memory for tensors. Copies share one shelf. Thread-safe. Tensors may outlive the pool.
+/// A pool of memory for tensors. Copies of the pool share its memory. Thread-safe. Tensors may outlive the pool.
 class TensorPool {
  public:
   TensorPool();
@@ -18,8 +18,8 @@ class TensorPool {
   Tensor take(const Shape& shape, DType dtype = DType::kF32) const;
   /// Peak bytes held by tensors of this pool.
   size_t most_bytes() const;
-  /// The same view of a storage with the same number and size, but without memory, for looking up gradients. Its elements
-  /// must not be read.
+  /// A tensor with the shape, strides, storage_number() and storage size of `of`, but without memory. The tape looks up
+  /// gradients by it. Its elements must not be read.
   static Tensor shadow(const Tensor& of);
 
  private:

@@ -27,7 +27,7 @@ size_t padded(size_t bytes) {
 }
 
 // Keeps recently freed large blocks for tensors of exactly their size. The system clears every new page, which takes about
-// a tenth of the time that a sweep needs to compute the values it writes there. Thread-safe.
+// a tenth of the time that an op needs to compute the values that it writes there. Thread-safe.
 class FreedBlocks {
  public:
   std::byte* take(size_t bytes) {

@@ -5,8 +5,8 @@
 //   BP = min(1, e^(1 − reference length / hypothesis length))
 //
 // matched_n counts the n-grams of a sentence that also occur in its reference, each at most as often as there; sums are
-// over all sentences. An order without a match has p_n = 100 / (2^k · total_n), where k counts such orders (smoothing
-// method 3 of Chen & Cherry 2014). Without any match the score is 0.
+// over all sentences. The k-th order without a match has p_n = 100 / (2^k · total_n) (smoothing method 3 of
+// Chen & Cherry 2014). Without any match the score is 0.
 // Source: Post 2018, "A Call for Clarity in Reporting BLEU Scores".
 #pragma once
 

@@ -1,4 +1,4 @@
-// GPT-2's byte alphabet: every byte is spelled as one printable character, U+0021..U+017F.
+// GPT-2's byte alphabet: every byte is spelled as one printable character, U+0021..U+0143.
 #pragma once
 
 #include <array>

@@ -86,8 +86,8 @@ struct Merge {
 /// Throws kFormat, naming `where`, if a merge uses a token that is not in the vocabulary.
 std::unique_ptr<Model> make_bpe(Vocabulary vocabulary, const std::vector<Merge>& merges, BpeOptions options, std::string_view where);
 
-/// Reads the model of tokenizer.json. Sets `is_raw` if the pre-tokenizer ends in the byte alphabet and leaves that step
-/// to the model; only if `may_be_raw`.
+/// Reads the model of tokenizer.json. `may_be_raw`: the last step of the pre-tokenizer spells bytes in the byte alphabet. Sets
+/// `is_raw` if the model reads raw bytes instead, so that this step must be left out.
 std::unique_ptr<Model> read_model(const Json& json, std::string_view where, bool may_be_raw, bool* is_raw);
 /// Parses merges.txt to pairs that point into `merges_txt`.
 std::vector<Merge> read_merges(std::string_view merges_txt, std::string_view where);

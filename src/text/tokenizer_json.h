@@ -25,7 +25,7 @@ struct BpeSteps {
 /// Byte-level BPE.
 std::string bpe_tokenizer_json(const VocabularyTables& tables, const BpeSteps& steps);
 Json lowercase_normalizer();
-/// BERT's WordPiece in lower case. Its template surrounds a text if [CLS] and [SEP] are special tokens.
+/// BERT's WordPiece in lower case. The tokenizer adds [CLS] and [SEP] around a text if they are among the special tokens.
 std::string wordpiece_tokenizer_json(const VocabularyTables& tables);
 /// The 256 bytes, with their values as ids, and no merges.
 std::string byte_tokenizer_json();

@@ -1,5 +1,6 @@
-// Classes of planes 0 to 3 are in a table that is made at the first use; characters of later planes are looked up one by
-// one. Decomposition, canonical ordering and composition use utf8proc and record what each step changed.
+// Classes of the code points below U+34000, which include all assigned characters of planes 0 to 3, are in a table that is made at the
+// first use; later ones are looked up one by one. Decomposition, canonical ordering and composition use utf8proc and record what each
+// step changed.
 #include "text/unicode.h"
 
 #include <utf8proc.h>
@@ -77,7 +78,7 @@ uint16_t find_classes(char32_t c) {
   return found;
 }
 
-constexpr char32_t kTabled = 0x34000;  // planes 0 to 3; the few characters beyond are looked up one by one
+constexpr char32_t kTabled = 0x34000;  // above all assigned characters of planes 0 to 3; the few characters beyond are looked up one by one
 
 struct ClassTable {
   std::vector<uint16_t> of;
@@ -243,7 +244,7 @@ char32_t to_upper(char32_t c) {
 }
 
 uint8_t combining_class(char32_t c) {
-  if (!is(c, kCombiningMark)) return 0;  // in Unicode 9, later marks count as letters
+  if (!is(c, kCombiningMark)) return 0;  // marks that are newer than Unicode 9 have class 0 there
   return static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class);
 }
 

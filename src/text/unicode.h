@@ -4,7 +4,7 @@
 // code point, for any version of utf8proc (2.8: Unicode 15.0, 2.9: 15.1):
 //  - BERT's classes, combining marks and compatibility decompositions are frozen in that package at Unicode 8 and 9.
 //    frozen_classes.h has complete tables (made by tools/goldens/tokenizer_tables.py).
-//  - Its letters, numbers and lower case follow Unicode 16. Additions after 15.0 are listed separately.
+//  - Its letters and numbers follow Unicode 16, its lower case Unicode 17. What is newer than Unicode 14 or 15 is listed separately.
 //
 // Known differences: numbers of Unicode 17 (U+11DE0..11DE9, U+16FF4..16FF6), for the Digits pre-tokenizer only; and
 // regular expressions of a tokenizer.json other than the well-known ones, which PCRE2 runs with its own version of
@@ -29,7 +29,7 @@ enum Class : uint16_t {
   kCombiningMark = 1 << 7,    // M, as StripAccents strips it
   kChinese = 1 << 8,          // the blocks that BertNormalizer surrounds with spaces
   kLineBreak = 1 << 9,        // \r or \n
-  kApart = 1 << 10,           // U+0300 or above and not known to be inert: normal forms must handle it
+  kApart = 1 << 10,           // marks and characters with a decomposition: normal forms must handle them
 };
 
 /// The classes of a code point, combined by or. Accepts any 32-bit value.

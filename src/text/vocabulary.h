@@ -15,11 +15,11 @@ uint64_t hash_bytes(std::string_view bytes);
 
 class Vocabulary {
  public:
-  // Far above any model; limits what a hostile id can make us allocate.
+  // Far above the ids of any model; limits the memory that a malicious file can make us allocate.
   static constexpr int64_t kMaximumId = (int64_t{1} << 24) - 1;
 
   void reserve(size_t tokens);
-  /// Adds or renames. The caller must have checked 0 ≤ id ≤ kMaximumId.
+  /// Adds a token, or gives a known token a new id. The caller must have checked 0 ≤ id ≤ kMaximumId.
   void add(std::string_view token, int32_t id);
   /// −1 if not found.
   int32_t find(std::string_view token) const { return find_hashed(token, hash_bytes(token)); }

@@ -82,7 +82,7 @@ class Stories(Case):
         self.assertEqual(done.code, 1)
         self.assertIn("t2_valid.txt, line 2, column 16: expected the numbers of statements above that support the answer", done.errors)
         self.write(kind="classification", text=1, label=2)
-        self.assertIn('a model of type "memory_network" reads a story; "task.kind" "classification" is for models that read a text, document, '
-                      'picture, scene or spectrogram. Expected "task.kind" "babi"', self.train("other").errors)
+        self.assertRegex(self.train("other").errors, 'a model of type "memory_network" reads a story; "task.kind" "classification" is for '
+                                                     'models that read a text, document, .*spectrogram.*[.] Expected "task.kind" "babi"')
         self.write(model={"hops": 0})
         self.assertIn('"hops": expected a whole number from 1 to 100', self.train("hops").errors)

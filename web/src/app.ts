@@ -248,7 +248,7 @@ function lookForBanner({ info, t }: Context): HTMLElement | null {
   return element;
 }
 
-/** True if a state was made for this text. A state without an id may be. Links of earlier versions use the trace's id. */
+/** True if a state was made for this text. A state without an id is assumed to be. Links of earlier versions use the trace's id. */
 const isOfText = (info: Info, text: TextModel, id: string | null): boolean =>
   id === null || id === text.digest || id === info.id || info.checkpoints.some((one) => one.id === id);
 

@@ -36,7 +36,7 @@ export interface Context {
   life: AbortController;
   t: Strings;
   theme(): Theme;
-  /** Announces a sentence to screen readers, once no newer one has come for a moment. */
+  /** Announces a sentence to screen readers after a short delay; a newer sentence replaces one that is still waiting. */
   announce(sentence: string): void;
   /** Shows a message to everyone for a few seconds. */
   notify(message: string, kind?: 'plain' | 'bad'): void;
@@ -48,7 +48,7 @@ export interface Context {
 
 export interface View {
   readonly element: HTMLElement;
-  /** Called when the state or the line has changed. */
+  /** Called when the state, or the line of weights to show (focus.ts), has changed. */
   update(state: State, before: State): void;
   /** Called when the source has switched to another checkpoint: everything that came from it must be requested again. */
   refetch?(): void;

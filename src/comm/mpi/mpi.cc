@@ -1,5 +1,5 @@
-// A dedicated thread makes all MPI calls, in the order of the requests. So sums proceed while the engine computes, whatever
-// the MPI library needs to make progress, and the library does not need to support threads.
+// A dedicated thread makes all MPI calls, in the order of the requests. So sums proceed while the engine computes, even if
+// the MPI library makes progress only inside its calls, and the library need not be thread-safe.
 //
 // An all-reduce sends each rank its share of the values of all other ranks, adds them there in a tree over the ranks, and
 // sends the summed shares to all. Each of K processes sends 2·(K − 1)/K of the values, which is the minimum.

@@ -1,5 +1,5 @@
 // The parts of BERT that later families share: its encoder, the classifier, the settings of question answering, and the names of tensors
-// that files hold and nothing reads.
+// that files may contain although nothing reads them.
 #pragma once
 
 #include <optional>

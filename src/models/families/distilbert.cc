@@ -20,7 +20,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.unread = kBertUnread;
   facts.unread.emplace_back("pre_classifier.*");
   const Activation activation = config.activation_or("activation", Activation::kGeluErf);
-  // Files store sinusoidal tables in the same way as learned ones.
+  // "sinusoidal_pos_embds" (below) does not matter: files store a sinusoidal table in the same way as a learned one.
   config.same("hidden_size", facts.width);
   config.same("num_hidden_layers", facts.layers);
   config.same("num_attention_heads", facts.heads);

@@ -2,7 +2,7 @@
 // stored as [in, out].
 //
 // With scale_attn_weights = false, the dot product is not scaled. scale_attn_by_inverse_layer_idx divides it by the number of the layer,
-// counted from 1 (Mistral's GPT-2 runs). reorder_and_upcast_attn only changes the order of a multiplication.
+// counted from 1 (the GPT-2 models of Stanford's Mistral project). reorder_and_upcast_attn only changes the order of a multiplication.
 #include <cmath>
 
 #include "models/families/facts.h"

@@ -17,7 +17,7 @@ EncodedInput encode(const NetworkFacts& facts, const Tokenizer*, const ModelInpu
   return {.input = encode_series(facts.series, input.series)};
 }
 
-// An interval becomes the mean of the series, in each channel, and a feature its mean in the training data.
+// An interval becomes the mean of the series, in each channel. A feature becomes 0, its standardised mean in the training data.
 void mask(const NetworkFacts& network, int64_t item, const Tensor& read, Tensor& features) {
   const SeriesFacts& facts = network.series;
   const int64_t columns = facts.length + facts.feature_count();

@@ -1,12 +1,13 @@
 // Graph attention (Veličković et al. 2018; GATv2: Brody, Alon & Yahav 2022): each node attends to its neighbours and to itself.
 //
 //   α_ij = softmax_j e_ij over j ∈ N_i      h'_i = ELU(Σ_j α_ij W h_j + b), heads concatenated; last layer: their mean, no ELU   (eq. 2–6)
-//   "gat"     e_ij = LeakyReLU(a_leftᵀ W h_i + a_rightᵀ W h_j): a dot product of two channels, (a_i, 1)·(1, b_j), and a rule     (eq. 3)
+//   "gat"     e_ij = LeakyReLU(l_i + r_j) with l_i = a_leftᵀ W h_i and r_j = a_rightᵀ W h_j                                   (eq. 3)
+//             computed as a dot product of two channels, (l_i, 1)·(1, r_j), and a rule that applies LeakyReLU
 //   "gatv2"   e_ij = aᵀ LeakyReLU(W_left h_i + W_right h_j), the values are W_right h_j                          (GATv2, eq. 7)
 //
 // The first product W h reads only the features that are not zero, and attention only the edges: N_i is a list of keys (BlockSparse).
-// Dropout is applied to the input of each layer and to α. Without lists, the kernels' own dropout would visit all pairs of nodes, so
-// α with dropout is computed from two lists, the kept and the dropped neighbours K_i and D_i of one draw:
+// Dropout is applied to the input of each layer and to α. The kernels' own dropout would visit all pairs of nodes instead of the lists, so
+// α with dropout is computed from two lists, the kept and the dropped neighbours K and D of node i in one draw, and divided by 1 − rate:
 //   Σ_{j∈K} α_ij v_j = Σ_{j∈K} softmax_K(e_i)_j v_j · Z_K / (Z_K + Z_D),   Z = Σ exp e_ij
 #include <array>
 #include <cmath>
@@ -105,7 +106,7 @@ class GraphLayer {
   }
 
  private:
-  // aᵀ of each head with the head's channels.   → [nodes, heads, 1]
+  // The product aᵀ·h over the channels of each head.   → [nodes, heads, 1]
   Tensor along(Compute& compute, const Tensor& h, const Tensor& a) const {
     const Shape shape = {h.size(0), sizes_.heads, sizes_.head_dim};
     const Tensor products = compute.multiply(h.reshape(shape), a.reshape({1, sizes_.heads, sizes_.head_dim}).expand(shape));

@@ -84,7 +84,8 @@ class ListenAttendSpell final : public Network {
 
   static void keep(const Spelled& at, ModelCache& cache) { cache.states = {at.state.state[0], at.state.cell[0], at.context}; }
 
-  // Pads the frames to whole items, so that the result for a sound does not depend on its batch.
+  // Pads the number of frames to a multiple of the frames in one item of a map (2^pyramid_layers), so that the result for a sound does
+  // not depend on its batch.
   Memory listen(Compute& compute, const Batch& source) const {
     const int64_t item = facts_.sound.frames, mels = facts_.sound.mel.mels, missing = (item - source.length % item) % item;
     Memory memory{.layout = source.layout()};

@@ -1,6 +1,6 @@
 // Pointer-generator network (See, Liu & Manning 2017, "Get to the point: summarization with pointer-generator networks", §2.1 and 2.2): a
 // bidirectional LSTM encodes a text, an LSTM generates a shorter one, and each word is generated from the vocabulary or copied from the
-// words that it attends to.
+// source words that the decoder attends to.
 //
 //   e_tj = vᵀ tanh(W_h h_j + W_s s_t + b)      a_t = softmax(e_t)      c_t = Σ_j a_tj h_j                       (eq. 1–3)
 //   P_vocabulary = softmax(E tanh(U [s_t; c_t] + b) + b')                                                     (eq. 4)

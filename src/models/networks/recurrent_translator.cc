@@ -7,7 +7,8 @@
 //            "none"       no attention: only the initial state depends on the source (Sutskever, Vinyals & Le 2014)
 //   "where": "global"     attends to all words
 //            "local-m"    attends to the 2·"reach" + 1 words around word t (§3.2)
-//            "local-p"    attends to the words around a predicted centre p_t = S·σ(vᵀ tanh(W s_t)), weighted by a Gaussian (eq. 9, 10)
+//            "local-p"    attends to the words around a predicted centre p_t = S·σ(vᵀ tanh(W s_t)), weighted by a Gaussian (eq. 9, 10);
+//                         S: number of source words
 //   "choice": "soft", or "hard": attends to a single word, sampled by its weight in training, otherwise the word with the largest weight
 //             (Xu et al. 2015, §4.1)
 #include "base/format.h"

@@ -1,4 +1,4 @@
-// The badge of every view: exact · sampled · top-k · quantised. It differs in its sign, not only in its colour.
+// The badge of every view: exact · sampled · top-k · quantised. Each has its own symbol, so that colour is not needed to tell them apart.
 
 import type { Context } from '../context';
 import type { Badge } from '../source/source';

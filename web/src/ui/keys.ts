@@ -52,7 +52,7 @@ function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boole
   return extend(ctx, targets, spans, last, active, next);
 }
 
-let movedEnd: 'begin' | 'end' = 'end'; // the end of the span that Shift+arrow moves
+let movedEnd: 'begin' | 'end' = 'end'; // the boundary of the span that Shift+arrow moves
 
 function extend(ctx: Context, targets: KeyTargets, spans: readonly Span[], last: Span, active: number, next: number): boolean {
   const single = last.end === last.begin + 1;
