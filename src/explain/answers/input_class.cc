@@ -7,48 +7,19 @@
 #include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "explain/answer_kind.h"
-#include "explain/sides.h"
-#include "explain/target_words.h"
+#include "explain/network_target.h"
 #include "models/input_kind.h"
-#include "models/loaded_network.h"
-#include "ops/recorder.h"
 
 namespace clearhead::explain {
 namespace {
 
-class InputTarget final : public AttributionTarget {
+class InputTarget final : public NetworkTarget {
  public:
   InputTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
-      : AttributionTarget(std::move(model)),
-        network_(network_model(*model_, "has no input other than texts")),
-        read_(encode_input(network_.facts(), network_.tokenizer_or_null(), input)) {
-    HeardSites heard;
-    observe(*model_, input, heard);
-    plan_ = heard.plan;
-    side_ = query_side(heard.last);
+      : NetworkTarget(std::move(model), input, "has no input other than texts") {
     rows_ = {0};
     find_items();
     answer_with_label(asked, asked.target, "class", logits_of(read_, {}));
-  }
-
-  std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
-    std::vector<double> out;
-    for (const std::vector<uint8_t>& set : removed) {
-      const std::vector<uint8_t> away = removed_ids(set);
-      const Tensor logits =
-          how == RemovedBy::kUnseen ? logits_of(read_, {.interventions = hidden_keys(plan_, items_, away)}) : logits_of(masked(away), {});
-      out.push_back(probability_of(logits.data<float>(), logits.size(1)));
-    }
-    return out;
-  }
-
-  Outcome run(Observer* observer, const Interventions& interventions) const override {
-    const Tensor logits = logits_of(read_, {.observer = observer, .interventions = interventions});
-    return outcome_of(logits.data<float>(), logits.size(1));
-  }
-
-  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
-    return backward(tape, logits_of(read_, {.observer = observer, .interventions = interventions, .recorder = &tape}), number);
   }
 
  private:
@@ -66,20 +37,7 @@ class InputTarget final : public AttributionTarget {
     begin_with(std::move(items));
   }
 
-  // Makes the features of an input a leaf of the tape: gradients are taken with respect to them, as with respect to embeddings for texts.
-  static void start_at(Batch& rows, Recorder* recorder) {
-    if (recorder && rows.features.defined()) recorder->embedded("picture", rows.features);
-  }
-
-  // [1, label]
-  Tensor logits_of(const EncodedInput& read, const RunOptions& options) const {
-    EncodedBatch batch = collate({&read}, network_.facts().pad);
-    start_at(batch.input, options.recorder);
-    if (batch.source) start_at(*batch.source, options.recorder);
-    return network_.run_batch(batch.input, batch.source_or_null(), options).class_logits;
-  }
-
-  EncodedInput masked(const std::vector<uint8_t>& away) const {
+  EncodedInput masked(const std::vector<uint8_t>& away) const override {
     EncodedInput out = read_;
     EncodedSide& changed = out.source ? *out.source : out.input;
     if (changed.features.defined()) {
@@ -97,8 +55,6 @@ class InputTarget final : public AttributionTarget {
     return out;
   }
 
-  const LoadedNetwork& network_;
-  EncodedInput read_;
   int64_t first_ = 0;  // id of the first item
 };
 

@@ -5,50 +5,22 @@
 #include "base/format.h"
 #include "clearhead/answers.h"
 #include "explain/answer_kind.h"
-#include "explain/sides.h"
-#include "explain/target_words.h"
+#include "explain/network_target.h"
 #include "models/input_graph.h"
 #include "models/input_kind.h"
-#include "models/loaded_network.h"
 
 namespace clearhead::explain {
 namespace {
 
-class NodeTarget final : public AttributionTarget {
+class NodeTarget final : public NetworkTarget {
  public:
   NodeTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
-      : AttributionTarget(std::move(model)),
-        network_(network_model(*model_, "reads no graph")),
-        read_(encode_input(network_.facts(), network_.tokenizer_or_null(), input)) {
-    HeardSites heard;
-    observe(*model_, input, heard);
-    plan_ = heard.plan;
-    side_ = query_side(heard.last);
+      : NetworkTarget(std::move(model), input, "reads no graph") {
     rows_ = {read_.input.sequences[0][0]};
     std::vector<Range> items;
     for (const int32_t node : seen_from(static_cast<int32_t>(rows_[0]))) items.push_back({node, node + 1});
     begin_with(std::move(items));
     answer_with_label(asked, asked.target, "class", logits_of(read_, {}));
-  }
-
-  std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
-    std::vector<double> out;
-    for (const std::vector<uint8_t>& set : removed) {
-      const std::vector<uint8_t> away = removed_ids(set);
-      const Tensor logits =
-          how == RemovedBy::kUnseen ? logits_of(read_, {.interventions = hidden_keys(plan_, items_, away)}) : logits_of(masked(away), {});
-      out.push_back(probability_of(logits.data<float>(), logits.size(1)));
-    }
-    return out;
-  }
-
-  Outcome run(Observer* observer, const Interventions& interventions) const override {
-    const Tensor logits = logits_of(read_, {.observer = observer, .interventions = interventions});
-    return outcome_of(logits.data<float>(), logits.size(1));
-  }
-
-  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
-    return backward(tape, logits_of(read_, {.observer = observer, .interventions = interventions, .recorder = &tape}), number);
   }
 
  private:
@@ -64,13 +36,7 @@ class NodeTarget final : public AttributionTarget {
     return seen;
   }
 
-  // [1, label]
-  Tensor logits_of(const EncodedInput& read, const RunOptions& options) const {
-    const EncodedBatch batch = collate({&read}, network_.facts().pad);
-    return network_.run_batch(batch.input, nullptr, options).class_logits;
-  }
-
-  EncodedInput masked(const std::vector<uint8_t>& away) const {
+  EncodedInput masked(const std::vector<uint8_t>& away) const override {
     const NodeGraph& from = *read_.input.graph;
     auto graph = std::make_shared<NodeGraph>(from);
     graph->offsets = {0};
@@ -86,9 +52,6 @@ class NodeTarget final : public AttributionTarget {
     out.input.graph = std::move(graph);
     return out;
   }
-
-  const LoadedNetwork& network_;
-  EncodedInput read_;
 };
 
 }  // namespace
