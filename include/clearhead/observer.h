@@ -24,9 +24,9 @@ struct Site {
   std::string family{};
   int layer = 0;
   int64_t step = 0;  ///< 0 for the prefill, then 1, 2, … for generated tokens
-  /// What the rows (queries) and columns (keys) of the map are: a segment of the run's text, by its name ("source",
-  /// "question"), or items of the text, by their kind ("sentence", "patch"; see RunText::items). Empty: the text's
-  /// tokens.
+  /// What the queries (rows) and keys (columns) of the attention map stand for. Each is the name of a segment of the text
+  /// ("source", "question"), or the kind of items of the text ("sentence", "patch"; see RunText::items), or empty for all
+  /// tokens of the text.
   std::string queries{}, keys{};
   bool reported = true;  ///< false: interventions apply, but another call reports these rows to the observer
 };
@@ -44,8 +44,8 @@ struct TextSegment {
   int64_t begin = 0, end = 0;  ///< [begin, end) in tokens
 };
 
-/// Items: rows or columns of maps that are not tokens. They are a range of the ids of a text, after its tokens. The
-/// ranges of a text follow one another without gaps, up to its last id.
+/// A range of items: queries or keys of attention maps that are not tokens, such as sentences or patches. In the ids of a
+/// text, items come after the tokens. The ranges of a text follow one another without gaps, up to its last id.
 ///
 /// Sentences, dialogue turns and memory slots are spans of the text: their offsets are the bytes that they cover, and
 /// overlap with the offsets of tokens. Patches and frames have no text, so their offsets are empty. Items such as a learned

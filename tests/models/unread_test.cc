@@ -1,4 +1,5 @@
-// What loading refuses by name: tensors that the model does not read and that would change the result, and settings of token labels.
+// load() refuses, with an error that names the tensor or the field: tensors that the model would ignore although they may change its
+// result, stored tables that differ from their formula, and unsupported strategies for the labels of words.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
