@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "base/utf8.h"
 #include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "cli/run_command.h"
@@ -23,8 +24,7 @@ struct LabelledSequence {
 // True for a tagger of tokens whose labels are one character each, so that they can be printed below the sequence.
 bool labels_characters(const ModelInfo& info) {
   const auto is_character = [](const std::string& label) {
-    return !label.empty() &&
-           std::all_of(label.begin() + 1, label.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; });
+    return !label.empty() && std::all_of(label.begin() + 1, label.end(), continues_character);
   };
   return info.tags && !info.tags_words && std::all_of(info.labels.begin(), info.labels.end(), is_character);
 }

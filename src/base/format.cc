@@ -45,8 +45,8 @@ std::string one_line(std::string_view text) {
     return out;
   }
   size_t head = kHead, tail = text.size() - kTail;  // moved to character boundaries below
-  while (head > kHead - 3 && (static_cast<unsigned char>(text[head]) & 0xC0) == 0x80) --head;
-  while (tail < text.size() - kTail + 3 && (static_cast<unsigned char>(text[tail]) & 0xC0) == 0x80) ++tail;
+  while (head > kHead - 3 && continues_character(text[head])) --head;
+  while (tail < text.size() - kTail + 3 && continues_character(text[tail])) ++tail;
   append(text.substr(0, head));
   out += " \u2026 ";
   append(text.substr(tail));

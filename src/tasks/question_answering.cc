@@ -18,6 +18,7 @@
 
 #include "base/format.h"
 #include "base/table.h"
+#include "base/utf8.h"
 #include "clearhead/error.h"
 #include "metrics/answers.h"
 #include "models/spans.h"
@@ -62,7 +63,7 @@ struct Question {
 // The byte offset of a character in valid UTF-8; −1 beyond the text's end.
 int64_t byte_of(const std::string& text, int64_t character) {
   for (size_t byte = 0; byte < text.size(); ++byte) {
-    if ((static_cast<unsigned char>(text[byte]) & 0xC0) != 0x80 && character-- == 0) return static_cast<int64_t>(byte);
+    if (!continues_character(text[byte]) && character-- == 0) return static_cast<int64_t>(byte);
   }
   return -1;
 }

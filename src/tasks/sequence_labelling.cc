@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/format.h"
+#include "base/utf8.h"
 #include "clearhead/error.h"
 #include "metrics/classification.h"
 #include "tasks/data/labelled_data.h"
@@ -25,8 +26,7 @@ const Schema<LabelledDataRecipe>& data_schema() {
 std::vector<int64_t> boundaries_of(const std::string& text) {
   std::vector<int64_t> out;
   for (size_t at = 0; at < text.size(); ++at) {
-    const bool continues = (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80;  // a further byte of a character in UTF-8
-    if (!continues) out.push_back(static_cast<int64_t>(at));
+    if (!continues_character(text[at])) out.push_back(static_cast<int64_t>(at));
   }
   out.push_back(static_cast<int64_t>(text.size()));
   return out;
@@ -97,8 +97,9 @@ class SequenceLabelling final : public TokenTask {
       bool is_cut = false;
       const Encoding encoding = encoded_within(tokenizer, line.text, "", recipe.length, &is_cut);
       cut += is_cut ? 1 : 0;
-      Item item{encoding.ids, encoding.type_ids, targets_of(encoding, line, *recipe.task)};
-      item.labels = labels_of(line);
+      std::vector<std::string> labels = labels_of(line);
+      Item item{encoding.ids, encoding.type_ids, targets_of(encoding, line, labels, *recipe.task)};
+      item.labels = std::move(labels);
       out.push_back(std::move(item));
     }
     summary.note(format("sequences truncated to {} tokens (\"length\")", with_commas(recipe.length)), cut);
@@ -106,8 +107,8 @@ class SequenceLabelling final : public TokenTask {
   }
 
   // A character of several bytes may be several tokens: the first one has its label.
-  static std::vector<int32_t> targets_of(const Encoding& encoding, const LabelledLine& line, const TaskRecipe& task) {
-    const std::vector<std::string> labels = labels_of(line);
+  static std::vector<int32_t> targets_of(const Encoding& encoding, const LabelledLine& line, const std::vector<std::string>& labels,
+                                         const TaskRecipe& task) {
     const std::vector<int64_t> bounds = boundaries_of(line.text);
     std::vector<int32_t> targets(encoding.size(), -100);
     size_t next = 0;  // character

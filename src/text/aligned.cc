@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace clearhead::text {
 
 Aligned::Aligned(const Aligned& from, size_t begin, size_t end) {
@@ -20,9 +22,9 @@ Origin Aligned::at(size_t i) const {
   if (!is_identity_) return origins_[i];
   const std::string_view text = bytes();
   size_t begin = i;
-  while (begin > 0 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+  while (begin > 0 && continues_character(text[begin])) --begin;
   size_t end = i + 1;
-  while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
+  while (end < text.size() && continues_character(text[end])) ++end;
   return {base_ + static_cast<uint32_t>(begin), base_ + static_cast<uint32_t>(end)};
 }
 

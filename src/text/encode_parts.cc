@@ -4,11 +4,13 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
+
 namespace clearhead::text {
 namespace {
 
 size_t boundary(std::string_view text, size_t at) {
-  for (int k = 0; k < 3 && at > 0 && at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; ++k) --at;
+  for (int k = 0; k < 3 && at > 0 && at < text.size() && continues_character(text[at]); ++k) --at;
   return at;
 }
 

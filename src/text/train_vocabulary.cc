@@ -10,6 +10,7 @@
 
 #include "base/format.h"
 #include "base/parallel.h"
+#include "base/utf8.h"
 #include "clearhead/error.h"
 #include "text/byte_alphabet.h"
 #include "text/normalizer.h"
@@ -51,7 +52,7 @@ class WordTable {
 
 bool ends_in_space(std::string_view text) {
   size_t begin = text.size() - 1;
-  while (begin > 0 && text.size() - begin < 4 && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+  while (begin > 0 && text.size() - begin < 4 && continues_character(text[begin])) --begin;
   const std::string_view last = text.substr(begin);
   return valid_prefix(last) == last.size() && is(decode_valid(last, 0).c, kSpace);
 }

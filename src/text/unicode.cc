@@ -9,6 +9,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "base/utf8.h"
 #include "text/frozen_classes.h"
 
 namespace clearhead::text {
@@ -158,7 +159,7 @@ Decoded decode_valid(std::string_view text, size_t at) {
 size_t previous_boundary(std::string_view text, size_t at) {
   do {
     --at;
-  } while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
+  } while (at > 0 && continues_character(text[at]));
   return at;
 }
 

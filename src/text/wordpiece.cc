@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/format.h"
+#include "base/utf8.h"
 #include "text/model.h"
 #include "text/unicode.h"
 
@@ -40,7 +41,7 @@ class WordPiece : public Model {
   bool is_too_long(std::string_view word) const {
     if (static_cast<int64_t>(word.size()) <= options_.maximum_characters) return false;
     int64_t characters = 0;
-    for (const char c : word) characters += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+    for (const char c : word) characters += !continues_character(c);
     return characters > options_.maximum_characters;
   }
 
@@ -48,7 +49,7 @@ class WordPiece : public Model {
     for (size_t start = 0; start < word.size();) {
       const Vocabulary& tokens = start == 0 ? vocabulary_ : continuations_;
       size_t end = std::min(word.size(), start + tokens.longest());
-      while (end > start && end < word.size() && (static_cast<unsigned char>(word[end]) & 0xC0) == 0x80) --end;
+      while (end > start && end < word.size() && continues_character(word[end])) --end;
       int32_t id = -1;
       while (end > start) {
         id = tokens.find(word.substr(start, end - start));

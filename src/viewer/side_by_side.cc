@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/format.h"
+#include "base/utf8.h"
 
 namespace clearhead::viewer {
 namespace {
@@ -54,7 +55,7 @@ std::string beginning_of(const RunPlan& plan) {
   text.erase(0, text.find_first_not_of(' '));
   if (text.size() > kMost) {
     size_t end = kMost;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // inside a character
+    while (end > 0 && continues_character(text[end])) --end;  // inside a character
     text = text.substr(0, end) + "…";
   }
   return text;

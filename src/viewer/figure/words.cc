@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/format.h"
+#include "base/utf8.h"
 #include "viewer/questions/lines.h"
 #include "viewer/questions/tiles.h"
 
@@ -20,7 +21,7 @@ constexpr int64_t kTop = 8, kShares = 5;
 constexpr int64_t kAround = 6;  // number of tokens on each side that are shown as context
 
 bool continues(std::string_view text, int64_t at) {
-  return at < static_cast<int64_t>(text.size()) && (static_cast<uint8_t>(text[static_cast<size_t>(at)]) & 0xC0) == 0x80;
+  return at < static_cast<int64_t>(text.size()) && continues_character(text[static_cast<size_t>(at)]);
 }
 
 // The bytes of a token, extended to whole characters.
