@@ -10,6 +10,7 @@
 #include "explain/sides.h"
 #include "explain/target_words.h"
 #include "models/encoded_input.h"
+#include "models/input_answers.h"
 #include "models/input_kind.h"
 #include "models/loaded_network.h"
 #include "ops/recorder.h"
