@@ -1,5 +1,6 @@
 // Reads recipes/table.tsv, which recipes/README.md shows too. After a line of headings, each line is one recipe with tab-separated
-// cells: its file, what it trains, the result on the test set, a baseline (floor), a reference, the time.
+// cells: its field (language, vision, …), its file, what it trains, the result on the test set, a baseline (floor), a reference, the time,
+// and the folder in which the trained model ships (— if it does not). The recipes of a field are adjacent.
 #include "cli/train_list.h"
 
 #include <algorithm>
@@ -16,7 +17,7 @@
 namespace clearhead::cli {
 namespace {
 
-constexpr std::array<const char*, 6> kHeadings = {"recipe", "trains", "reached", "floor", "reference", "time"};
+constexpr std::array<const char*, 8> kHeadings = {"field", "recipe", "trains", "reached", "floor", "reference", "time", "ships"};
 using Row = std::array<std::string, kHeadings.size()>;
 
 std::vector<Row> rows_of(const std::string& path) {
@@ -56,14 +57,19 @@ void list_recipes(const std::string& folder, bool json) {
     for (size_t at = 0; at < row.size(); ++at) widths[at] = std::max(widths[at], display_width(row[at]));
   };
   const auto print_row = [&](const Row& row) {
-    std::string line;
-    for (size_t at = 0; at + 1 < row.size(); ++at) line += fit(row[at], widths[at]) + "  ";
+    std::string line = "  ";
+    for (size_t at = 1; at + 1 < row.size(); ++at) line += fit(row[at], widths[at]) + "  ";
     print(line + row.back());
   };
   measure(headings);
   for (const Row& row : rows) measure(row);
   print_row(headings);
-  for (const Row& row : rows) print_row(row);
+  std::string field;
+  for (const Row& row : rows) {
+    if (row[0] != field) print("\n" + row[0]);
+    field = row[0];
+    print_row(row);
+  }
 }
 
 }  // namespace clearhead::cli

@@ -5,7 +5,7 @@
 
 namespace clearhead::cli {
 
-/// Prints FOLDER/table.tsv. Throws kNotFound if it does not exist, kFormat for a line without exactly six cells.
+/// Prints FOLDER/table.tsv, grouped by field. Throws kNotFound if it does not exist, kFormat for a line without exactly eight cells.
 void list_recipes(const std::string& folder, bool json);
 
 }  // namespace clearhead::cli

@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "clearhead/answers.h"
 #include "explain/attribution_target.h"
 #include "explain/sides.h"
 #include "explain/target_words.h"
 #include "models/encoded_input.h"
-#include "models/input_answers.h"
 #include "models/input_kind.h"
 #include "models/loaded_network.h"
 #include "ops/recorder.h"
