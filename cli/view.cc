@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/look.h"
+#include "models/input_kind.h"
 #include "viewer/export.h"
 #include "viewer/server.h"
 #include "viewer/side_by_side.h"
@@ -147,6 +148,9 @@ void run(Options& options) {
   if (traces.empty()) {
     auto trace = std::make_shared<const Trace>(options.look.trace());  // first, because it loads the model that loaded_options reads
     traces.emplace_back(std::move(trace), loaded_options(options, command));
+    if (options.look.input && options.query.empty() && options.state.empty()) {
+      if (const auto item = selected_item(*options.look.loaded, *options.look.input)) options.query = std::to_string(*item);
+    }
     options.look.loaded.reset();  // leave the viewer as the only owner; it may replace the model by another
   }
   if (!options.html.empty()) return write_page(options, std::move(traces));

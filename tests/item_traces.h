@@ -1,4 +1,4 @@
-// Five traces whose queries or keys are not tokens, with planted weights: q and k are made so that attention gives exactly these weights.
+// Six traces whose queries or keys are not tokens, with planted weights: q and k are made so that attention gives exactly these weights.
 // `attend` computes them and a Trace keeps them, as with any model.
 //
 //   hierarchy   a document over sentences, sentences over words (Yang et al. 2016)
@@ -6,6 +6,7 @@
 //   patches     the patches of a picture and a class token over each other
 //   frames      words over the frames of a sound
 //   scene       the words of a question over the patches of a picture
+//   graph       the nodes of a graph over their neighbours (Veličković et al. 2018)
 #pragma once
 
 #include <cmath>
@@ -297,10 +298,38 @@ inline Trace scene() {
   return trace;
 }
 
+/// A ring of 40 nodes and a hub, node 0, that every fourth node is joined to. A node attends to itself and its neighbours.
+inline Trace graph_of_nodes() {
+  constexpr int32_t kNodes = 40;
+  std::vector<std::array<int32_t, 2>> pairs;  // query, key
+  for (int32_t i = 0; i < kNodes; ++i) {
+    for (const int32_t j : {i, (i + 1) % kNodes, (i + kNodes - 1) % kNodes}) pairs.push_back({i, j});
+    if (i % 4 == 0 && i > 1) pairs.insert(pairs.end(), {{0, i}, {i, 0}});
+  }
+  std::sort(pairs.begin(), pairs.end());
+  std::vector<int32_t> edges;
+  for (const int side : {0, 1}) {
+    for (const auto& pair : pairs) edges.push_back(pair[static_cast<size_t>(side)]);
+  }
+  RunPlan plan;
+  plan.model = "graph-attention";
+  for (int32_t i = 0; i < kNodes; ++i) add_item(plan.text, "n" + std::to_string(i) + (i % 2 == 0 ? " (even)" : " (odd)"));
+  close_items(plan.text, "node", 0);
+  plan.families = {part("nodes", 1, 2, {0, kNodes}, {0, kNodes})};
+  AttentionSpec spec;
+  spec.topology.block_sparse = graph(Tensor::from(edges, {2, static_cast<int64_t>(pairs.size())}), kNodes).block_sparse;
+  const auto even = [](int64_t, int64_t) { return 1.0; };
+  const auto later = [](int64_t, int64_t j) { return 1.0 + static_cast<double>(j); };
+  Trace trace;
+  trace.begin(plan);
+  trace.take({"nodes", 0, 0}, record_of(kNodes, kNodes, {later, even}, spec), {});
+  return trace;
+}
+
 /// All traces by name.
 inline const std::vector<std::pair<std::string, Trace (*)()>>& all() {
   static const std::vector<std::pair<std::string, Trace (*)()>> kAll{
-      {"hierarchy", hierarchy}, {"memory", memory}, {"patches", patches}, {"frames", frames}, {"scene", scene}};
+      {"hierarchy", hierarchy}, {"memory", memory}, {"patches", patches}, {"frames", frames}, {"scene", scene}, {"graph", graph_of_nodes}};
   return kAll;
 }
 

@@ -117,4 +117,10 @@ RunResult observe(const Model& model, const ModelInput& input, Observer& observe
                            {.observer = &observer, .interventions = interventions, .plan_text = describe_input(facts, tokenizer, input)});
 }
 
+std::optional<int64_t> selected_item(const Model& model, const ModelInput& input) {
+  const auto* network = dynamic_cast<const LoadedNetwork*>(&model);
+  const auto selected = network ? input_kind(network->facts().reads).selected : nullptr;
+  return selected ? std::optional(selected(network->facts(), input)) : std::nullopt;
+}
+
 }  // namespace clearhead

@@ -46,6 +46,8 @@ struct InputKind {
   /// Adds the items of the source to the words of a target that was generated from an input other than text. Null for all
   /// other kinds.
   RunText (*describe_written)(RunText target, const NetworkFacts& facts, const EncodedSide& source) = nullptr;
+  /// The index, in the words of the input, of the item that the input names. Null if inputs name none.
+  int64_t (*selected)(const NetworkFacts& facts, const ModelInput& input) = nullptr;
 
   bool is_text() const { return form == Form::kText; }
   /// True if the items of its maps are parts of texts.
@@ -68,5 +70,7 @@ EncodedInput encode_input(const NetworkFacts& facts, const Tokenizer* tokenizer,
 /// that attends to them ("document" or "query"); or all nodes of a graph. Throws as encode_input(); kUnsupported also for models that
 /// generate text from a sound.
 RunText describe_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
+/// The item that an input names, such as a node of a graph; nothing for models whose inputs name none. Throws as encode_input().
+std::optional<int64_t> selected_item(const Model& model, const ModelInput& input);
 
 }  // namespace clearhead

@@ -57,10 +57,10 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k, bool of_tokens) {
       score = format("{}·tanh(({})/{})", number(static_cast<double>(cap->cap)), score, number(static_cast<double>(cap->cap)));
   }
   std::string out = name_of(spec.normaliser) + ("(" + score) + "), " + sight_of(spec.topology.band, of_tokens);
-  if (spec.topology.segments) out += ", of its own segment";
-  if (spec.topology.mask) out += ", where the mask allows";
-  if (spec.topology.visible) out += ", where the rule allows";
-  if (spec.topology.block_sparse) out += ", of its own list";
+  if (spec.topology.segments) out += " in its own segment";
+  if (spec.topology.mask) out += " where the mask allows";
+  if (spec.topology.visible) out += " where the rule allows";
+  if (spec.topology.block_sparse) out += " in its own list";
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
   if (softmax && softmax->sinks) out += "; a sink logit takes part of every row";
   return out;

@@ -1,4 +1,4 @@
-// Queries and keys that are not tokens: sentences, slots, patches, frames. Generated traces with known weights (tests/item_traces.h),
+// Queries and keys that are not tokens: sentences, slots, patches, frames, nodes. Generated traces with known weights (tests/item_traces.h),
 // in the real program and as offline pages.
 
 import assert from 'node:assert/strict';
@@ -16,7 +16,7 @@ const maker = join(build, 'clearhead-item-traces');
 const skip = noBrowser || (existsSync(binary) && existsSync(maker) ? false : `no ${maker}`);
 if (skip && process.env.CLEARHEAD_REQUIRE_BROWSER === '1') throw new Error(String(skip));
 
-const kTraces = ['hierarchy', 'memory', 'patches', 'frames', 'scene'];
+const kTraces = ['hierarchy', 'memory', 'patches', 'frames', 'scene', 'graph'];
 const { open } = useBrowser();
 const servers = {};
 let folder;
@@ -47,7 +47,11 @@ async function listed(page, whom) {
     whom,
   );
   return page.$$eval('[data-testid=answers] button', (list) =>
-    list.map((b) => ({ id: Number(b.dataset.token), weight: b.querySelector('.answer-weight').textContent, text: b.textContent })),
+    list.map((b) => ({
+      id: Number(b.dataset.token),
+      weight: b.querySelector('.answer-weight').textContent,
+      text: b.textContent,
+    })),
   );
 }
 
@@ -134,6 +138,45 @@ test('frames stand in time: bars of the chosen word, a line for each word', { sk
   await page.mouse.move(box.x + left + 29.5 * step, box.y + 20);
   await page.waitForFunction(() => document.querySelector('[data-testid=status]').textContent.startsWith('0.29 s'));
   assertPrinted(sharePrinted(await page.textContent('[data-testid=status]')), exact[6 + 29]);
+});
+
+test('a node is drawn with its neighbours and theirs, as a picture and as a table', { skip }, async () => {
+  const page = await openTrace('graph', 'h=0.0&q=0');
+  await listed(page, 'n0 (even)');
+  const drawn = () =>
+    page.$$eval('[data-testid=graph] .node', (list) => list.map((node) => Number(node.dataset.node)).sort((a, b) => a - b));
+  const shown = (n) => page.waitForFunction((count) => document.querySelectorAll('[data-testid=graph] .node').length === count, n);
+  const hub = [0, 1, 39, ...Array.from({ length: 9 }, (_, i) => 4 * i + 4)];
+  await shown(32); // the hub, eleven neighbours, and 20 others beside them on the ring
+  const all = await drawn();
+  assert.ok(
+    hub.every((id) => all.includes(id)),
+    all.join(' '),
+  );
+  const caption = await page.textContent('[data-testid=graph-caption]');
+  assert.match(caption, /n0 \(even\) and the 11 other nodes that it attends to/);
+  assert.match(caption, /The outer 20 nodes/);
+  const thickness = (id) => page.$eval(`[data-testid=graph] [data-edge="0-${id}"]`, (line) => Number(line.getAttribute('stroke-width')));
+  assert.ok((await thickness(39)) > (await thickness(36)) && (await thickness(36)) > (await thickness(4)), 'larger weights are thicker');
+  const exact = await row('graph', 'nodes', 0, 0, 0);
+  await page.click('.side-figure summary');
+  const table = await page.$$eval('[data-testid=graph-table] tbody tr', (rows) =>
+    rows.map((r) => [...r.cells].map((cell) => cell.textContent)),
+  );
+  assert.deepEqual([table.length, table[0][0]], [12, 'n39 (odd)']);
+  for (const [name, weight] of table) assertPrinted(weight, exact[Number(/n(\d+)/.exec(name)[1])]);
+  await page.hover('[data-testid=graph] [data-node="4"]');
+  await page.waitForFunction(() => document.querySelector('[data-testid=status]').textContent.startsWith('n4 (even)'));
+  assert.equal((await drawn()).length, 32, 'nothing moves under the pointer');
+  await page.click('[data-testid=graph] [data-node="4"]');
+  await page.mouse.move(5, 5);
+  await listed(page, 'n4 (even)');
+  await page.waitForFunction(() => document.querySelector('[data-testid=graph] .centre')?.dataset.node === '4');
+  await page.fill('[type=search]', 'n17');
+  await page.keyboard.press('Enter');
+  await listed(page, 'n17 (odd)');
+  await shown(6); // with the hub, a neighbour of n16
+  assert.deepEqual(await drawn(), [0, 15, 16, 17, 18, 19]);
 });
 
 test('slots stand beside their lines, with a column for each hop', { skip }, async () => {

@@ -90,6 +90,7 @@ class Graphs(NetworkCase):
         page = self.folder / "page.html"
         viewed = run("view", best, "p3", "--html", page, timeout=120)
         self.assertEqual(viewed.code, 0, viewed.errors)
+        self.assertIn('"state":"q=3"', page.read_text(encoding="utf-8"), "the page opens on the node that was asked for")
         blobs = re.findall(r'id="clearhead-blob-\d+"[^>]*>([^<]+)<', page.read_text(encoding="utf-8"))
         self.assertTrue(any(b"p3 (right)" in self.unpacked(blob) for blob in blobs))
 

@@ -4,11 +4,13 @@ import type { MissingCode } from './source/source';
 import { kCompare } from './stringsCompare';
 import { kExplain } from './stringsExplain';
 import { kFigure } from './stringsFigure';
+import { kItems } from './stringsItems';
 
 const kTable = {
   ...kExplain,
   ...kCompare,
   ...kFigure,
+  ...kItems,
   'view.label': ['View', '视图'],
   'view.read': ['Read', '阅读'],
   'view.read.title': ['Running text, shaded by what the head attends to (r)', '连续文本，按注意力着色 (r)'],
@@ -207,37 +209,6 @@ const kTable = {
     'Mean share of attention from “{rows}” to “{keys}”, ten strongest heads.',
     '“{rows}”对“{keys}”的平均注意力占比，最强的十个头。',
   ],
-
-  'items.label': ['Items other than text', '非文本条目'],
-  'items.of': ['{name} of {rows} × {columns}', '{name}（共 {rows} × {columns}）'],
-  'items.elsewhere': [
-    '“{name}” is neither a row nor a column of these maps; it may belong to another attention.',
-    '“{name}”既不是这些矩阵的行，也不是列；可能属于另一种注意力。',
-  ],
-  'items.layers': ['Weights of each layer; click one to select it', '各层的权重；点击选择某层'],
-  'picture.label': [
-    'Picture of {rows} × {columns} patches; brighter means more weight',
-    '由 {rows} × {columns} 个图块组成的图片，越亮表示权重越大',
-  ],
-  'picture.plain': ['The original picture', '原图'],
-  'picture.weights': ['{rows} × {columns} patches: brighter means more weight', '{rows} × {columns} 个图块：越亮表示权重越大'],
-  'strip.label': ['{n} frames over time, weights below', '按时间排列的 {n} 帧，下方为权重'],
-  'strip.caption': [
-    '{n} frames over time, {from} to {to}: bars show the weights of the selection, lines below them those of each query.',
-    '按时间排列的 {n} 帧，{from} 至 {to}：柱为所选项的权重，下方各行为每个查询的权重。',
-  ],
-  'strip.caption.bars': [
-    '{n} frames over time, {from} to {to}: bars show the weights of the selection.',
-    '按时间排列的 {n} 帧，{from} 至 {to}：柱为所选项的权重。',
-  ],
-  'kind.token': ['tokens', '词元'],
-  'kind.sentence': ['sentences', '句子'],
-  'kind.document': ['document', '文档'],
-  'kind.turn': ['turns', '话轮'],
-  'kind.slot': ['memory slots', '记忆槽'],
-  'kind.patch': ['patches', '图块'],
-  'kind.frame': ['frames', '帧'],
-  'kind.query': ['query', '查询'],
 
   traces: ['Choose a trace', '选择记录'],
   gallery: ['All pictures', '全部图片'],

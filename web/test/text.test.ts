@@ -139,6 +139,16 @@ describe('search', () => {
     expect(findHits(m, parseQuery('a.b')).hits).toHaveLength(0);
     expect(findHits(m, parseQuery('#5000')).hits).toEqual([]);
   });
+  it('finds items without text by their names', () => {
+    const nodes = { kind: 'node', begin: 1, end: 4, rows: 0, picture: null, names: ['a1 (x)', 'b2 (x)', 'A11 (y)'] };
+    const m = model('a1', [2, 0, 0, 0], [], [nodes]);
+    expect(findHits(m, parseQuery('a1')).hits).toEqual([
+      { begin: 0, end: 1 },
+      { begin: 1, end: 2 },
+      { begin: 3, end: 4 },
+    ]);
+    expect(findHits(m, parseQuery('/^b/')).hits).toEqual([{ begin: 2, end: 3 }]);
+  });
 });
 
 describe('language', () => {

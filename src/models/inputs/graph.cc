@@ -35,6 +35,8 @@ RunText describe(const NetworkFacts& facts, const Tokenizer*, const ModelInput& 
   return text;
 }
 
+int64_t selected(const NetworkFacts& facts, const ModelInput& input) { return node_named(*graph_of(facts, input), input.text); }
+
 }  // namespace
 
 const InputKind& graph_input() {
@@ -44,7 +46,8 @@ const InputKind& graph_input() {
                                  .texts = "nodes",
                                  .read_config = read_config,
                                  .encode = encode,
-                                 .describe = describe};
+                                 .describe = describe,
+                                 .selected = selected};
   return kind;
 }
 

@@ -1,4 +1,5 @@
-// Queries of the search box: text, /regex/, #1204 (a position), L5.H3 (a head), seg:name. Hits are token ranges.
+// Queries of the search box: text, /regex/, #1204 (a position), L5.H3 (a head), seg:name. Hits are ranges of ids: of tokens, or single items
+// without text, which are found by their names.
 
 import type { HeadId, Span } from '../source/source';
 import type { TextModel } from './model';
@@ -76,7 +77,17 @@ function matches(model: TextModel, pattern: RegExp): { hits: Span[]; more: boole
     }
     if (performance.now() - started > kMaxMilliseconds) return { hits, more: true };
   }
-  return { hits, more: false };
+  return { hits: [...hits, ...named(model, pattern)], more: false };
+}
+
+/** The items without text whose names match. */
+function named(model: TextModel, pattern: RegExp): Span[] {
+  const found: Span[] = [];
+  for (let id = model.tokens; id < model.count; id++) {
+    pattern.lastIndex = 0;
+    if (model.end[id] === model.begin[id] && pattern.test(model.label(id))) found.push({ begin: id, end: id + 1 });
+  }
+  return found;
 }
 
 function tokensOf(model: TextModel, from: number, to: number): Span {

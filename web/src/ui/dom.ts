@@ -46,15 +46,20 @@ const kIcons = {
 } as const;
 export type Icon = keyof typeof kIcons;
 
+/** An element of SVG. */
+export function svgElement<K extends keyof SVGElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, string | number>,
+  ...children: (Node | string)[]
+): SVGElementTagNameMap[K] {
+  const element = document.createElementNS(kSvg, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children);
+  return element;
+}
+
 export function icon(name: Icon): SVGSVGElement {
-  const svg = document.createElementNS(kSvg, 'svg');
-  svg.setAttribute('viewBox', '0 0 16 16');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const path = document.createElementNS(kSvg, 'path');
-  path.setAttribute('d', kIcons[name]);
-  svg.append(path);
-  return svg;
+  return svgElement('svg', { viewBox: '0 0 16 16', class: 'icon', 'aria-hidden': 'true' }, svgElement('path', { d: kIcons[name] }));
 }
 
 export function iconButton(name: Icon, label: string, onclick: () => void): HTMLButtonElement {

@@ -78,6 +78,6 @@ export class SearchBox {
     this.count.textContent = `${this.at + 1} / ${whole(this.hits.length)}`;
     this.show(this.hits, hit);
     ctx.reveal(hit.begin, true);
-    if (choose) selectSpans(ctx, [hit], 'push');
+    if (choose || hit.begin >= ctx.text.tokens) selectSpans(ctx, [hit], 'push');
   }
 }

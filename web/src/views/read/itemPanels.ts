@@ -3,17 +3,26 @@
 import type { Context } from '../../context';
 import { ChipPanel } from './chips';
 import { FramePanel } from './frames';
+import { GraphPanel } from './graph';
 import type { StepStyle } from './painter';
 import { PatchPanel } from './patches';
 import type { ItemPanel, ItemPanelEvents } from './itemPanel';
+import type { Items } from '../../source/source';
+
+/** The kinds of items that have a drawing of their own. */
+const kPanels: Record<string, new (ctx: Context, items: Items, events: ItemPanelEvents) => ItemPanel> = {
+  patch: PatchPanel,
+  frame: FramePanel,
+  node: GraphPanel,
+};
 
 export function createItemPanels(ctx: Context, events: ItemPanelEvents, steps: () => readonly StepStyle[]): ItemPanel[] {
   const panels: ItemPanel[] = [];
   const alone: number[] = [];
   const inMargin = new Set(ctx.text.inMargin);
   for (const items of ctx.text.data.items) {
-    if (items.kind === 'patch') panels.push(new PatchPanel(ctx, items, events));
-    else if (items.kind === 'frame') panels.push(new FramePanel(ctx, items, events));
+    const Panel = kPanels[items.kind];
+    if (Panel) panels.push(new Panel(ctx, items, events));
     else for (let id = items.begin; id < items.end; id++) if (!inMargin.has(id)) alone.push(id);
   }
   return alone.length > 0 ? [new ChipPanel(ctx, alone, events, steps), ...panels] : panels;
