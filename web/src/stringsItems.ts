@@ -35,7 +35,10 @@ export const kItems = {
     '{name} and the {first} other nodes that attend to it; thicker lines are larger weights.',
     '{name}及关注它的另外 {first} 个节点；线越粗权重越大。',
   ],
-  'graph.second': ['The outer {n} nodes are the neighbours of these; their lines show no weights.', '外圈的 {n} 个节点是它们的邻居，其连线不表示权重。'],
+  'graph.second': [
+    'The outer {n} nodes are the neighbours of these; their lines show no weights.',
+    '外圈的 {n} 个节点是它们的邻居，其连线不表示权重。',
+  ],
   'graph.left': ['{n} more nodes are not drawn.', '另有 {n} 个节点未画出。'],
   'graph.table': ['Weights as a table', '以表格显示权重'],
   'graph.node': ['node', '节点'],
