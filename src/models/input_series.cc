@@ -2,6 +2,7 @@
 #include "models/input_series.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -14,6 +15,10 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kLongestSeries = 1 << 16, kMostChannels = 1024;
+constexpr int64_t kPixelsHigh = 96, kPixelsOfItem = 32, kMostPixels = 4096;  // of the picture of a series
+constexpr double kMargin = 4, kHalfThick = 0.9;                              // in pixels
+// Colours of the channels (Okabe and Ito 2008).
+constexpr std::array<std::array<uint8_t, 3>, 4> kColours = {{{0, 114, 178}, {213, 94, 0}, {0, 135, 95}, {180, 80, 138}}};
 constexpr std::string_view kBlanks = " \t\r\n";
 
 float number_of(std::string_view word, size_t position) {
@@ -44,6 +49,19 @@ SeriesFacts::Scale scale_of(const float* numbers, int64_t count, int64_t stride)
   const float median = count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   const float largest = std::max(sorted.back() - median, median - sorted.front());
   return {static_cast<double>(median), largest > 0 ? static_cast<double>(largest) : 1};
+}
+
+// Draws one column of a curve that goes from one height to another; heights are from 0 to 1.
+void draw_line(Tensor& picture, int64_t x, double from, double to, const std::array<uint8_t, 3>& colour) {
+  const double high = static_cast<double>(kPixelsHigh - 1) - 2 * kMargin;
+  const double lowest = kMargin + (1 - std::max(from, to)) * high - kHalfThick,
+               highest = kMargin + (1 - std::min(from, to)) * high + kHalfThick;
+  for (int64_t y = 0; y < kPixelsHigh; ++y) {
+    const double top = static_cast<double>(y) - 0.5;
+    const double covered = std::clamp(std::min(top + 1, highest) - std::max(top, lowest), 0.0, 1.0);
+    uint8_t* pixel = picture.mutable_data<uint8_t>() + (y * picture.size(1) + x) * 3;
+    for (size_t c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(std::lround(pixel[c] + covered * (colour[c] - pixel[c])));
+  }
 }
 
 }  // namespace
@@ -163,6 +181,32 @@ EncodedSide encode_series(const SeriesFacts& facts, const Tensor& numbers) {
   for (int64_t at = 0; at < facts.feature_count(); ++at)
     to[facts.length + at] = facts.features[static_cast<size_t>(at)].scale.of(from[facts.channels * facts.length + at]);
   return {.features = std::move(out)};
+}
+
+Tensor draw_series(const SeriesFacts& facts, const Tensor& numbers) {
+  const Tensor features = encode_series(facts, numbers).features;
+  const int64_t columns = facts.length + facts.feature_count();
+  const int64_t width = std::min<int64_t>(kMostPixels, kPixelsOfItem * facts.items());
+  Tensor picture = Tensor::zeros({kPixelsHigh, width, 3}, DType::kU8);
+  std::fill_n(picture.mutable_data<uint8_t>(), picture.numel(), uint8_t{255});
+  for (int64_t channel = 0; channel < facts.channels; ++channel) {
+    const float* samples = features.data<float>() + channel * columns;
+    const auto [least, most] = std::minmax_element(samples, samples + facts.length);
+    const double range = *most > *least ? static_cast<double>(*most) - static_cast<double>(*least) : 1;
+    // The height of the curve at the left edge of a column of pixels, from 0 to 1.
+    const auto height_at = [&](int64_t x) {
+      const double items = static_cast<double>(x) * static_cast<double>(facts.items()) / static_cast<double>(width);
+      const double at = std::clamp(items * static_cast<double>(facts.interval) - 0.5, 0.0, static_cast<double>(facts.length - 1));
+      const auto before = static_cast<int64_t>(at), after = std::min(before + 1, facts.length - 1);
+      const double part = at - static_cast<double>(before);
+      const double value = static_cast<double>(samples[before]) * (1 - part) + static_cast<double>(samples[after]) * part;
+      return (value - static_cast<double>(*least)) / range;
+    };
+    const int64_t drawn = width * facts.intervals() / facts.items();
+    for (int64_t x = 0; x < drawn; ++x)
+      draw_line(picture, x, height_at(x), height_at(x + 1), kColours[static_cast<size_t>(channel) % kColours.size()]);
+  }
+  return picture;
 }
 
 }  // namespace clearhead

@@ -37,4 +37,8 @@ std::string describe_numbers(const SeriesFacts& facts);
 ///   numbers: as ModelInput::series   → features f32 [channels, 1, samples + features]
 EncodedSide encode_series(const SeriesFacts& facts, const Tensor& numbers);
 
+/// Draws the samples of each channel as a curve on white, from its smallest to its largest value. Time goes to the right, and every item
+/// has the same width; the features' part stays white. Throws as encode_series().   → u8 [height, width, 3]
+Tensor draw_series(const SeriesFacts& facts, const Tensor& numbers);
+
 }  // namespace clearhead

@@ -15,7 +15,8 @@ constexpr size_t kLongestKind = 32;
 std::string problem_with_picture(const ItemRange& range) {
   const Tensor& picture = range.picture;
   if (!picture.defined()) return "";
-  if (range.kind != "patch" && range.kind != "frame") return "only patches and frames have a picture";
+  if (range.kind != "patch" && range.kind != "frame" && range.kind != "interval")
+    return "only patches, frames and intervals have a picture";
   const bool fits = picture.dtype() == DType::kU8 && picture.rank() == 3 && picture.size(2) == 3 && picture.size(0) > 0 &&
                     picture.size(1) > 0 && picture.size(0) <= kMostPixels && picture.size(1) <= kMostPixels;
   if (fits) return "";

@@ -171,10 +171,32 @@ TEST(SeriesNetworks, KeysAreTheIntervalsAndTheFeatures) {
   EXPECT_EQ(std::vector<int64_t>({enc.queries, enc.keys, enc.layers, pool.queries, pool.keys}), std::vector<int64_t>({5, 5, 2, 1, 5}));
   EXPECT_EQ(trace.plan().text.pieces, (std::vector<std::string>{"samples 0–3", "samples 4–7", "samples 8–11", "pulse", "age", "query"}));
   EXPECT_EQ(trace.plan().text.items.front().kind, "interval");
+  EXPECT_EQ(trace.plan().text.items.front().picture.shape(), (Shape{96, 5 * 32, 3}));
   Interventions unseen;
   unseen.knockouts.push_back({.queries = {0, 1}, .keys = {3, 4}, .family = "pool"});
   EXPECT_NE(classify_inputs(*saved.model, {input(1)}, unseen)[0][0].probability,
             classify_inputs(*saved.model, {input(1)}, {})[0][0].probability);
+}
+
+// Where a curve is darkest in a column of its picture, in pixels from the top.
+int64_t darkest(const Tensor& picture, int64_t x) {
+  int64_t at = 0;
+  const auto red = [&](int64_t y) { return picture.data<uint8_t>()[(y * picture.size(1) + x) * 3]; };
+  for (int64_t y = 1; y < picture.size(0); ++y) at = red(y) < red(at) ? y : at;
+  return at;
+}
+
+TEST(SeriesNetworks, TheCurveOfASeriesStandsAboveItsIntervals) {
+  const SeriesFacts facts{.length = 8, .interval = 2, .features = {{.name = "pulse"}}};
+  const Tensor picture = draw_series(facts, Tensor::from(std::vector<float>{0, 0, 0, 0, 0, 10, 0, 0, 1}, {9}));
+  EXPECT_EQ(picture.shape(), (Shape{96, 5 * 32, 3}));
+  EXPECT_LT(darkest(picture, 88), 8);  // sample 5 is in the middle of the second half of the third interval
+  EXPECT_GT(darkest(picture, 8), 88);
+  EXPECT_GT(darkest(picture, 120), 88);
+  const uint8_t* pixels = picture.data<uint8_t>();
+  for (int64_t y = 0; y < 96; ++y) EXPECT_EQ(pixels[(y * 160 + 144) * 3], 255);  // a feature has no curve
+  const Tensor flat = draw_series(facts, Tensor::from(std::vector<float>(9, 3), {9}));
+  EXPECT_EQ(darkest(flat, 5), darkest(flat, 100));
 }
 
 TEST(SeriesNetworks, InvalidConfigFieldsAreRefusedByName) {

@@ -127,7 +127,8 @@ TEST(TraceItems, InvalidItemsAreRefusedByName) {
        [](RunText& t) {
          t.items[1].picture = Tensor::zeros({2, 2, 3});
        }},
-      {"items[0], \"sentence\": only patches and frames have a picture", [](RunText& t) { t.items[0].picture = t.items[1].picture; }},
+      {"items[0], \"sentence\": only patches, frames and intervals have a picture",
+       [](RunText& t) { t.items[0].picture = t.items[1].picture; }},
       {"items[0], \"sentence\": id 3 has the number 7 of a token; expected -1, not special", [](RunText& t) { t.ids[3] = 7; }},
       {"items[1], \"patch\": id 6 has no name", [](RunText& t) { t.pieces[6] = ""; }},
       {"items[1], \"patch\": id 5 covers bytes [0, 1); a patch has no text",

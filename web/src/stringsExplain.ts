@@ -3,8 +3,8 @@
 export const kExplain = {
   'why.over.patches': ['Share of each patch: orange supports the answer, blue opposes it', '每个图块的占比：橙色支持答案，蓝色反对'],
   'why.over.frames': [
-    'Share of each frame: bars upwards support the answer, bars downwards oppose it',
-    '每一帧的占比：向上的柱支持答案，向下的反对',
+    'Share of each of the {items}: bars upwards support the answer, bars downwards oppose it',
+    '各个{items}的占比：向上的柱支持答案，向下的反对',
   ],
 
   'weight.for': ['for', '支持'],

@@ -1,4 +1,4 @@
-// Strings of the items that are not tokens: patches, frames, nodes of a graph.
+// Strings of the items that are not tokens: patches, frames, intervals of a series, nodes of a graph.
 
 export const kItems = {
   'items.label': ['Items other than text', '非文本条目'],
@@ -14,14 +14,14 @@ export const kItems = {
   ],
   'picture.plain': ['The original picture', '原图'],
   'picture.weights': ['{rows} × {columns} patches: brighter means more weight', '{rows} × {columns} 个图块：越亮表示权重越大'],
-  'strip.label': ['{n} frames over time, weights below', '按时间排列的 {n} 帧，下方为权重'],
+  'strip.label': ['{n} {items} over time, weights below', '按时间排列的 {n} 个{items}，下方为权重'],
   'strip.caption': [
-    '{n} frames over time, {from} to {to}: bars show the weights of the selection, lines below them those of each query.',
-    '按时间排列的 {n} 帧，{from} 至 {to}：柱为所选项的权重，下方各行为每个查询的权重。',
+    '{n} {items} over time, {from} to {to}: bars show the weights of the selection, lines below them those of each query.',
+    '按时间排列的 {n} 个{items}，{from} 至 {to}：柱为所选项的权重，下方各行为每个查询的权重。',
   ],
   'strip.caption.bars': [
-    '{n} frames over time, {from} to {to}: bars show the weights of the selection.',
-    '按时间排列的 {n} 帧，{from} 至 {to}：柱为所选项的权重。',
+    '{n} {items} over time, {from} to {to}: bars show the weights of the selection.',
+    '按时间排列的 {n} 个{items}，{from} 至 {to}：柱为所选项的权重。',
   ],
   'graph.choose': [
     'A graph of {n} nodes. Search for the name of a node and press Enter to see its neighbours.',
@@ -50,6 +50,7 @@ export const kItems = {
   'kind.slot': ['memory slots', '记忆槽'],
   'kind.patch': ['patches', '图块'],
   'kind.frame': ['frames', '帧'],
+  'kind.interval': ['intervals', '区间'],
   'kind.node': ['nodes', '节点'],
   'kind.query': ['query', '查询'],
 } as const satisfies Record<string, readonly [string, string]>;

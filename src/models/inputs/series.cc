@@ -35,14 +35,13 @@ void mask(const NetworkFacts& network, int64_t item, const Tensor& read, Tensor&
 
 RunText describe(const NetworkFacts& network, const Tokenizer*, const ModelInput& input) {
   const SeriesFacts& facts = network.series;
-  encode_series(facts, input.series);  // refuses an input that the model does not read
   RunText text;
   for (int64_t at = 0; at < facts.intervals(); ++at) {
     const int64_t begin = at * facts.interval, last = begin + facts.interval - 1;
     add_item(text, begin == last ? format("sample {}", begin) : format("samples {}–{}", begin, last));
   }
   for (const SeriesFacts::Feature& feature : facts.features) add_item(text, feature.name);
-  text.items.push_back({.kind = "interval", .begin = 0, .end = facts.items()});
+  text.items.push_back({.kind = "interval", .begin = 0, .end = facts.items(), .picture = draw_series(facts, input.series)});
   add_items(text, "query", {{}});
   return text;
 }

@@ -295,6 +295,18 @@ export function tick(atLeast: number): number {
   return [1, 2, 5, 10].map((m) => m * power).find((v) => v >= atLeast) ?? 10 * power;
 }
 
+/** Writes names below items that are `step` pixels wide, from `left` on: as many as have room for the longest. Returns their places. */
+export function drawNames(c: CanvasRenderingContext2D, names: readonly string[], left: number, top: number, step: number): number[] {
+  const longest = Math.max(0, ...names.slice(0, 500).map((name) => c.measureText(name).width));
+  const every = tick(Math.min(160, longest + 10) / step);
+  const places: number[] = [];
+  for (let i = 0; i < names.length; i += every) {
+    places.push(left + i * step);
+    c.fillText(truncated(c, names[i], Math.min(every, names.length - i) * step - 4), left + i * step + 3, top);
+  }
+  return places;
+}
+
 function truncated(c: CanvasRenderingContext2D, text: string, width: number): string {
   if (c.measureText(text).width <= width) return text;
   const tail = /\s\S{1,5}$/.exec(text)?.[0] ?? ''; // keeps the end: “sentence 12” and “sentence 13” differ there

@@ -137,13 +137,16 @@ export interface TextData {
   items: Items[];
 }
 
-/** Ids after the tokens that are not tokens: sentences, slots, patches, frames. */
+/** Ids after the tokens that are not tokens: sentences, slots, patches, frames, intervals, nodes. */
 export interface Items extends Span {
   kind: string;
   rows: number; // number of rows of patches, which are in row-major order; else 0
   picture: [number, number] | null; // height and width of the picture that contains them
   names: string[];
 }
+
+/** The kinds of items that are drawn over a picture of the input, or below it in order of time. */
+export const kOnPicture: ReadonlySet<string> = new Set(['patch', 'frame', 'interval']);
 
 /** RGB, row-major. */
 export interface Pixels {

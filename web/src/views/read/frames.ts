@@ -1,12 +1,12 @@
-// Frames over time: the spectrogram, the weights of the selection as bars below it, and a row for each query of the family, so that an
-// alignment appears under the sound it belongs to.
+// Frames of a sound or intervals of a series over time: their picture (a spectrogram or curves), the weights of the selection as bars below
+// it, and a row for each query of the family, so that an alignment appears under the sound it belongs to.
 
 import type { Context } from '../../context';
 import { unavailableReason, quoted, rangeOf } from '../../context';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { drawPicture, loadPicture } from '../../paint/pixels';
 import { css, mix, shade } from '../../paint/ramp';
-import { tick } from '../../paint/mapRenderer';
+import { drawNames } from '../../paint/mapRenderer';
 import { type Cells, type HeadId, type Items, isAbort } from '../../source/source';
 import { h } from '../../ui/dom';
 import { intensity } from '../../weights';
@@ -42,7 +42,12 @@ export class FramePanel implements ItemPanel {
   ) {
     const { t } = ctx;
     const n = items.end - items.begin;
-    const element = h('canvas', { class: 'strip-side', role: 'img', 'aria-label': t('strip.label', { n }), 'data-testid': 'strip' });
+    const element = h('canvas', {
+      class: 'strip-side',
+      role: 'img',
+      'aria-label': t('strip.label', { n, items: t.kind(items.kind) }),
+      'data-testid': 'strip',
+    });
     element.style.height = `${this.top('axis') + kAxis}px`;
     this.draw = oncePerFrame(() => this.drawAll());
     this.canvas = surface(element, this.draw);
@@ -63,7 +68,7 @@ export class FramePanel implements ItemPanel {
       'figure',
       { class: 'side-figure' },
       element,
-      h('figcaption', { class: 'caption' }, t(caption, { n, from: items.names[0], to: items.names[n - 1] })),
+      h('figcaption', { class: 'caption' }, t(caption, { n, items: t.kind(items.kind), from: items.names[0], to: items.names[n - 1] })),
     );
     ctx.life.signal.addEventListener('abort', () => this.loading.abort());
     loadPicture(ctx, items)?.then(
@@ -222,12 +227,7 @@ export class FramePanel implements ItemPanel {
     c.textBaseline = 'top';
     c.textAlign = 'left';
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
-    const every = tick(64 / this.step);
-    for (let i = 0; i < this.items.end - this.items.begin; i += every) {
-      const at = this.x(this.items.begin + i);
-      c.fillRect(Math.round(at), top, 1, 4);
-      c.fillText(this.items.names[i], at + 3, top + 5);
-    }
+    for (const at of drawNames(c, this.items.names, this.left, top + 5, this.step)) c.fillRect(Math.round(at), top, 1, 4);
   }
 
   private drawMarks(c: CanvasRenderingContext2D, paint: Paint): void {

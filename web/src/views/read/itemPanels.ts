@@ -13,6 +13,7 @@ import type { Items } from '../../source/source';
 const kPanels: Record<string, new (ctx: Context, items: Items, events: ItemPanelEvents) => ItemPanel> = {
   patch: PatchPanel,
   frame: FramePanel,
+  interval: FramePanel,
   node: GraphPanel,
 };
 

@@ -26,7 +26,7 @@ export interface Neighbourhood {
   left: number; // number of nodes that are not placed because of the limit
 }
 
-export interface Label {
+interface Label {
   id: number;
   text: string;
   x: number;

@@ -1,11 +1,11 @@
-// Shares of items other than text, over their picture: patches are tinted, frames of a sound are bars under the spectrogram. Orange
+// Shares of items other than text, over their picture: patches are tinted, frames and intervals are bars under it. Orange
 // supports the answer, blue opposes it. The status line shows the share under the pointer; the table beside has the same numbers.
 
 import type { Context } from '../../context';
 import { type Surface, oncePerFrame, surface } from '../../paint/canvas';
 import { drawPicture, patchArea, loadPicture } from '../../paint/pixels';
 import { css, diverge, mix } from '../../paint/ramp';
-import { tick } from '../../paint/mapRenderer';
+import { drawNames } from '../../paint/mapRenderer';
 import type { Items } from '../../source/source';
 import { h } from '../../ui/dom';
 import { itemBox, listenToCanvas } from '../read/itemPanel';
@@ -30,7 +30,7 @@ export class ShareOverlay {
   ) {
     const isPatch = items.kind === 'patch';
     const [tall, wide] = items.picture ?? [1, 1];
-    const label = ctx.t(isPatch ? 'why.over.patches' : 'why.over.frames');
+    const label = ctx.t(isPatch ? 'why.over.patches' : 'why.over.frames', { items: ctx.t.kind(items.kind) });
     const element = h('canvas', {
       class: isPatch ? 'why-picture' : 'strip-side',
       role: 'img',
@@ -122,7 +122,7 @@ export class ShareOverlay {
     c.textAlign = 'left';
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
     const top = kSpectrogram + kGap + kBars;
-    for (let i = 0; i < end - begin; i += tick(64 / this.step)) c.fillText(names[i] ?? '', i * this.step + 2, top + 4);
+    drawNames(c, names, 0, top + 4, this.step);
   }
 
   /** Draws the label of an item that has one, if there is room. */
