@@ -1,4 +1,4 @@
-"""train --list: every recipe has a line in recipes/table.tsv, and the README shows the same lines."""
+"""train --list: every recipe has a line in recipes/table.tsv, the README shows the same lines, and docs/models.md the same results."""
 
 import re
 
@@ -26,6 +26,17 @@ class TrainList(Case):
         self.assertEqual(len({row["field"] for row in listed}), sum(a["field"] != b["field"] for a, b in zip(listed, listed[1:])) + 1)
         lines = [line for line in self.ok("train", "--list", folder=ROOT).out.splitlines() if line.startswith("  ")]
         self.assertEqual([line.split()[0] for line in lines], ["recipe", *(row["recipe"] for row in listed)])
+
+    def test_the_table_of_models_links_every_file_and_repeats_the_results(self):
+        results = " ".join(row["reached"] for row in self.ok("train", "--list", RECIPES, "--json").json)
+        sources = [path for room in ("models/families", "models/networks", "tasks") for path in (ROOT / "src" / room).glob("*.cc")]
+        for page in (ROOT / "docs/models.md", ROOT / "docs/zh/models.md"):
+            text = page.read_text(encoding="utf-8")
+            linked = {(page.parent / link).resolve() for link in re.findall(r"\]\(([^)#]+)\)", text)}
+            self.assertEqual([path.name for path in sources if path not in linked], [])
+            shown = re.findall(r"\| ([\d.]+)[^|]* \| `clearhead [^|]* \|$", text, flags=re.MULTILINE)
+            self.assertGreater(len(shown), 20)
+            self.assertEqual([number for number in shown if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.])", results)], [])
 
     def test_a_folder_without_a_table_and_a_broken_table_are_named(self):
         path = self.folder / "table.tsv"
