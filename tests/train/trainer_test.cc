@@ -92,7 +92,7 @@ TEST_F(Runs, AreIdenticalWithGradientCheckpointing) {
   }
 }
 
-// For logits with a relative error of 2⁻⁹ in their operands, a loss near 3 is off by less than 0.01, and at this learning rate the weights
+// For logits with a relative error of about 2⁻⁹ in their operands, a loss near 3 is off by less than 0.01, and at this learning rate the weights
 // do not diverge further. Another seed makes a difference of 0.4.
 TEST_F(Runs, InBf16LearnAsInF32) {
   const std::vector<std::string> settings = {"steps=40", "schedule.learning_rate=0.003", "validate=1000", "checkpoint=1000"};

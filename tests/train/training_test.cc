@@ -243,8 +243,8 @@ TEST_P(TrainedFamily, CheckpointedLayersGiveTheSameGradients) {
     EXPECT_EQ(gradients_of(GetParam(), true, operands), gradients_of(GetParam(), false, operands));
 }
 
-// Each of some twenty products in a row, and as many in the backward pass, has two operands with a relative error of up to 2⁻⁹: √80·2⁻⁹ is
-// 1.7 % if the errors are independent. Sums that cancel and kinks of ReLU lose more: 3.2 % was measured.
+// Each of some twenty products in a row, and as many in the backward pass, has two operands whose relative error is at most 2⁻⁸, about 2⁻⁹ in
+// the root mean square: √80·2⁻⁹ is 1.7 % if the errors are independent. Sums that cancel and kinks of ReLU lose more: 3.2 % was measured.
 TEST_P(TrainedFamily, GradientsOfRoundedOperandsAreNearThoseOfF32) {
   const std::vector<float> exact = gradients_of(GetParam(), false, DType::kF32), narrow = gradients_of(GetParam(), false, DType::kBF16);
   double off = 0, all = 0;

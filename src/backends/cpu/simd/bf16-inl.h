@@ -18,7 +18,7 @@ inline constexpr bool kHasBf16Dot = HWY_TARGET == HWY_AVX3;
 // around it would be compiled once more. With inline assembly the AVX-512 pass contains both the f32 and the bf16
 // kernels, and bf16_products() chooses at run time. Only that pass has these instructions.
 
-// s + a_even·b_even + a_odd·b_odd, in that order (VDPBF16PS). Products are exact, sums are rounded to nearest, and
+// s + a_odd·b_odd + a_even·b_even, in that order (VDPBF16PS). Products are exact, sums are rounded to nearest, and
 // subnormal inputs and results are treated as zero.
 HWY_INLINE Floats dot_bf16(Floats a, Floats b, Floats s) {
 #if HWY_TARGET == HWY_AVX3
