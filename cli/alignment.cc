@@ -67,7 +67,7 @@ Json alignment_json(const Alignment& alignment) {
 
 void print_alignment(const Alignment& alignment) {
   const Terminal screen = terminal();
-  print(cut(format("  cross-attention, {}: what each word was chosen by", alignment.name), screen.width));
+  print(cut(format("  cross-attention, {}: the source words that each word attended to", alignment.name), screen.width));
   if (words_fit(screen, alignment.words)) return print_words(screen, alignment.words, alignment.map, alignment.heads);
   const Json list = alignment_json(alignment);
   for (const Json& pair : list.items()) {

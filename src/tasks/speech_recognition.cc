@@ -228,7 +228,8 @@ SoundTable::Count read_count(Fields& fields, const char* name, const SoundTable:
   const bool is_pair = given->is_array() && given->size() == 2 && given->items()[0].is_integer() && given->items()[1].is_integer();
   const SoundTable::Count out =
       is_pair ? SoundTable::Count{given->items()[0].integer(), given->items()[1].integer()} : SoundTable::Count{0, 0};
-  if (out[0] < 1 || out[1] < out[0] || out[1] > 100) fields.wrong(name, "how many sounds are joined, from and to, as in [1, 7]", *given);
+  if (out[0] < 1 || out[1] < out[0] || out[1] > 100)
+    fields.wrong(name, "the least and the largest number of sounds that are joined, as in [1, 7]", *given);
   return out;
 }
 
@@ -238,7 +239,8 @@ const Schema<SoundTable>& sound_schema() {
       schema::required_string("file", &SoundTable::file, "the column of the sounds' files"),
       schema::required_string("part", &SoundTable::part,
                               "the column with the split of each sound; \"train\", \"valid\" and \"test\" give its values"),
-      schema::string("speaker", &SoundTable::speaker, "a column: only sounds of one speaker are joined"),
+      schema::string("speaker", &SoundTable::speaker,
+                     "the column with the speaker of each sound; only sounds of the same speaker are joined"),
       {{"joined", "two integers from 1 to 100", "[1, 1]",
         "least and largest number of sounds that are joined to an example, with pauses of 0.05 to 0.2 s"},
        [](Fields& fields, SoundTable& to) { to.joined = read_count(fields, "joined", to.joined); }},

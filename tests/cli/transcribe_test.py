@@ -128,8 +128,8 @@ class Transcription(Case):
 
     def test_bad_data_is_named(self):
         self.refused(1, f'{self.table}, line 1: no column "wort"; there are "file", "word", "voice", "split"', *self.task("task.text=wort"))
-        self.refused(1, f'{self.recipe}: "task.joined": expected how many sounds are joined, from and to, as in [1, 7], found an array of '
-                        '2', *self.task("task.joined=[3,1]"))
+        self.refused(1, f'{self.recipe}: "task.joined": expected the least and the largest number of sounds that are joined, as in [1, 7], found '
+                        'an array of 2', *self.task("task.joined=[3,1]"))
         self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second in training, 8000 in validation',
                      *self.task("model.sound.rate=16000"))
         self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds',

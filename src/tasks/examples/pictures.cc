@@ -70,7 +70,7 @@ const Schema<PictureRecipe>& picture_schema() {
       {{"form", alternatives(form_names()), "required", form_meanings()}, read_form},
       column("column", &PictureRecipe::column, true, "bits, files: the column with the pictures; \"label\" is the column with the labels")
           .when([](const PictureRecipe& to) { return to.form->has_columns; }),
-      required_string("names", &PictureRecipe::names, "cifar10: a table of number and label, as in \"0<TAB>cat\"")
+      required_string("names", &PictureRecipe::names, "cifar10: the file with the number and the name of each class, as in \"0<TAB>cat\"")
           .when([](const PictureRecipe& to) { return to.form->has_names; }),
       choice("resize", &PictureRecipe::resize, resize_names(),
              "pictures of another size than the model's are refused (none), stretched to that size, or scaled to fit into it and padded "

@@ -51,7 +51,7 @@ const Schema<SceneRecipe>& scene_schema() {
       integer("test", &SceneRecipe::test, {1}, "number of test scenes"),
       integer("questions", &SceneRecipe::questions, {1}, "number of questions about each scene"),
       {{"fewest", "an integer of 1 or more", "every cell",
-        "half of the training scenes have empty cells: the number of pictures is log-uniform from this one to all"},
+        "the smallest number of pictures in half of the training scenes, whose other cells are empty; the number is drawn log-uniformly"},
        [](Fields& fields, SceneRecipe& to) {
          const int64_t cells = to.side * to.side;
          to.fewest = read_integer(fields, "fewest", cells, {1});
