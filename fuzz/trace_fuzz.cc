@@ -1,17 +1,14 @@
 // Besides: backends/dense.cc backends/ref/*.cc observe/*.cc
 // The bytes of a trace file: the maps of a trace that loads can be read. They are computed by the reference backend, which sanitizers can
 // check.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "backends/ref/ref.h"
 #include "backends/registry.h"
-#include "base/format.h"
 #include "clearhead/atlas.h"
 #include "clearhead/trace.h"
 #include "fuzz.h"
+#include "memory_file.h"
 #include "numbers.h"
 
 namespace clearhead {
@@ -21,19 +18,6 @@ const Backend& backend() { return ref_backend(); }  // replaces registry.cc, whi
 using namespace clearhead;
 
 namespace {
-
-// Writes the bytes to a file that can be mapped.
-class MemoryFile {
- public:
-  MemoryFile(const uint8_t* data, size_t size) : descriptor_(::memfd_create("trace", 0)) {
-    must(descriptor_ >= 0 && ::write(descriptor_, data, size) == static_cast<ssize_t>(size));
-  }
-  ~MemoryFile() { ::close(descriptor_); }
-  std::string path() const { return format("/proc/self/fd/{}", descriptor_); }
-
- private:
-  int descriptor_;
-};
 
 void look(const Trace& trace, const MapFamily& family, int layer) {
   const LayerMap map = trace.map(family.name, layer);
