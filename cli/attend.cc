@@ -131,7 +131,7 @@ void run(const Options& options) {
 
 void add_attend(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("attend", "Compute one call of attention on the tensors q, k and v of a safetensors file");
+  CLI::App* command = app.add_subcommand("attend", "Run one attention call on the tensors q, k and v of a safetensors file");
   command->footer(
       "Example: clearhead attend qkv.safetensors --spec spec.json -o out.safetensors --weights\n"
       "Tensors that the description names (slopes, bias, mask, sinks, …) come from the same file.\n"
@@ -141,7 +141,7 @@ void add_attend(CLI::App& app) {
       ->type_name("FILE");
   command->add_option("--spec", options->spec, "JSON file with the description of the call (default: plain scaled dot product)")
       ->type_name("FILE");
-  command->add_option("-o,--out", options->out, "safetensors file to write: out and log_sum_exp (threshold where rows are sparse)")
+  command->add_option("-o,--out", options->out, "safetensors file to write: out and log_sum_exp (for sparsemax and entmax: threshold)")
       ->required()
       ->type_name("FILE");
   command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");

@@ -489,7 +489,9 @@ Range find_span(const RunText& text, const std::string& span) {
     for (int64_t id = text.tokens(); id < count; ++id) {
       if (text.pieces[static_cast<size_t>(id)] == span) return {id, id + 1};
     }
-    usage_error(format("span \"{}\" does not occur in the text; #12:20 names tokens, seg:NAME a segment", span));
+    usage_error(format(
+        "span \"{}\" does not occur in the text; expected a piece of the text, a token range such as #12:20, or seg:NAME for a segment",
+        span));
   }
   const size_t again = text.text.find(span, at + 1);
   const Range first = tokens_of_bytes(text, static_cast<int64_t>(at), static_cast<int64_t>(at + span.size()));

@@ -135,7 +135,7 @@ viewer::ShownTrace read_long_text(const std::string& out, Checks& checks) {
   const uint64_t heads = static_cast<uint64_t>(model->info().layers * model->info().heads);
   const uint64_t square = heads * kLongText * kLongText * 4;
   const uint64_t used = peak_memory() - before;
-  print(format("  read and swept in {:.1f} s with {} threads", seconds, threads()));
+  print(format("  model run, with statistics of every row: {:.1f} s on {} threads", seconds, threads()));
   checks.line(used < (1ull << 30),
               format("{} of memory; the N×N weights of its {} heads would have needed {}", human_bytes(used), heads, human_bytes(square)));
 

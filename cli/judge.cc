@@ -173,7 +173,8 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
       if (report) report(static_cast<double>(done) / static_cast<double>(questions.size()));
     }
   }
-  if (done < static_cast<int64_t>(questions.size())) notice(format("ended after {} of {} texts", done, questions.size()));
+  if (done < static_cast<int64_t>(questions.size()))
+    notice(format("interrupted after {} of {} texts; the results cover only these", done, questions.size()));
   if (short_ones > 0) notice(format("{} texts were skipped: they have fewer than 3 items", short_ones));
   if (not_given > 0) notice(format("{} questions were skipped: the model does not generate what they ask about", not_given));
   if (verdicts[0].texts() == 0) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
@@ -243,8 +244,8 @@ void add_judge(CLI::App& app) {
   CLI::Option* sanity = command->add_flag(
       "--sanity", options->sanity, "Does a method depend on the model? Compare its rankings while weights are randomised\nlayer by layer");
   CLI::Option* others = command->add_option("--with", options->others,
-                                            "Other models of the same task (another seed, shuffled labels; repeatable): how well\n"
-                                            "the rankings of a method agree between the models");
+                                            "Compare with another model of the same task, such as another seed or shuffled labels\n"
+                                            "(repeatable): how well do the rankings of each method agree between the models?");
   CLI::Option* moved = command->add_flag(
       "--moved", options->moved,
       "How different can the attention map be while the answer stays the same? Searched by\ngradient, over one row and all heads");
@@ -255,7 +256,7 @@ void add_judge(CLI::App& app) {
       ->needs(moved)
       ->check(above_zero(1));
   command->add_option("--svg", options->svg, "Write the plot to this file (for the first way of removal)")->type_name("FILE");
-  command->add_option("--html", options->html, "Write plots and tables as a page to this file")->type_name("FILE");
+  command->add_option("--html", options->html, "Write plots and tables to this HTML file")->type_name("FILE");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }

@@ -20,7 +20,7 @@ void add_trace(CLI::App& app) {
   options->look.add(*command);
   command->add_option("-o,--out", options->out, "Trace file to write")->required()->type_name("FILE");
   command->add_flag("--statistics", options->look.statistics_in_run, "Compute the atlas' statistics in this run and keep them");
-  command->add_flag("--json", options->json, "Print what was kept as JSON");
+  command->add_flag("--json", options->json, "Print a summary of what was kept, in JSON");
   command->callback([options] {
     check_writable(options->out);
     const Trace trace = options->look.trace();

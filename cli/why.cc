@@ -250,7 +250,7 @@ void add_why(CLI::App& app) {
                           "The answer to explain: a class, the next word or words, or \"token N\" (default: the model's answer;\nfor an "
                           "encoder-decoder, the first token that it generates)");
   CLI::Option* against =
-      command->add_option("--contrast", options->asked.contrast, "Explain why the model answers that and not this class or word");
+      command->add_option("--contrast", options->asked.contrast, "Explain why the model prefers the target to this class or word");
   CLI::Option* by =
       command->add_option("--method", options->by, format("Methods to compare, separated by commas (default: relevance): {}", names))
           ->delimiter(',');

@@ -105,8 +105,8 @@ void print_inside(const AttributionTarget& target, const InsideView& view) {
                  std::isnan(row.adds) ? "–" : format("{:+.3f}", row.adds)));
   }
   print(
-      "  lost: probability lost if the head's output is zero · gradient: of a factor on the output · adds: direct contribution to the "
-      "logit");
+      "  lost: probability lost if the head's output is zero · gradient: with respect to a factor on the head's output · adds: direct "
+      "contribution to the logit");
 }
 
 void print_patching(const AttributionTarget& clean, const AttributionTarget& corrupted, const InsideView& view) {

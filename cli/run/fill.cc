@@ -16,7 +16,7 @@ struct Fill final : TextCommand<Masks> {
   int64_t top = 5;
 
   void add_options(CLI::App& app) override {
-    app.add_option("--top", top, "How many candidates to print for each (default: 5)")->check(whole_from(1));
+    app.add_option("--top", top, "Number of candidates to print for each mask (default: 5)")->check(whole_from(1));
   }
 
   Masks answer_text(const Model& of, const std::string& given) override { return fill_mask(of, given, top, interventions_in(of, given)); }

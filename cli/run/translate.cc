@@ -57,7 +57,7 @@ void run(const AlignedArguments& options) {
   const auto model = load_model(options.model, options.load);
   const std::vector<std::string> lines = lines_of(options.text.read());
   if (!options.trace.empty()) {
-    if (lines.size() != 1) usage_error(format("--trace stores the run of one line, but {} were given", lines.size()));
+    if (lines.size() != 1) usage_error(format("--trace stores the attention for a single line, but {} lines were given", lines.size()));
     check_writable(options.trace);
   }
   GenerateOptions settings = options.settings(*model);

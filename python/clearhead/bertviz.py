@@ -76,7 +76,8 @@ def trace_of(attention=None, tokens=None, sentence_b_start=None, prettify_tokens
     given = {"enc": encoder_attention, "dec": decoder_attention, "cross": cross_attention}
     given = {name: layers for name, layers in given.items() if layers is not None}
     if (attention is None) == (not given):
-        raise InvalidArgumentError("attention: give it, or encoder_attention, decoder_attention and cross_attention")
+        raise InvalidArgumentError("attention: expected either attention, or any of encoder_attention, "
+                                   "decoder_attention and cross_attention")
     if attention is not None:
         if tokens is None:
             raise InvalidArgumentError("tokens: missing; expected one word for each query")

@@ -94,7 +94,7 @@ def test_weights_of_torch_need_no_conversion():
 
 
 @pytest.mark.parametrize("given, kind, message", [
-    (dict(), ch.InvalidArgumentError, "give it, or encoder_attention"),
+    (dict(), ch.InvalidArgumentError, "expected either attention, or any of encoder_attention"),
     (dict(attention=random_attention()), ch.InvalidArgumentError, "tokens: missing"),
     (dict(attention=random_attention(), tokens=BERT[:9]), ch.ShapeError, r"\[1, head, 9, 9\] for these tokens, found \[1, 3, 10, 10\]"),
     (dict(attention=[np.zeros((2, 3, 10, 10))], tokens=BERT), ch.ShapeError, "choose a text"),

@@ -94,8 +94,8 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
   if (at.count == 0) fail(ErrorCode::kFormat, "{}: an empty file; expected a line that names columns", where);
   if (numbers.empty()) fail(ErrorCode::kFormat, "{}: no rows after the line that names columns", where);
   if (out.empty()) {
-    fail(ErrorCode::kInvalidArgument, "{}, column \"{}\": no row has part \"{}\"; there are {}", where, columns.part_column, columns.part,
-         quoted(parts));
+    fail(ErrorCode::kInvalidArgument, "{}, column \"{}\": no row has the value \"{}\"; the column has {}", where, columns.part_column,
+         columns.part, quoted(parts));
   }
   labels.clear();
   for (auto& [name, number] : numbers) {

@@ -53,7 +53,7 @@ Tensor as_numpy_has_it(const Tensor& tensor) { return tensor.dtype() == DType::k
 
 template <class Put>
 void write_to(const Tensor& tensor, const Put& put) {
-  if (!tensor.defined()) fail(ErrorCode::kInvalidArgument, "npy: the tensor was never given a value");
+  if (!tensor.defined()) fail(ErrorCode::kInvalidArgument, "npy: the tensor is undefined; expected a tensor with values");
   const Tensor values = as_numpy_has_it(tensor);
   const std::string header = header_of(values.shape(), values.dtype());
   put(reinterpret_cast<const std::byte*>(header.data()), header.size());

@@ -47,7 +47,9 @@ std::vector<Note> notes_of(const PngText& text) {
     const std::optional<std::string> key = latin1(keyword);
     if (!key || key->empty() || key->size() > 79 || key->front() == ' ' || key->back() == ' ' || key->find("  ") != std::string::npos ||
         key->find('\n') != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument, "png: the keyword \"{}\"; expected 1 to 79 Latin-1 letters with single spaces inside", keyword);
+      fail(ErrorCode::kInvalidArgument,
+           "png: invalid keyword \"{}\"; expected 1 to 79 Latin-1 characters, without line breaks and leading, trailing or double spaces",
+           keyword);
     }
     const std::optional<std::string> plain = latin1(value);
     notes.push_back({*key, plain ? *plain : value, !plain});

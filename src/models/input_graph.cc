@@ -137,7 +137,7 @@ std::shared_ptr<const NodeGraph> read_graph(const std::string& path) {
   }
   const Json features = Json::parse(file.metadata("features"), path);
   if (!features.is_integer() || features.integer() < 1 || features.integer() > INT32_MAX)
-    file.wrong("\"features\" is no number of features");
+    file.wrong("\"features\": expected a positive integer, the number of features");
   graph->features = features.integer();
   const Tensor values = file.vector("features.values", DType::kF32);
   graph->values.assign(values.data<float>(), values.data<float>() + values.numel());

@@ -183,7 +183,8 @@ std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOpt
   found.info.precision = options.precision;
   if (found.is_network) {
     if (options.weights != WeightStorage::kF32)
-      fail(ErrorCode::kUnsupported, "{}: weights of a model of type \"{}\" are kept as f32", found.info.name, found.info.model_type);
+      fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" supports only f32 weights; leave `weights` at f32", found.info.name,
+           found.info.model_type);
     return std::make_shared<LoadedNetwork>(std::move(found.info), found.config, std::move(tokenizer));
   }
   return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file, {weights, options.gradients}),

@@ -188,7 +188,8 @@ std::vector<Range> LayerMap::rows_kept() const {
 const Frame& LayerMap::frame_of(int64_t query) const {
   if (query < 0 || query >= queries_) {
     fail(ErrorCode::kInvalidArgument,
-         "map: there is no query {}; they are [0, {}) (the last generated token has no query: the model never read it)", query, queries_);
+         "map: there is no query {}; the queries are [0, {}) (the last generated token has no query: the model never read it)", query,
+         queries_);
   }
   for (const Frame& frame : frames_) {
     if (query >= frame.queries.begin && query < frame.queries.end) return frame;

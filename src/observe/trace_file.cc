@@ -359,7 +359,8 @@ ReductionResult read_statistics(const Reader& file, const std::string& name, con
     if (is_cells && !file.contains(label)) continue;
     const Tensor tensor = file.get(label, DType::kF32, static_cast<int>(shapes[i].size()));
     for (size_t d = 0; d < shapes[i].size(); ++d) {
-      file.expect(shapes[i][d] < 0 || tensor.size(static_cast<int>(d)) == shapes[i][d], label + " has a shape that does not fit its layer");
+      file.expect(shapes[i][d] < 0 || tensor.size(static_cast<int>(d)) == shapes[i][d],
+                  label + " has a shape that does not match the rows, heads and keys of its layer");
     }
     out.*kStatistics[i].tensor = tensor;
   }

@@ -339,7 +339,7 @@ const Schema<ClassifyRecipe>& settings_schema() {
       schema::boolean("shuffle_labels", &ClassifyRecipe::shuffles_labels,
                       "permute the labels of the training examples, as a control for explanations"),
       {{"class_weights", "\"balanced\", or an object of label and weight", "1",
-        "single label: factors on the loss of each label; balanced: examples / (labels · examples with it)"},
+        "single label: weight of each label in the loss; balanced: number of examples / (number of labels · examples with the label)"},
        read_class_weights},
   };
   return schema;

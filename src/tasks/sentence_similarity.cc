@@ -36,7 +36,8 @@ struct MatchSettings {
 
 const Schema<MatchSettings>& settings_schema() {
   static const Schema<MatchSettings> schema = {
-      schema::number("scale", &MatchSettings::scale, {0.01, 1000}, "factor of the cosines before the softmax"),
+      schema::number("scale", &MatchSettings::scale, {0.01, 1000},
+                     "factor that the cosine similarities are multiplied by before the softmax"),
       schema::integer("candidates", &MatchSettings::candidates, {2}, "number of texts among which --test looks for the right one"),
   };
   return schema;

@@ -152,7 +152,8 @@ std::unique_ptr<PostProcessor> read_sequence(Fields& fields, std::string_view wh
     const Json* type = item.find("type");
     templates += type && type->is_string() && type->string() != "ByteLevel";
     if (templates > 1)
-      fail(ErrorCode::kUnsupported, "{}: \"{}\": more than one template is not understood", where, fields.path_of("processors"));
+      fail(ErrorCode::kUnsupported, "{}: \"{}\": expected at most one post-processor other than ByteLevel", where,
+           fields.path_of("processors"));
     return read_post_processor(item, where, path);
   }));
 }

@@ -337,8 +337,8 @@ void Trainer::require_validation() const {
   std::string why;
   for (const std::string& note : held.notes) why += "; " + note;
   fail(ErrorCode::kInvalidArgument,
-       "{}: there are no {} to validate on in {}{}. Nothing would choose the best model: give a file that has some", recipe_.where, held.of,
-       held.files, why);
+       "{}: there are no {} to validate on in {}{}; the best model is selected on the validation data: give a file that has some",
+       recipe_.where, held.of, held.files, why);
 }
 
 bool Trainer::has_ended() const {

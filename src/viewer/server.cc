@@ -434,7 +434,7 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
   asked.body = request.body;
   try {
     const ApiKind kind = kind_of(asked);
-    if (kind == ApiKind::kNone) fail(ErrorCode::kNotFound, "api/{}: no such question.", asked.path);
+    if (kind == ApiKind::kNone) fail(ErrorCode::kNotFound, "api/{}: no such endpoint.", asked.path);
     if (wants_post(asked.path) != asked.post)
       fail(ErrorCode::kInvalidArgument, "api/{}: expected a {}.", asked.path, asked.post ? "GET" : "POST");
     if (asked.post && request.get_header_value("Content-Type").rfind("application/json", 0) != 0) {

@@ -504,7 +504,7 @@ class Answers(Case):
         self.assertEqual((family["queries"], family["keys"], family["rows_kept"]), (11, 11, [[0, 11]]))
         if self.ok("doctor", "--json").json["backend"] == "cpu":
             self.assertEqual([driver.split(" ")[0] for driver in family["drivers"]], ["decode"])
-        message = "map: there is no query 11; they are [0, 11) (the last generated token has no query: the model never read it)"
+        message = "map: there is no query 11; the queries are [0, 11) (the last generated token has no query: the model never read it)"
         self.refused(1, message, "show", kept, "--head", "L1.H0", "--query", "11")
 
     def test_masks_are_filled_with_candidates_by_probability(self):

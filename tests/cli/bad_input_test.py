@@ -93,7 +93,8 @@ class Usage(Case):
         self.refused(2, '--rows: expected a token N or a range BEGIN:END, found "9:3"', "trace", model, text, "--rows", "9:3", "-o", "x")
         self.refused(2, '--budget: expected a size like 512M or 4G, found "lots"', "trace", model, text, "--budget", "lots", "-o", "x")
         self.refused(2, 'span "#6": the text has 6 tokens', "show", model, text, "--query", "6")
-        self.refused(2, 'span "z" does not occur in the text; #12:20 names tokens, seg:NAME a segment', "ask", model, text, "--from", "z", "--to", "a")
+        says = 'span "z" does not occur in the text; expected a piece of the text, a token range such as #12:20, or seg:NAME for a segment'
+        self.refused(2, says, "ask", model, text, "--from", "z", "--to", "a")
         self.refused(2, 'span "seg:doc": no segment of that name; the text has none (--segments)', "ask", model, text, "--from", "a", "--to", "seg:doc")
         self.refused(2, '--top: expected a whole number, 1 to 1,000,000,000, found "0" (clearhead show --help says more)', "show", model, text, "--top", "0")
         self.refused(2, '--threads: expected a whole number, 1 to 1,024, found "100000" (clearhead show --help says more)', "show", model, text, "--threads", "100000")

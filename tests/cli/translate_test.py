@@ -181,5 +181,5 @@ class Translate(Case):
                      "run", "translate", self.model, "b" * 70)  # fmt: skip
         self.refused(1, f'{self.causal}: a model of type "clearhead-attention" reads no source; expected an encoder-decoder',
                      "run", "translate", self.causal, "a")  # fmt: skip
-        self.refused(2, "--trace stores the run of one line, but 2 were given", "run", "translate", self.model, "a\nb", "--trace", self.folder / "t.trace")
+        self.refused(2, "--trace stores the attention for a single line, but 2 lines were given", "run", "translate", self.model, "a\nb", "--trace", self.folder / "t.trace")
         self.refused(2, "give a text, --file, or - for standard input", "run", "translate", self.model)

@@ -66,7 +66,7 @@ class Weights(Case):
 
     def test_unsupported_weight_formats_are_refused(self):
         digits = ROOT / "models/digits"
-        self.refused(1, f'{digits}: weights of a model of type "convolutional_attention" are kept as f32',
+        self.refused(1, f'{digits}: a model of type "convolutional_attention" supports only f32 weights; leave `weights` at f32',
                      "run", "classify", digits, digits / "example.png", "--weights", "int8-dynamic")
         says = "gradients pass through weights of f32 only"
         done = run("show", ROOT / "models/book", "It was", "--gradients", "--weights", "int8-dynamic")

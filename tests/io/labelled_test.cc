@@ -93,7 +93,7 @@ TEST(LabelledFiles, RefuseATableThatIsWrongAndSayWhere) {
                  open(std::string(kTable) + "e.wav\tanna\t\ttest\n", train));
   expect_refused(ErrorCode::kFormat, R"(line 6, column "file": the cell is empty)",
                  open(std::string(kTable) + "\tanna\tno\ttest\n", train));
-  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, column "split": no row has part "trian"; there are "test", "train")",
+  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, column "split": no row has the value "trian"; the column has "test", "train")",
                  open(kTable, columns_of("trian")));
 }
 

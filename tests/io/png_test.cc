@@ -79,13 +79,13 @@ TEST(Png, RefusesInvalidPictures) {
 }
 
 TEST(Png, RefusesNotesThatReadersWouldReject) {
-  const std::string expected = "; expected 1 to 79 Latin-1 letters with single spaces inside";
+  const std::string expected = "; expected 1 to 79 Latin-1 characters, without line breaks and leading, trailing or double spaces";
   for (const std::string key : {"", " a", "a ", "a  b", "猫"}) {
-    EXPECT_EQ(refusal(picture(3), {{key, "x"}}), "kInvalidArgument: png: the keyword \"" + key + "\"" + expected);
+    EXPECT_EQ(refusal(picture(3), {{key, "x"}}), "kInvalidArgument: png: invalid keyword \"" + key + "\"" + expected);
   }
-  EXPECT_EQ(refusal(picture(3), {{"a\nb", "x"}}), "kInvalidArgument: png: the keyword \"a\\nb\"" + expected);
+  EXPECT_EQ(refusal(picture(3), {{"a\nb", "x"}}), "kInvalidArgument: png: invalid keyword \"a\\nb\"" + expected);
   EXPECT_EQ(refusal(picture(3), {{std::string(80, 'k'), "x"}}),
-            "kInvalidArgument: png: the keyword \"" + std::string(80, 'k') + "\"" + expected);
+            "kInvalidArgument: png: invalid keyword \"" + std::string(80, 'k') + "\"" + expected);
   EXPECT_EQ(refusal(picture(3), {{"Text", "\xFF"}}), "kInvalidArgument: png: the text entry \"Text\" is not UTF-8 without NUL");
   EXPECT_EQ(refusal(picture(3), {{"Text", std::string("a\0b", 3)}}),
             "kInvalidArgument: png: the text entry \"Text\" is not UTF-8 without NUL");

@@ -107,12 +107,11 @@ TEST_F(Data, InAnotherEncodingIsRefusedByFileAndLine) {
 TEST_F(Data, WithoutAnythingToValidateOnIsRefused) {
   write_file(folder_ + "/train.tsv", "good\tpos\nbad\tneg\n");
   write_file(folder_ + "/valid.tsv", "");
-  EXPECT_EQ(trained(),
-            "kInvalidArgument: " + folder_ +
-                "/recipe.json: there are no texts to validate on in valid.tsv. Nothing would choose the best model: give a file that "
-                "has some");
+  EXPECT_EQ(trained(), "kInvalidArgument: " + folder_ +
+                           "/recipe.json: there are no texts to validate on in valid.tsv; the best model is selected on the validation "
+                           "data: give a file that has some");
   write_file(folder_ + "/valid.tsv", "meh\t-\n");
-  EXPECT_NE(trained({R"(task.skip=["-"])"}).find("in valid.tsv; lines left out because their label is in \"skip\": 1. Nothing"),
+  EXPECT_NE(trained({R"(task.skip=["-"])"}).find("in valid.tsv; lines left out because their label is in \"skip\": 1; the best model"),
             std::string::npos);
 }
 

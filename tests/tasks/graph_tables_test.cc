@@ -94,7 +94,7 @@ TEST_F(GraphFolder, BrokenEdgesAreRefusedWithLineAndColumn) {
   expect_wrong("edges.tsv", "a\tb\nb\td\n", ", line 2, column 2: \"d\" is not in the table of nodes");
   expect_wrong("edges.tsv", "b\tb\n", ", line 1, column 2: an edge from node \"b\" to itself");
   expect_wrong("edges.tsv", "a\tb\nb\ta\n",
-               ", line 2, column 1: the edge between \"b\" and \"a\" is in " + source.folder + "/edges.tsv, line 1 already");
+               ", line 2, column 1: the edge between \"b\" and \"a\" is already in " + source.folder + "/edges.tsv, line 1; leave one out");
 }
 
 TEST_F(GraphFolder, BrokenFeaturesAreRefusedWithLineAndColumn) {

@@ -33,7 +33,7 @@ _REASONS = {
     **dict.fromkeys(("BigBirdBlockSparseAttention", "BigBirdPegasusBlockSparseAttention"),
                     _BLOCKS + '; attention_type="original_full" computes attention whose map is shown'),
     **dict.fromkeys(("LongT5LocalAttention", "LongT5TransientGlobalAttention", "PegasusXGlobalLocalAttention"), _BLOCKS),
-    "InformerProbSparseAttention": "only some queries attend; it selects them by a sample of their scores",
+    "InformerProbSparseAttention": "it computes attention only for some queries, which it selects by sampled scores",
     "AutoformerAttention": _DELAYS,
     "PatchTSMixerGatedAttention": "its softmax is a gate over the features of each position, and there are no weights of queries and keys",
     "GroupViTAssignAttention": "its softmax is over queries (groups), not over keys",

@@ -28,7 +28,7 @@ Alignment alignment(std::span<const Link> found, std::span<const Link> sure, std
   std::set<Link> allowed(possible.begin(), possible.end());
   allowed.insert(certain.begin(), certain.end());
   if (links.empty() && certain.empty()) {
-    fail(ErrorCode::kInvalidArgument, "alignment: no links on either side; expected at least one");
+    fail(ErrorCode::kInvalidArgument, "alignment: neither predicted nor sure links; expected at least one link");
   }
   const auto shared = [&](const std::set<Link>& with) {
     return static_cast<double>(std::count_if(links.begin(), links.end(), [&](const Link& link) { return with.count(link) > 0; }));

@@ -90,7 +90,7 @@ class Folder {
 std::vector<std::vector<double>> scores_of(const std::string& path, const AskModel& ask, const SanityOptions& options,
                                            const std::shared_ptr<const Model>& model) {
   const std::unique_ptr<AttributionTarget> target = ask(model);
-  if (!target) fail(ErrorCode::kInvalidArgument, "{}: a question gave no attribution target", path);
+  if (!target) fail(ErrorCode::kInvalidArgument, "{}: a question returned no attribution target for this model", path);
   std::vector<std::vector<double>> out;
   for (const MethodInfo& method : options.methods) out.push_back(attribute(*target, method.method, options.attribution));
   return out;

@@ -152,7 +152,8 @@ Edges read_edges(const EdgeTable& table, const TextSource& source, const std::st
     }
     const std::pair<int32_t, int32_t> key = table.directed ? std::pair(from, to) : std::pair(std::min(from, to), std::max(from, to));
     if (const auto [first, is_new] = known.emplace(key, row.where); !is_new)
-      fail(ErrorCode::kFormat, "{}: the edge between \"{}\" and \"{}\" is in {} already", row.at(0), row[0], row[1], first->second);
+      fail(ErrorCode::kFormat, "{}: the edge between \"{}\" and \"{}\" is already in {}; leave one out", row.at(0), row[0], row[1],
+           first->second);
     out.emplace_back(to, from);
     if (!table.directed) out.emplace_back(from, to);
   });

@@ -169,8 +169,8 @@ TextData::Batch TextData::shuffled(const Order& order, int64_t first, int64_t ro
   const int64_t length = order.length, windows = (tokens() - 1) / length;
   if (windows < 1)
     fail(ErrorCode::kInvalidArgument,
-         "the text to train on has {} tokens, one window {} (\"length\" and the target of its last token); give a longer text or a smaller "
-         "\"length\"",
+         "the training text has {} tokens, but one window needs {} (\"length\", and the target of its last token); give a longer text or a "
+         "smaller \"length\"",
          tokens(), length + 1);
   Batch out;
   for (int64_t at = first; at < first + rows; ++at) {

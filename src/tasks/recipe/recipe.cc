@@ -155,7 +155,7 @@ const Schema<Schedule>& schedule_schema() {
          if (to.cooldown > 0 && (to.kind == Kind::kLinear || to.kind == Kind::kCosine))
            fields.wrong("cooldown", "none: a linear or cosine rate falls by itself", Json(to.cooldown));
          if (to.cooldown > 0 && to.cooldown + to.warmup > to.steps)
-           fields.wrong("cooldown", format("with the warm-up at most {}, the steps", to.steps), Json(to.cooldown));
+           fields.wrong("cooldown", format("at most {}, the number of steps, together with \"warmup\"", to.steps), Json(to.cooldown));
        }},
       number("min_ratio", &Schedule::min_ratio, {0, 1}, "the rate at the end, as a share of the learning rate"),
   };

@@ -38,8 +38,8 @@ void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFac
   }
   if (task.chooses_sentence != (facts.network && facts.network->chooses)) {
     fail(ErrorCode::kInvalidArgument,
-         "{}: \"task.kind\" \"summarisation\" needs a network that chooses a sentence (\"output\": \"sentence\" of a "
-         "hierarchical_attention), and such a network needs this task",
+         "{}: \"task.kind\": \"summarisation\" and \"output\": \"sentence\" of a hierarchical_attention network require each other; "
+         "expected both or neither",
          recipe.where);
   }
 }

@@ -31,8 +31,7 @@ Rows file_rows() {
     (can_hold_out(to) ? read : required)(fields, to);
   };
   return {
-      required_string("train", &TaskRecipe::train, "the training file; for sounds to transcribe, the name of the split")
-          .when(has_own_files),
+      required_string("train", &TaskRecipe::train, "the training file; for speech recognition, the name of the split").when(has_own_files),
       std::move(validation[0]).when(can_hold_out),
       std::move(valid).when(has_own_files),
       string("test", &TaskRecipe::test, "the test file, for --test").when(has_own_files),
