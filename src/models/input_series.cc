@@ -191,8 +191,9 @@ Tensor draw_series(const SeriesFacts& facts, const Tensor& numbers) {
   std::fill_n(picture.mutable_data<uint8_t>(), picture.numel(), uint8_t{255});
   for (int64_t channel = 0; channel < facts.channels; ++channel) {
     const float* samples = features.data<float>() + channel * columns;
-    const auto [least, most] = std::minmax_element(samples, samples + facts.length);
-    const double range = *most > *least ? static_cast<double>(*most) - static_cast<double>(*least) : 1;
+    const auto ends = std::minmax_element(samples, samples + facts.length);
+    const double least = static_cast<double>(*ends.first), most = static_cast<double>(*ends.second);
+    const double range = most > least ? most - least : 1;
     // The height of the curve at the left edge of a column of pixels, from 0 to 1.
     const auto height_at = [&](int64_t x) {
       const double items = static_cast<double>(x) * static_cast<double>(facts.items()) / static_cast<double>(width);
@@ -200,7 +201,7 @@ Tensor draw_series(const SeriesFacts& facts, const Tensor& numbers) {
       const auto before = static_cast<int64_t>(at), after = std::min(before + 1, facts.length - 1);
       const double part = at - static_cast<double>(before);
       const double value = static_cast<double>(samples[before]) * (1 - part) + static_cast<double>(samples[after]) * part;
-      return (value - static_cast<double>(*least)) / range;
+      return (value - least) / range;
     };
     const int64_t drawn = width * facts.intervals() / facts.items();
     for (int64_t x = 0; x < drawn; ++x)
