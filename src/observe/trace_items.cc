@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "observe/item_kinds.h"
 
 namespace clearhead {
 namespace {
@@ -12,11 +13,18 @@ namespace {
 constexpr int64_t kMostPixels = 4096;  // per side of a picture
 constexpr size_t kLongestKind = 32;
 
+// "patches, frames and intervals"
+std::string kinds_with_pictures() {
+  std::string out;
+  for (size_t at = 0; at < kPictureItems.size(); ++at)
+    out += std::string(at == 0 ? "" : at + 1 < kPictureItems.size() ? ", " : " and ") + std::string(kPictureItems[at].plural);
+  return out;
+}
+
 std::string problem_with_picture(const ItemRange& range) {
   const Tensor& picture = range.picture;
   if (!picture.defined()) return "";
-  if (range.kind != "patch" && range.kind != "frame" && range.kind != "interval")
-    return "only patches, frames and intervals have a picture";
+  if (!picture_item(range.kind)) return format("only {} have a picture", kinds_with_pictures());
   const bool fits = picture.dtype() == DType::kU8 && picture.rank() == 3 && picture.size(2) == 3 && picture.size(0) > 0 &&
                     picture.size(1) > 0 && picture.size(0) <= kMostPixels && picture.size(1) <= kMostPixels;
   if (fits) return "";
@@ -25,7 +33,7 @@ std::string problem_with_picture(const ItemRange& range) {
 }
 
 std::string problem_with_ids(const RunText& text, const ItemRange& range) {
-  const bool has_text = range.kind != "patch" && range.kind != "frame";
+  const bool has_text = !picture_item(range.kind);
   for (int64_t id = range.begin; id < range.end; ++id) {
     const size_t at = static_cast<size_t>(id);
     if (text.ids[at] != -1 || text.special[at] != 0)
@@ -47,7 +55,8 @@ std::string problem_with_range(const RunText& text, const ItemRange& range, int6
     return format("they are ids [{}, {}); expected a range that begins at {} and ends by {}", range.begin, range.end, expected_begin,
                   text.ids.size());
   const int64_t count = range.end - range.begin;
-  if (range.kind == "patch" ? range.rows <= 0 || count % range.rows != 0 : range.rows != 0)
+  const PictureItem* drawn = picture_item(range.kind);
+  if (drawn && drawn->in_rows ? range.rows <= 0 || count % range.rows != 0 : range.rows != 0)
     return format("{} of them cannot be arranged in {} rows", count, range.rows);
   const std::string problem = problem_with_picture(range);
   return problem.empty() ? problem_with_ids(text, range) : problem;

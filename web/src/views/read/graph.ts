@@ -7,11 +7,10 @@ import { css, mix, shade } from '../../paint/ramp';
 import type { Items, Line } from '../../source/source';
 import { h, svgElement } from '../../ui/dom';
 import { intensity, largest } from '../../weights';
-import type { ItemPanel, ItemPanelEvents } from './itemPanel';
+import { listenTo, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 import { kLargest, labelsOf, layoutOf, type Neighbour, type Neighbourhood, type Size } from './neighbourhood';
 
 const kExpanded = 24; // neighbours whose own neighbours are drawn
-const kTableRows = 200;
 const kWidest = 720;
 const kThickest = 8; // pixels of a line between nodes of full size
 
@@ -31,7 +30,7 @@ export class GraphPanel implements ItemPanel {
     const { t } = ctx;
     this.drawing.setAttribute('data-testid', 'graph');
     const heading = h('tr', {}, h('th', { scope: 'col' }, t('graph.node')), h('th', { scope: 'col' }, t('graph.weight')));
-    const table = h('table', { class: 'numbers', 'data-testid': 'graph-table' }, h('thead', {}, heading), this.table);
+    const table = h('table', { 'data-testid': 'graph-table' }, h('thead', {}, heading), this.table);
     this.element = h(
       'figure',
       { class: 'side-figure' },
@@ -39,26 +38,12 @@ export class GraphPanel implements ItemPanel {
       this.caption,
       h('details', {}, h('summary', {}, t('graph.table')), table),
     );
-    this.listen();
-    new ResizeObserver(() => this.paint()).observe(this.element);
-  }
-
-  /** Listens on the whole drawing: a node that is redrawn under the pointer would not report that the pointer left it. */
-  private listen(): void {
-    const nodeOf = ({ target }: Event): number | null => {
+    // On the whole drawing: a node that is redrawn under the pointer would not report that the pointer left it.
+    listenTo(this.drawing, events, ({ target }) => {
       const node = target instanceof SVGElement ? target.dataset['node'] : undefined;
       return node === undefined ? null : Number(node);
-    };
-    let hovered: number | null = null;
-    const hover = (id: number | null): void => {
-      if (id !== hovered) this.events.hover((hovered = id));
-    };
-    this.drawing.addEventListener('pointermove', (event) => hover(nodeOf(event)));
-    this.drawing.addEventListener('pointerleave', () => hover(null));
-    this.drawing.addEventListener('click', (event) => {
-      const id = nodeOf(event);
-      if (id !== null) this.events.pick(id, event);
     });
+    new ResizeObserver(() => this.paint()).observe(this.element);
   }
 
   contains(id: number): boolean {
@@ -156,7 +141,7 @@ export class GraphPanel implements ItemPanel {
       );
     }
     for (const { id, x, y, ring } of places) {
-      const weight = ring === 2 ? NaN : (line.values?.[id] ?? line.top.find((item) => item.begin === id)?.weight ?? NaN);
+      const weight = ring === 2 ? NaN : weightOf(line, id);
       const fill = css(Number.isNaN(weight) ? theme.paper : shade(strength(weight), theme));
       const circle = svgElement('circle', { cx: x, cy: y, r: radius, fill, class: ring === 0 ? 'node centre' : 'node', 'data-node': id });
       circle.append(svgElement('title', {}, ctx.text.label(id)));
@@ -171,13 +156,16 @@ export class GraphPanel implements ItemPanel {
     this.table.replaceChildren();
     const rows = places
       .filter((p) => p.ring < 2)
-      .map(({ id }) => ({ id, weight: line.values?.[id] ?? line.top.find((item) => item.begin === id)?.weight ?? 0 }))
-      .sort((a, b) => b.weight - a.weight)
-      .slice(0, kTableRows);
+      .map(({ id }) => ({ id, weight: weightOf(line, id) }))
+      .sort((a, b) => b.weight - a.weight);
     for (const { id, weight } of rows) {
       const choose = (event: MouseEvent): void => events.pick(id, event);
-      const button = h('button', { type: 'button', class: 'link', onclick: choose }, ctx.text.label(id));
+      const button = h('button', { type: 'button', onclick: choose }, ctx.text.label(id));
       this.table.append(h('tr', {}, h('td', {}, button), h('td', {}, printWeight(ctx, weight, line.badge, line.error))));
     }
   }
 }
+
+/** The weight of a node in a line; zero if only the largest weights are known and it is not among them. */
+const weightOf = ({ values, top }: Line, id: number): number =>
+  values ? values[id] : (top.find((item) => item.begin === id)?.weight ?? 0);

@@ -22,20 +22,24 @@ export const itemBox = (id: number): Box => ({ begin: id, end: id + 1, from: 0, 
 export const isChosen = (spans: readonly { begin: number; end: number }[], id: number): boolean =>
   spans.some((s) => s.begin <= id && id < s.end);
 
-/** Handles hovering and clicking on a canvas; `at` returns the id at a point. */
-export function listenToCanvas(canvas: HTMLCanvasElement, events: ItemPanelEvents, at: (x: number, y: number) => number | null): void {
+/** Handles hovering and clicking on a drawing; `idOf` returns the id that an event points at. */
+export function listenTo(element: HTMLElement | SVGElement, events: ItemPanelEvents, idOf: (event: MouseEvent) => number | null): void {
   let hovered: number | null = null;
-  const idOf = (event: MouseEvent): number | null => {
-    const { left, top } = canvas.getBoundingClientRect();
-    return at(event.clientX - left, event.clientY - top);
-  };
   const hover = (id: number | null): void => {
     if (id !== hovered) events.hover((hovered = id));
   };
-  canvas.addEventListener('pointermove', (event) => hover(idOf(event)));
-  canvas.addEventListener('pointerleave', () => hover(null));
-  canvas.addEventListener('click', (event) => {
-    const id = idOf(event);
-    if (id !== null) events.pick(id, event);
+  element.addEventListener('pointermove', (event) => hover(idOf(event as MouseEvent)));
+  element.addEventListener('pointerleave', () => hover(null));
+  element.addEventListener('click', (event) => {
+    const id = idOf(event as MouseEvent);
+    if (id !== null) events.pick(id, event as MouseEvent);
+  });
+}
+
+/** The same on a canvas; `at` returns the id at a point. */
+export function listenToCanvas(canvas: HTMLCanvasElement, events: ItemPanelEvents, at: (x: number, y: number) => number | null): void {
+  listenTo(canvas, events, (event) => {
+    const { left, top } = canvas.getBoundingClientRect();
+    return at(event.clientX - left, event.clientY - top);
   });
 }

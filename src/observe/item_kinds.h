@@ -1,0 +1,29 @@
+// The kinds of items that are parts of a picture: patches of an image, frames of a spectrogram, intervals of a curve. Such items cover no
+// text. Every other kind may cover text and has no picture. A new kind of picture is one more row of the table.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace clearhead {
+
+struct PictureItem {
+  std::string_view name;    ///< ItemRange::kind
+  std::string_view plural;  ///< for messages
+  bool in_rows = false;     ///< the items are arranged in ItemRange::rows rows; otherwise from left to right
+};
+
+inline constexpr std::array<PictureItem, 3> kPictureItems = {{
+    {.name = "patch", .plural = "patches", .in_rows = true},
+    {.name = "frame", .plural = "frames"},
+    {.name = "interval", .plural = "intervals"},
+}};
+
+/// The row of a kind; null for items that are not parts of a picture.
+constexpr const PictureItem* picture_item(std::string_view kind) {
+  const auto found = std::find_if(kPictureItems.begin(), kPictureItems.end(), [&](const PictureItem& one) { return one.name == kind; });
+  return found == kPictureItems.end() ? nullptr : &*found;
+}
+
+}  // namespace clearhead
