@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,7 @@
 #include "backends/dense.h"
 #include "base/json.h"
 #include "clearhead/model.h"
+#include "clearhead/spec.h"
 
 namespace clearhead {
 
@@ -83,8 +85,19 @@ struct PhasePositions {
 /// as in Marian.
 struct SinusoidalPositions {
   std::string weight{};  ///< a file may contain the table; its values must equal the formula's
+  std::string gain{};    ///< [1], a learned factor of all sines (Li et al. 2019, eq. 4); empty: 1
 };
-using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions, SinusoidalPositions>;
+/// Each layer has a linear map W [width of Q or K, width] of sinusoids, without a bias.
+///   kKeys     k_j += W·sinusoid(j): the position is given to the keys only
+///   kOffsets  s_ij += (q_i + u)·W·sinusoid(i − j) / √d_k: Transformer-XL (Dai et al. 2019, §3.3). The bias of q is their first
+///             global bias, and u [heads, head_dim] is the difference between the second and the first.
+struct LayerSinusoids {
+  enum class Of : uint8_t { kKeys, kOffsets };
+  Of of = Of::kKeys;
+  std::string weight{};      ///< name pattern
+  std::string query_bias{};  ///< name pattern of u; only for kOffsets
+};
+using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions, SinusoidalPositions, LayerSinusoids>;
 
 struct EmbeddingFacts {
   std::string tokens{};  ///< [vocabulary, width]
@@ -92,6 +105,14 @@ struct EmbeddingFacts {
   std::string types{};   ///< [type_count, width]; empty: none
   int64_t type_count = 0;
   NormFacts norm{};  ///< applied to the sum (BERT)
+};
+
+/// A learned operand of a layer's attention: sink logits, temperatures, a table of relative positions.
+struct OperandFacts {
+  std::string weight{};  ///< name pattern
+  Shape shape{};
+  double mean = 0, deviation = 0;  ///< of new values; with a deviation the mean must be 0
+  std::function<void(AttentionSpec& spec, const Tensor& values)> add{};
 };
 
 /// The facts that become a layer's AttentionSpec.
@@ -102,9 +123,10 @@ struct AttentionFacts {
   /// each side.
   std::optional<int64_t> window{};
   std::optional<double> soft_cap{};  ///< cap·tanh(s / cap)
-  std::string sinks{};               ///< name pattern of a weight [heads] with one sink logit per head; empty: none
   bool turns = true;                 ///< apply RotaryPositions, if the model has them
-  std::string slopes{};              ///< name pattern of a weight [heads] with ALiBi slopes; empty: none
+  Normaliser normaliser{};
+  std::vector<Term> terms{};             ///< applied before soft_cap
+  std::vector<OperandFacts> operands{};  ///< in the order in which they are added
 };
 
 /// Names of the output projection and of the projections to Q, K and V, which are three layers or one fused layer.

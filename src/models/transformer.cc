@@ -18,6 +18,8 @@ AttentionSpec describe(const AttentionFacts& facts) {
   Dot dot;
   if (facts.scale) dot.scale = static_cast<float>(*facts.scale);
   spec.score = dot;
+  spec.normaliser = facts.normaliser;
+  spec.terms = facts.terms;
   if (facts.causal) {
     spec.topology = causal(facts.window ? std::optional<int64_t>(*facts.window - 1) : std::nullopt);
   } else if (facts.window) {
@@ -155,6 +157,11 @@ void Transformer::load_positions(const Weights& weights, const PhasePositions& p
 void Transformer::load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal) {
   embeddings_.positions.weight = sinusoidal_table(facts_.longest, facts_.width);
   weights.check_same(sinusoidal.weight, embeddings_.positions.weight);
+  if (!sinusoidal.gain.empty()) position_gain_ = weights.vector(sinusoidal.gain, 1, 1);
+}
+
+void Transformer::load_positions(const Weights&, const LayerSinusoids&) {
+  phase_frequencies_ = ops::rotary_frequencies(10000, facts_.width);
 }
 
 void Transformer::load_layer(Weights& weights, int64_t at) {
@@ -163,6 +170,15 @@ void Transformer::load_layer(Weights& weights, int64_t at) {
   layer.attention_norm = weights.norm(facts_.layer.attention_norm, facts_.width);
   layer.mlp_norm = weights.norm(facts_.layer.mlp_norm, facts_.width);
   layer.attention = load_attention(weights, facts_.layer.projections, facts_.attention_of(at), false);
+  if (const auto* sinusoids = std::get_if<LayerSinusoids>(&facts_.positions)) {
+    const bool of_keys = sinusoids->of == LayerSinusoids::Of::kKeys;
+    layer.sinusoids =
+        weights.linear(LinearNames{sinusoids->weight}, facts_.width, (of_keys ? facts_.key_heads : facts_.heads) * facts_.head_dim);
+    if (!of_keys) {
+      layer.sinusoid_query_bias = weights.operand({.weight = sinusoids->query_bias, .shape = {facts_.heads, facts_.head_dim}});
+      layer.attention.spec.score = Relative{};  // run_layer() computes its table
+    }
+  }
   if (const std::optional<CrossFacts>& cross = facts_.layer.cross) {
     layer.cross_norm = weights.norm(cross->norm, facts_.width);
     layer.cross = load_attention(weights, cross->projections, {}, true);
@@ -196,8 +212,7 @@ nn::Attention Transformer::load_attention(Weights& weights, const ProjectionName
   }
   attention.output = weights.linear(names.output, queries, facts_.width, last_narrower());
   attention.spec = describe(facts);
-  if (!facts.slopes.empty()) attention.spec.terms.insert(attention.spec.terms.begin(), Alibi{weights.vector(facts.slopes, facts_.heads)});
-  if (!facts.sinks.empty()) attention.spec.normaliser = Softmax{weights.vector(facts.sinks, facts_.heads)};
+  for (const OperandFacts& operand : facts.operands) operand.add(attention.spec, weights.operand(operand));
   return attention;
 }
 
@@ -235,7 +250,15 @@ const char* Transformer::map_family() const { return facts_.attention_of(0).caus
 void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   std::vector<int32_t> rows = input.positions;
   for (int32_t& row : rows) row += static_cast<int32_t>(position_offset_);
-  nn::embed(run, embeddings_, {input.ids, rows, input.type_ids}, x);
+  nn::Embeddings embeddings = embeddings_;
+  if (position_gain_.defined()) embeddings.positions = {};
+  nn::embed(run, embeddings, {input.ids, rows, input.type_ids}, x);
+  if (position_gain_.defined()) {
+    Tensor positions = run.take(x.shape()), scaled = run.take(x.shape());
+    ops::gather_rows(run, embeddings_.positions.weight, rows, positions);
+    ops::multiply(run, positions, position_gain_.reshape({1, 1}).expand(x.shape()), scaled);
+    ops::add(run, scaled, x);
+  }
   if (phases_) nn::linear(run, phases_, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
   nn::normalise(run, embedding_norm_, x, x);
   if (run.drops()) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);
@@ -250,7 +273,20 @@ struct Transformer::Pass {
   nn::Sequences cross{};
   Tensor memory{};  // [rows of the source, width]
   ops::RotaryAngles angles{};
+  Tensor key_sinusoids{};  // [rows, width] for LayerSinusoids of keys
 };
+
+// Returns the table A of a relative score (spec.h) for offsets up to `reach`: f32 [head, 2·reach + 1, head_dim]. Row r is the offset
+// reach − r from the query back to the key.
+Tensor Transformer::offset_table(Run& run, const Layer& layer, int64_t reach) const {
+  std::vector<int32_t> back;
+  for (int64_t row = 0; row <= 2 * reach; ++row) back.push_back(static_cast<int32_t>(reach - row));
+  Tensor projected = run.take({2 * reach + 1, facts_.heads * facts_.head_dim});
+  nn::linear(run, layer.sinusoids, phase_rows(phase_frequencies_, back), projected);
+  Tensor table = Tensor::empty({facts_.heads, 2 * reach + 1, facts_.head_dim});  // an observer may keep it
+  ops::copy(run, projected.reshape({2 * reach + 1, facts_.heads, facts_.head_dim}).permute({1, 0, 2}), table);
+  return table;
+}
 
 void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const {
   const Layer& layer = layers_[static_cast<size_t>(at)];
@@ -276,6 +312,19 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
   KVCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
   nn::Sequences self = pass.self;
   if (!facts_.attention_of(at).turns) self.rotation = nullptr;
+  const Arena::Scope scope(run.arena);
+  AttentionSpec described;
+  Tensor key_rows;
+  if (layer.sinusoid_query_bias.defined()) {
+    described = self.described ? *self.described : layer.attention.spec;
+    const int64_t keys = (cache ? cache->length : 0) + x.size(0) / self.batch;
+    described.score = Relative{.keys = offset_table(run, layer, keys), .query_bias = layer.sinusoid_query_bias};
+    self.described = &described;
+  } else if (layer.sinusoids) {
+    key_rows = run.take({x.size(0), layer.sinusoids.out()});
+    nn::linear(run, layer.sinusoids, pass.key_sinusoids, key_rows);
+    self.key_rows = &key_rows;
+  }
   block(layer.attention_norm, [&](const Tensor& read) { nn::add_attention(run, layer.attention, site(map_family()), read, self, own, x); });
   if (layer.cross.projection) {
     KVCache* memory = cache ? &cache->memory[static_cast<size_t>(at)] : nullptr;
@@ -304,7 +353,7 @@ void Transformer::check_interventions(const Interventions& interventions) const 
   const auto check = [&](const std::string& family, std::optional<int> layer, const char* what) {
     const bool is_known = family == map_family() || (encoder_ && (family == encoder_->map_family() || family == kCross));
     if (family.empty() ? encoder_ != nullptr : !is_known) {
-      fail(ErrorCode::kInvalidArgument, "{} names {}; the families of attention of a model of type \"{}\": {}", what,
+      fail(ErrorCode::kInvalidArgument, "{} names {}; a model of type \"{}\" has the attention families {}", what,
            family.empty() ? "no family" : "family \"" + family + "\"", facts_.model_type, encoder_ ? "enc, dec and cross" : map_family());
     }
     const int64_t layers = encoder_ && family == encoder_->map_family() ? encoder_->facts_.layers : facts_.layers;
@@ -376,6 +425,8 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
     pass.angles = ops::rotary_angles(run, rotary_frequencies_, rotary_is_interleaved_, input.positions);
     pass.self.rotation = &pass.angles;
   }
+  if (const auto* sinusoids = std::get_if<LayerSinusoids>(&facts_.positions); sinusoids && sinusoids->of == LayerSinusoids::Of::kKeys)
+    pass.key_sinusoids = phase_rows(phase_frequencies_, input.positions);
   check_interventions(options.interventions);
   if (encoder_) read_source(run, input, options, pass, result);
   AttentionSpec described, described_cross;

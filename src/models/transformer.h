@@ -116,7 +116,9 @@ class Transformer {
   struct Layer {
     nn::Norm attention_norm{}, cross_norm{}, mlp_norm{};
     nn::Attention attention{};
-    nn::Attention cross{};  // without a projection: no cross-attention
+    nn::Linear sinusoids{};        // W of LayerSinusoids
+    Tensor sinusoid_query_bias{};  // u of LayerSinusoids
+    nn::Attention cross{};         // without a projection: no cross-attention
     nn::FeedForward mlp{};
   };
   struct Pass;   // shared by the layers of one forward pass
@@ -129,6 +131,7 @@ class Transformer {
   void load_positions(const Weights& weights, const RotaryPositions& rotary);
   void load_positions(const Weights& weights, const PhasePositions& phases);
   void load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal);
+  void load_positions(const Weights& weights, const LayerSinusoids& sinusoids);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
   // Divisor of the initial standard deviation of the last linear layer of each block (weights.h).
@@ -138,6 +141,7 @@ class Transformer {
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;
   void read_source(Run& run, const ForwardInput& input, const RunOptions& options, Pass& pass, RunResult& result) const;
   void run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const;
+  Tensor offset_table(Run& run, const Layer& layer, int64_t reach) const;
   void run_layer_twice(Run& run, int64_t at, const std::shared_ptr<const Pass>& pass, Tensor& x) const;
   void run_heads(Run& run, const ForwardInput& input, const RunOptions& options, RunResult& result) const;
   Tensor classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out, const ForwardInput& input,
@@ -151,8 +155,9 @@ class Transformer {
   std::vector<Layer> layers_{};
   std::vector<double> rotary_frequencies_{};  // radians per position of each pair of channels; empty: no rotary embeddings
   bool rotary_is_interleaved_ = false;
-  nn::Linear phases_{};  // for PhasePositions: W of architecture.h
-  std::vector<double> phase_frequencies_{};
+  nn::Linear phases_{};                      // for PhasePositions: W of architecture.h
+  std::vector<double> phase_frequencies_{};  // of PhasePositions and LayerSinusoids
+  Tensor position_gain_{};                   // [1]; undefined: 1
 
   nn::Linear pooler_{}, classifier_dense_{}, classifier_{}, next_dense_{}, next_{}, causal_{};
   nn::Linear masked_transform_{}, masked_decoder_{};

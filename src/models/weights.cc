@@ -18,6 +18,7 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kCheckedAtOnce = 1 << 16;
+constexpr double kSpread = 0.02;  // standard deviation of new matrices and tables
 
 // Returns the index of the first element that is NaN or infinite (all bits of the exponent are 1), or −1.
 template <class Word>
@@ -135,10 +136,10 @@ Tensor Weights::checked(const std::string& name, const Shape& shape) const {
          to_string(values.shape()));
   }
   if (values.dtype() != DType::kF32 && values.dtype() != DType::kBF16 && values.dtype() != DType::kF16) {
-    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; weights are f32, bf16 or f16", file_->where(), name, to_string(values.dtype()));
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; expected f32, bf16 or f16", file_->where(), name, to_string(values.dtype()));
   }
   if (const int64_t at = first_not_finite(values); at >= 0) {
-    fail(ErrorCode::kFormat, "{}: tensor \"{}\": element {} is NaN or infinite; the file is damaged, or training it failed", file_->where(),
+    fail(ErrorCode::kFormat, "{}: tensor \"{}\": element {} is NaN or infinite; the file is damaged, or training diverged", file_->where(),
          name, at);
   }
   return values;
@@ -171,28 +172,32 @@ void Weights::check_same(const std::string& name, const Tensor& table) const {
   const auto* expected = table.data<float>();
   for (int64_t i = 0; i < table.numel(); ++i) {
     if (std::abs(static_cast<double>(own[i]) - static_cast<double>(expected[i])) <= bound) continue;
-    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" holds {} at element {}; models of type \"{}\" compute it, as {}", file_->where(),
-         found, own[i], i, facts_.model_type, expected[i]);
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" has {} at element {}, but models of type \"{}\" compute this tensor and expect {}",
+         file_->where(), found, own[i], i, facts_.model_type, expected[i]);
   }
 }
 
-Tensor Weights::vector(const std::string& name, int64_t size) const {
-  if (parameters_) return new_vector(name, size, 0);
+Tensor Weights::vector(const std::string& name, int64_t size, double value) const {
+  if (parameters_) return new_tensor(name, {size}, Init::value(value));
   return to_f32(checked(require(name), {size}));
 }
 
+Tensor Weights::operand(const OperandFacts& facts) const {
+  if (!parameters_) return to_f32(checked(require(facts.weight), facts.shape));
+  return new_tensor(facts.weight, facts.shape, facts.deviation > 0 ? drawn(kSpread / facts.deviation) : Init::value(facts.mean));
+}
+
 Init Weights::drawn(double narrower) const {
-  constexpr double kSpread = 0.02;
   Init init = Init::normal(kSpread / narrower);
   init.drawn_before = 0;
   for (const Tensor& leaf : parameters_->leaves()) *init.drawn_before += leaf.rank() > 1 ? static_cast<uint64_t>(leaf.numel()) : 0;
   return init;
 }
 
-Tensor Weights::new_vector(const std::string& name, int64_t size, float value) const {
+Tensor Weights::new_tensor(const std::string& name, const Shape& shape, const Init& init) const {
   const std::string own = name_for(name);
   const Tensor* const found = parameters_->find(own);
-  return found ? *found : parameters_->parameter(own, {size}, Init::value(static_cast<double>(value)));
+  return found ? *found : parameters_->parameter(own, shape, init);
 }
 
 nn::Linear Weights::new_linear(const std::vector<Part>& parts, int64_t in, double narrower) const {
@@ -205,7 +210,8 @@ nn::Linear Weights::new_linear(const std::vector<Part>& parts, int64_t in, doubl
     if (!part.names.bias.empty()) biases.push_back({name_for(part.names.bias, in_body), part.out, part.names.bias_is_row});
   }
   if (!biases.empty() && biases.size() < parts.size())
-    fail(ErrorCode::kUnsupported, "training: \"{}\" has no bias, \"{}\" has one; expected one for all projections of a layer, or none",
+    fail(ErrorCode::kUnsupported,
+         "training: \"{}\" has no bias, but \"{}\" has one; expected a bias for all projections of a layer, or for none",
          weights.front().name, biases.front().name);
   nn::Linear layer;
   const Tensor* const tied = weights.size() == 1 ? parameters_->find(weights[0].name) : nullptr;
@@ -246,7 +252,7 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
 nn::Norm Weights::norm(const NormFacts& facts, int64_t width) const {
   if (facts.kind == NormFacts::Kind::kNone) return {};
   nn::Norm norm{.epsilon = facts.epsilon, .is_rms = facts.kind == NormFacts::Kind::kRms};
-  norm.weight = parameters_ ? new_vector(facts.weight, width, 1) : vector(facts.weight, width);
+  norm.weight = vector(facts.weight, width, 1);
   if (!facts.bias.empty()) norm.bias = vector(facts.bias, width);
   return norm;
 }

@@ -58,8 +58,10 @@ class Weights {
   const std::string& first_of(const std::vector<std::string>& names) const;
   /// Throws kUnsupported if the file has a tensor of this name whose values are not those of `table`, up to rounding.
   void check_same(const std::string& name, const Tensor& table) const;
-  /// Returns a small vector in f32.
-  Tensor vector(const std::string& name, int64_t size) const;
+  /// Returns a small vector in f32. New values are `value`.
+  Tensor vector(const std::string& name, int64_t size, double value = 0) const;
+  /// Returns an operand in f32.
+  Tensor operand(const OperandFacts& facts) const;
 
   struct Part {
     const LinearNames& names;
@@ -83,7 +85,7 @@ class Weights {
   // New parameters. A tensor that exists already, such as a tied embedding, is shared.
   std::string name_for(const std::string& pattern, bool in_body = false) const;
   Init drawn(double narrower = 1) const;  // N(0, (0.02 / narrower)²) from the next values of the seed's random sequence
-  Tensor new_vector(const std::string& name, int64_t size, float value) const;
+  Tensor new_tensor(const std::string& name, const Shape& shape, const Init& init) const;
   nn::Linear new_linear(const std::vector<Part>& parts, int64_t in, double narrower) const;
 
   std::optional<io::SafeTensors> file_{};

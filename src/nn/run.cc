@@ -103,11 +103,15 @@ void normalise(Run& run, const Norm& norm, const Tensor& x, Tensor& to) {
 Tensor attended(Run& run, const Attention& layer, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache) {
   const bool wanted = site.reported && run.wants(site);
   const int64_t rows = x.size(0), heads = layer.heads, key_heads = layer.key_heads, head_dim = layer.head_dim;
-  const DType dtype = sequences.rotation ? DType::kF32 : ops::linear_dtype(run, *layer.projection.weight);
+  const DType dtype = sequences.rotation || sequences.key_rows ? DType::kF32 : ops::linear_dtype(run, *layer.projection.weight);
   Tensor projected = projected_by(run, layer.projection, x, wanted, dtype);
   if (sequences.rotation) {
     Tensor rotated = projected.reshape({rows, heads + 2 * key_heads, head_dim}).slice(1, 0, heads + key_heads);
     ops::rotary(run, rotated, *sequences.rotation);
+  }
+  if (sequences.key_rows) {
+    Tensor keys = projected.slice(1, heads * head_dim, (heads + key_heads) * head_dim);
+    ops::add(run, *sequences.key_rows, keys);
   }
   projected = ops::rounded(run, projected);
   const Tensor q = heads_of(projected, sequences.batch, 0, heads, head_dim);

@@ -34,6 +34,7 @@ struct Sequences {
   int64_t batch = 0;                            // number of sequences; the rows of x are divided evenly among them
   std::optional<Segments> segments{};           // padding and packed documents
   const ops::RotaryAngles* rotation = nullptr;  // rotary angles of every row
+  const Tensor* key_rows = nullptr;             // [rows, key_heads·head_dim] added to the keys of self-attention
   const AttentionSpec* described = nullptr;     // replaces the layer's own description
   const Tensor* memory = nullptr;               // [batch·memory length, width]: the memory of cross-attention
 };

@@ -18,24 +18,24 @@ std::shared_ptr<const Model> shipped(const std::string& name) { return load(std:
 TEST(Answers, AnImageModelRefusesEachTextTaskWithItsOwnMessage) {
   const auto model = shipped("digits");
   const auto refuses = [](const char* what, const auto& call) { expect_refused(ErrorCode::kUnsupported, what, call); };
-  refuses("embeds no sentences", [&] { (void)embed(*model, "a"); });
-  refuses("embeds no sentences", [&] { (void)embed_all(*model, {"a"}); });
-  refuses("fills no masks", [&] { (void)fill_mask(*model, "a"); });
-  refuses("fills no masks", [&] { (void)fill_all(*model, {"a"}); });
-  refuses("does not classify one text", [&] { (void)classify(*model, "a"); });
-  refuses("does not classify one text", [&] { (void)classify_all(*model, {"a"}); });
-  refuses("tags no words", [&] { (void)tag(*model, "a"); });
-  refuses("finds no answers", [&] { (void)answer(*model, "a", "b"); });
-  refuses("no text", [&] { (void)model->tokenizer(); });
+  refuses("has no sentence embeddings", [&] { (void)embed(*model, "a"); });
+  refuses("has no sentence embeddings", [&] { (void)embed_all(*model, {"a"}); });
+  refuses("cannot fill masks", [&] { (void)fill_mask(*model, "a"); });
+  refuses("cannot fill masks", [&] { (void)fill_all(*model, {"a"}); });
+  refuses("cannot classify texts", [&] { (void)classify(*model, "a"); });
+  refuses("cannot classify texts", [&] { (void)classify_all(*model, {"a"}); });
+  refuses("cannot classify tokens", [&] { (void)tag(*model, "a"); });
+  refuses("cannot answer questions about a text", [&] { (void)answer(*model, "a", "b"); });
+  refuses("not text", [&] { (void)model->tokenizer(); });
 }
 
 TEST(ResidualStream, IsRefusedForAnImageModel) {
   const auto model = shipped("digits");
   const auto refuses = [](const char* what, const auto& call) { expect_refused(ErrorCode::kUnsupported, what, call); };
-  refuses("writes no token", [&] { (void)logit_lens(*model, Tensor::zeros({1, 8})); });
+  refuses("has no language modelling head", [&] { (void)logit_lens(*model, Tensor::zeros({1, 8})); });
   refuses("has no residual stream", [&] { (void)head_contributions(*model, "enc", 0, Tensor::zeros({1, 8})); });
-  refuses("does not run over the tokens", [&] { (void)split_score(*model, {}, {}); });
-  refuses("does not run over the tokens", [&] { (void)mixed_norms(*model, {}, 0, 0); });
+  refuses("cannot run over a single sequence", [&] { (void)split_score(*model, {}, {}); });
+  refuses("cannot run over a single sequence", [&] { (void)mixed_norms(*model, {}, 0, 0); });
 }
 
 TEST(ModelRuns, AnEncodingGivesTheObserverItsTextAndTheSameBits) {

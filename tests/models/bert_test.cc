@@ -74,29 +74,31 @@ TEST(NnEncoder, HasNoBertNameForOtherParameters) {
 
 TEST(BertConfig, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"position_embedding_type": "relative_key"})"),
-            "config.json: \"position_embedding_type\": \"relative_key\" is not supported; understood: absolute (model: bert)");
+            "config.json: \"position_embedding_type\": \"relative_key\" is not supported; expected absolute (model: bert)");
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"is_decoder": true})"),
-            "config.json: \"is_decoder\": true is not supported; understood: false (model: bert)");
+            "config.json: \"is_decoder\": true is not supported; expected false (model: bert)");
   EXPECT_EQ(
       refusal_of("bert", "mlm", R"({"attention_window": 256})"),
       "config.json: field \"attention_window\" (256) is not known for models of type \"bert\" and may change what the model computes; "
       "remove it if it does not, or use a version of clearhead that knows it");
-  EXPECT_EQ(refusal_of("bert", "mlm", R"({"hidden_act": "quick_gelu"})"),
-            "config.json: \"hidden_act\": activation \"quick_gelu\" is not supported; known are gelu, gelu_new, relu, sigmoid, silu, tanh "
-            "(model: bert)");
+  EXPECT_EQ(
+      refusal_of("bert", "mlm", R"({"hidden_act": "quick_gelu"})"),
+      "config.json: \"hidden_act\": activation \"quick_gelu\" is not supported; expected one of: gelu, gelu_new, relu, sigmoid, silu, tanh "
+      "(model: bert)");
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"num_attention_heads": 5})"),
             "config.json: \"num_attention_heads\": 5 is not supported: it does not divide hidden_size 24 (model: bert)");
 }
 
 TEST(RoformerConfig, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("roformer", "mlm", R"({"rotary_value": true})"),
-            "config.json: \"rotary_value\": true is not supported; understood: false (model: roformer)");
+            "config.json: \"rotary_value\": true is not supported; expected false (model: roformer)");
   EXPECT_NE(refusal_of("roformer", "mlm", R"({"embedding_size": 16})").find("\"embedding_size\": 16 is not supported"), std::string::npos);
 }
 
 TEST(BertConfig, AHeadForAnswersHasTwoOutputsAndItsSettings) {
-  EXPECT_EQ(refusal_of("bert", "answers", R"({"id2label": {"0": "a", "1": "b", "2": "c"}})"),
-            "config.json: \"id2label\": an object is not supported: a head for answers has two outputs, start and end (model: bert)");
+  EXPECT_EQ(
+      refusal_of("bert", "answers", R"({"id2label": {"0": "a", "1": "b", "2": "c"}})"),
+      "config.json: \"id2label\": an object is not supported: a question answering head has two outputs, start and end (model: bert)");
   EXPECT_EQ(refusal_of("bert", "answers", R"({"answers": {"window": 0}})"),
             "config.json: \"answers.window\": expected an integer of 1 or more, found 0");
   EXPECT_EQ(refusal_of("bert", "answers", R"({"answers": {"window": 128, "overlap": 16, "longest": 8, "threshold": -1.5}})"), "");
@@ -116,7 +118,7 @@ TEST(BertConfig, LetsFieldsPassThatAreHarmlessOrOff) {
 
 TEST(ModelTypes, UnknownOnesAreRefusedWithTheListOfKnownOnes) {
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"model_type": "mamba"})")
-                .find("config.json: \"model_type\": \"mamba\" is not supported; known are bert, "),
+                .find("config.json: \"model_type\": \"mamba\" is not supported; expected one of: bert, "),
             0U);
 }
 

@@ -29,7 +29,7 @@ TEST(ClearheadAttentionConfig, UsesDefaultsForAbsentFields) {
   const Architecture facts = read_architecture(small_config(), "config.json");
   EXPECT_FALSE(facts.attention_of(0).causal);
   EXPECT_FALSE(facts.attention_of(0).scale.has_value());
-  EXPECT_EQ(facts.attention_of(0).sinks, "");
+  EXPECT_TRUE(facts.attention_of(0).operands.empty());
   EXPECT_EQ(facts.longest, 0);
   EXPECT_EQ(facts.layer.mlp.kind, MlpFacts::Kind::kNone);
   EXPECT_FALSE(facts.causal.has_value());
@@ -40,7 +40,7 @@ TEST(ClearheadAttentionConfig, RefusesUnsupportedFieldsByName) {
             "config.json: \"position_frequencies\": 3 is not supported: expected a list of numbers (model: clearhead-attention)");
   EXPECT_EQ(
       refusal(R"({"position_frequencies": [1, "2"]})"),
-      "config.json: \"position_frequencies\": an array of 2 is not supported: \"2\" is no finite number (model: clearhead-attention)");
+      "config.json: \"position_frequencies\": an array of 2 is not supported: \"2\" is not a finite number (model: clearhead-attention)");
   EXPECT_EQ(refusal(R"({"sliding_window": 7})"),
             "config.json: field \"sliding_window\" (7) is not known for models of type \"clearhead-attention\" and may change what the "
             "model computes; "
@@ -49,9 +49,11 @@ TEST(ClearheadAttentionConfig, RefusesUnsupportedFieldsByName) {
       refusal(R"({"windows": [7, 7]})"),
       "config.json: \"windows\": an array of 2 is not supported: expected one entry for each of 1 layers (model: clearhead-attention)");
   EXPECT_EQ(refusal(R"({"windows": [0], "causal": true})"),
-            "config.json: \"windows\": an array of 1 is not supported: 0 is no number of keys (model: clearhead-attention)");
-  EXPECT_EQ(refusal(R"({"windows": [7]})"),
-            "config.json: \"windows\": an array of 1 is not supported: windows are for causal models (model: clearhead-attention)");
+            "config.json: \"windows\": an array of 1 is not supported: 0 is not a number of keys; expected a positive integer or null "
+            "(model: clearhead-attention)");
+  EXPECT_EQ(
+      refusal(R"({"windows": [7]})"),
+      "config.json: \"windows\": an array of 1 is not supported: windows are supported only in causal models (model: clearhead-attention)");
   EXPECT_EQ(refusal(R"({"head_dim": 0})"), "config.json: \"head_dim\": expected an integer from 1 to 2147483647, found 0");
 }
 

@@ -49,9 +49,9 @@ TEST_P(Configs, UnknownFieldsAreRefusedByNameUnlessTheyAreOff) {
 TEST(Configs, ASizeThatIsGivenTwiceMustBeTheSame) {
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"hidden_size": 16, "max_position_embeddings": 40})"), "");
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"hidden_size": 8})"),
-            "config.json: \"hidden_size\": 8 is not supported; understood: 16 (model: gpt2)");
+            "config.json: \"hidden_size\": 8 is not supported; expected 16 (model: gpt2)");
   EXPECT_EQ(refusal_of("distilbert", "mlm", R"({"num_hidden_layers": 1})"),
-            "config.json: \"num_hidden_layers\": 1 is not supported; understood: 2 (model: distilbert)");
+            "config.json: \"num_hidden_layers\": 1 is not supported; expected 2 (model: distilbert)");
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ TEST(ModelExample, OfAPictureIsAFileBesideIt) {
 TEST(ModelExample, WithoutItsPictureSaysWhichFileIsMissing) {
   const ScratchFolder folder;
   expect_refused(ErrorCode::kNotFound,
-                 "/example.json: \"input\" names " + folder / "example.png" + ", which is not there; expected the file of a picture",
+                 "/example.json: \"input\" names " + folder / "example.png" + ", which does not exist; expected the path of a picture",
                  [&] { (void)read(folder, R"("input": "example.png", "state": "h=0.0")", "picture"); });
 }
 

@@ -23,13 +23,14 @@ INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Golden, testing::Values("plain", "flags",
 
 TEST(Gpt2Config, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"add_cross_attention": true})"),
-            "config.json: \"add_cross_attention\": true is not supported; understood: false (model: gpt2)");
+            "config.json: \"add_cross_attention\": true is not supported; expected false (model: gpt2)");
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"n_head": 3})"),
             "config.json: \"n_head\": 3 is not supported: it does not divide n_embd 16 (model: gpt2)");
-  EXPECT_EQ(refusal_of("gpt2", "plain", R"({"activation_function": "swish_glu"})"),
-            "config.json: \"activation_function\": activation \"swish_glu\" is not supported; known are gelu, gelu_new, relu, sigmoid, "
-            "silu, tanh "
-            "(model: gpt2)");
+  EXPECT_EQ(
+      refusal_of("gpt2", "plain", R"({"activation_function": "swish_glu"})"),
+      "config.json: \"activation_function\": activation \"swish_glu\" is not supported; expected one of: gelu, gelu_new, relu, sigmoid, "
+      "silu, tanh "
+      "(model: gpt2)");
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"attn_logit_softcapping": 50.0})"),
             "config.json: field \"attn_logit_softcapping\" (50.0) is not known for models of type \"gpt2\" and may change what the model "
             "computes; "

@@ -277,8 +277,8 @@ TEST_P(GraphNetworks, ALoadedModelAnswersForANodeOfTheGraphBesideItsWeights) {
   EXPECT_GT(row[3], 0);
   expect_refused(ErrorCode::kNotFound, "the graph has no node \"n9\"; it has 7 nodes, from \"n0\" to \"n6\"",
                  [&] { (void)classify_inputs(*model, {{.text = "n9"}}); });
-  expect_refused(ErrorCode::kInvalidArgument, "there is no node", [&] { (void)classify_inputs(*model, {ModelInput{}}); });
-  expect_refused(ErrorCode::kUnsupported, "a batch of nodes of different graphs", [&] {
+  expect_refused(ErrorCode::kInvalidArgument, "the input is empty", [&] { (void)classify_inputs(*model, {ModelInput{}}); });
+  expect_refused(ErrorCode::kUnsupported, "the batch has nodes of different graphs", [&] {
     (void)classify_inputs(*model, {{.text = "n1"}, {.text = "n6", .graph = graph}});
   });
 }
@@ -343,10 +343,10 @@ TEST_F(GraphFiles, AGraphIsReadAsItWasWritten) {
 }
 
 TEST_F(GraphFiles, AFileThatIsNoGraphIsRefused) {
-  expect_wrong("neighbours.offsets", {0, 1}, "\"neighbours.offsets\" are no offsets of 7 lists");
-  expect_wrong("features.offsets", {0, 2, 1, 6, 7, 9, 10, 10}, "\"features.offsets\" are no offsets of 7 lists");
+  expect_wrong("neighbours.offsets", {0, 1}, "\"neighbours.offsets\" does not contain ascending offsets of 7 lists");
+  expect_wrong("features.offsets", {0, 2, 1, 6, 7, 9, 10, 10}, "\"features.offsets\" does not contain ascending offsets of 7 lists");
   expect_wrong("features.indices", {0, 3, 1, 0, 1, 5, 2, 2, 3, 4}, "\"features.indices\": list 2 has 5 after 1, of 5");
-  expect_wrong("features.indices", {0, 3}, "2 indices of features and 10 values");
+  expect_wrong("features.indices", {0, 3}, "there are 2 feature indices, but 10 feature values");
   expect_wrong("features.values", {1, 2}, "\"features.values\" is i32 [2]");
 }
 

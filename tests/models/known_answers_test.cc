@@ -60,7 +60,7 @@ TEST(KnownText, IsAsLongAsAskedAndEqualForEqualSeeds) {
     EXPECT_EQ(known.text, make_known_text(bytes, 3).text);
     EXPECT_NE(known.text, make_known_text(bytes, 4).text);
   }
-  expect_refused(ErrorCode::kInvalidArgument, "at least 600 bytes, 599 were asked for", [&] { make_known_text(599, 1); });
+  expect_refused(ErrorCode::kInvalidArgument, "expected at least 600 bytes, found 599", [&] { make_known_text(599, 1); });
 }
 
 TEST(KnownText, ReportsTheRangesOfThePassagesAndTheAnswer) {

@@ -112,7 +112,7 @@ TEST(KnownLaws, HoldWhereTheFirstLayerSlidesAWindow) {
   made("slides", KnownCausal{.window = 17})->run(bytes_of(known.text), {.observer = &kept});
   EXPECT_EQ(kept.taken.at(0).record.spec.topology.band.back, 16);
   EXPECT_FALSE(kept.taken.at(1).record.spec.topology.band.back.has_value());
-  expect_refused(ErrorCode::kInvalidArgument, "window: expected 0, or 3 keys at least, found 2",
+  expect_refused(ErrorCode::kInvalidArgument, "window: expected 0, or at least 3 keys, found 2",
                  [&] { (void)made("slides", KnownCausal{.window = 2}); });
 }
 

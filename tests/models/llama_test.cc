@@ -136,10 +136,10 @@ TEST(LlamaConfig, Llama3WithoutItsOriginalPositionsTakesThoseOfTheModel) {
 TEST(LlamaConfig, RefusesOtherRotaryScalingsByName) {
   EXPECT_EQ(refusal_of("llama", "linear", R"({"rope_scaling": {"type": "dynamic", "factor": 2.0}})"),
             "config.json: \"rope_scaling\": rope type \"dynamic\" is not supported; "
-            "understood: default, linear, llama3 (model: llama)");
+            "expected default, linear or llama3 (model: llama)");
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0}})"),
             "config.json: \"rope_parameters\": rope type \"yarn\" is not supported; "
-            "understood: default, linear, llama3 (model: llama)");
+            "expected default, linear or llama3 (model: llama)");
   EXPECT_EQ(refusal_of("llama", "llama3_older", R"({"rope_scaling": {"rope_type": "llama3", "factor": "8"}})"),
             "config.json: \"rope_scaling.factor\": expected a number, found \"8\"");
   EXPECT_EQ(refusal_of("llama", "linear", R"({"rope_scaling": {"type": "linear", "factor": 2.0, "beta_fast": 32}})"),
@@ -148,23 +148,23 @@ TEST(LlamaConfig, RefusesOtherRotaryScalingsByName) {
 
 TEST(LlamaConfig, RefusesUnsupportedFieldsByName) {
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"sliding_window": 8})"),
-            "config.json: \"sliding_window\": 8 is not supported; understood: null (model: llama)");
+            "config.json: \"sliding_window\": 8 is not supported; expected null (model: llama)");
   EXPECT_EQ(
       refusal_of("llama", "gqa", R"({"attention_multiplier": 0.5})"),
       "config.json: field \"attention_multiplier\" (0.5) is not known for models of type \"llama\" and may change what the model computes; "
       "remove it if it does not, or use a version of clearhead that knows it");
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"num_key_value_heads": 3})"),
-            "config.json: the sizes do not fit each other: 4 query heads are no multiple of 3 key heads (model: llama)");
+            "config.json: the sizes are inconsistent: 4 query heads are not a multiple of 3 key heads (model: llama)");
   EXPECT_EQ(refusal_of("llama", "mistral", R"({"attention_bias": true})"),
-            "config.json: \"attention_bias\": true is not supported; understood: false (model: mistral)");
+            "config.json: \"attention_bias\": true is not supported; expected false (model: mistral)");
   EXPECT_EQ(refusal_of("llama", "qwen2", R"({"layer_types": ["full_attention", "chunked_attention"]})"),
-            "config.json: \"layer_types\": an array of 2 is not supported: \"chunked_attention\" is not understood "
-            "(understood: full_attention, sliding_attention) (model: qwen2)");
+            "config.json: \"layer_types\": an array of 2 is not supported: \"chunked_attention\" is neither "
+            "full_attention nor sliding_attention (model: qwen2)");
   EXPECT_EQ(refusal_of("llama", "qwen2", R"({"layer_types": ["full_attention"]})"),
             "config.json: \"layer_types\": an array of 1 is not supported: expected one entry for each of 2 layers (model: qwen2)");
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"head_dim": 5})"),
-            "config.json: the sizes do not fit each other: rotary embeddings turn 5 of 5 channels; expected an even number of them (model: "
-            "llama)");
+            "config.json: the sizes are inconsistent: rotary embeddings rotate 5 of 5 channels; expected an even number from 2 to the "
+            "head dimension (model: llama)");
 }
 
 }  // namespace

@@ -53,8 +53,7 @@ TEST_F(LoadErrors, NaNInAWeightIsRefusedWithItsPlace) {
   rewrite([&](const std::string& name, Tensor& tensor) {
     if (name == victim) tensor.mutable_data<float>()[17] = std::numeric_limits<float>::quiet_NaN();
   });
-  EXPECT_EQ(message(),
-            weights() + ": tensor \"" + victim + "\": element 17 is NaN or infinite; the file is damaged, or training it failed");
+  EXPECT_EQ(message(), weights() + ": tensor \"" + victim + "\": element 17 is NaN or infinite; the file is damaged, or training diverged");
 }
 
 TEST_F(LoadErrors, InfinityInATableThatStaysInTheFileIsRefusedToo) {
@@ -63,7 +62,7 @@ TEST_F(LoadErrors, InfinityInATableThatStaysInTheFileIsRefusedToo) {
   });
   EXPECT_EQ(message(), weights() +
                            ": tensor \"bert.embeddings.word_embeddings.weight\": element 5 is NaN or infinite; the file is damaged, or "
-                           "training it failed");
+                           "training diverged");
 }
 
 TEST_F(LoadErrors, AMissingTensorIsNamed) {
@@ -84,12 +83,12 @@ TEST_F(LoadErrors, WeightsOfIntegersAreRefused) {
   rewrite([&](const std::string& name, Tensor& tensor) {
     if (name == victim) tensor = Tensor::zeros({24, 24}, DType::kI32);
   });
-  EXPECT_EQ(message(), weights() + ": tensor \"" + victim + "\" is i32; weights are f32, bf16 or f16");
+  EXPECT_EQ(message(), weights() + ": tensor \"" + victim + "\" is i32; expected f32, bf16 or f16");
 }
 
 TEST_F(LoadErrors, AFolderWithoutConfigIsNoModel) {
   std::filesystem::remove(folder + "/config.json");
-  EXPECT_EQ(message(), folder + ": there is no config.json in it; expected a model's directory");
+  EXPECT_EQ(message(), folder + ": this directory has no config.json; expected a model directory");
 }
 
 TEST_F(LoadErrors, AFileInPlaceOfAFolderIsRefused) {
@@ -103,7 +102,7 @@ TEST_F(LoadErrors, ANameThatIsNowhereListsThePlacesAndTheCommand) {
   folder = "no-such/model";
   const std::string said = message();
   EXPECT_EQ(said.find("model \"no-such/model\" was not found; searched no-such/model, models/no-such/model, "), 0U) << said;
-  EXPECT_NE(said.find("`hf download no-such/model` fetches it from the hub."), std::string::npos) << said;
+  EXPECT_NE(said.find("run `hf download no-such/model` to get it from the Hub"), std::string::npos) << said;
   folder = kept;
 }
 
@@ -147,11 +146,11 @@ TEST(Runs, RefuseInvalidBatches) {
   };
   EXPECT_EQ(refusal({}), "run: there are no tokens; expected at least one");
   EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1, 61}}),
-            "run: token id 61 is outside the model's 61 words; is the tokenizer another model's?");
+            "run: token id 61 is outside the model's vocabulary of 61 tokens; does the tokenizer belong to another model?");
   EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1, -1}}),
-            "run: token id -1 is outside the model's 61 words; is the tokenizer another model's?");
-  EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1}}), "run: 1 ids for a batch of 1 × 2");
-  EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .type_ids = {2}}), "type id 2 is outside the model's table of 2");
+            "run: token id -1 is outside the model's vocabulary of 61 tokens; does the tokenizer belong to another model?");
+  EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1}}), "run: 1 ids for a batch of 1 sequences of 2 tokens");
+  EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .type_ids = {2}}), "type id 2 is outside the model's table of 2 entries");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .position_ids = {20}}), "run: position 20; expected 0 to 19");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .lengths = {2}}), "run: a sequence length of 2; expected 0 to 1");
 }
@@ -219,7 +218,7 @@ TEST(Runs, InterventionsChangeOnlyWhatDependsOnThem) {
 TEST(Runs, BidirectionalModelsDoNotStep) {
   const auto model = load(golden_directory("bert", "mlm"), {.tokenizer = false});
   ModelCache cache;
-  expect_refused(ErrorCode::kUnsupported, "models of type \"bert\" see later tokens", [&] { (void)model->step({1}, cache); });
+  expect_refused(ErrorCode::kUnsupported, "models of type \"bert\" are not causal", [&] { (void)model->step({1}, cache); });
 }
 
 TEST(Runs, DocumentsOfOnePackedSequenceAreAsIfAlone) {

@@ -123,11 +123,10 @@ TEST(Marian, InterventionsApplyToTheNamedAttentionFamily) {
       EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), tolerance::kTwoWays) << begin;
   }
   const auto message = [&](const Interventions& interventions) { return error_of([&] { (void)under(interventions); }); };
-  EXPECT_EQ(
-      message({.ablated = {{0, 0}}}),
-      "kInvalidArgument: an ablated head names no family; the families of attention of a model of type \"marian\": enc, dec and cross");
+  EXPECT_EQ(message({.ablated = {{0, 0}}}),
+            "kInvalidArgument: an ablated head names no family; a model of type \"marian\" has the attention families enc, dec and cross");
   EXPECT_EQ(message({.knockouts = {{.queries = places, .keys = keys, .family = "deck"}}}),
-            "kInvalidArgument: an attention knockout names family \"deck\"; the families of attention of a model of type \"marian\": enc, "
+            "kInvalidArgument: an attention knockout names family \"deck\"; a model of type \"marian\" has the attention families enc, "
             "dec and cross");
   EXPECT_EQ(message({.keep_only = {{.queries = places, .keys = keys, .layer = 9, .family = "cross"}}}),
             "kInvalidArgument: a keep-only names layer 9; this model's layers are 0 to 2");
@@ -158,9 +157,9 @@ TEST_P(MarianGolden, StepsOverOneMemoryGiveTheLogitsOfTheWholeRun) {
 
 TEST(Marian, UnsupportedConfigsAndMissingSourcesAreRefusedByName) {
   EXPECT_EQ(refusal_of("marian", "shared", R"({"normalize_before": true})"),
-            "config.json: \"normalize_before\": true is not supported; understood: false (model: marian)");
+            "config.json: \"normalize_before\": true is not supported; expected false (model: marian)");
   EXPECT_EQ(refusal_of("marian", "shared", R"({"is_encoder_decoder": false})"),
-            "config.json: \"is_encoder_decoder\": false is not supported; understood: true (model: marian)");
+            "config.json: \"is_encoder_decoder\": false is not supported; expected true (model: marian)");
   EXPECT_NE(refusal_of("marian", "shared", R"({"decoder_vocab_size": 60})")
                 .find("it must equal vocab_size, because share_encoder_decoder_embeddings is true"),
             std::string::npos);

@@ -99,7 +99,7 @@ TEST_F(MiniLm, TextBeyondThePositionsIsRefusedWithTheWaysOut) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kTooLong);
     EXPECT_STREQ(error.what(),
-                 "text has 9,214 tokens; this model's positions end at 512. Shorten the text, or use a model with longer positions.");
+                 "the text has 9,214 tokens, but the model supports 512 positions; shorten the text, or use a model with more positions");
   }
 }
 

@@ -173,9 +173,10 @@ TEST(PictureNetworks, InvalidConfigFieldsAreRefusedByName) {
   expect(kVit, R"("patch_size": 4)", R"("patch_size": 3)", "\"patch_size\": expected a divisor of 8 and 16");
   expect(kVit, R"("num_attention_heads": 2)", R"("num_attention_heads": 3)", "\"num_attention_heads\": expected a divisor of 8");
   expect(kVit, R"([8, 16])", R"([8, 0])", "\"image_size\": expected a side, or [height, width]");
-  expect(kCbam, R"("num_stages": 2)", R"("num_stages": 4)", "\"num_stages\": expected a number that halves 4 × 8 patches");
-  expect(kScene, R"("patch_size": 8)", R"("patch_size": 2)", "\"patch_size\": expected a power of two from 4 on");
-  expect(kScene, R"("hidden_size": 8)", R"("hidden_size": 6)", "\"hidden_size\": expected a multiple of 4, half the patch's side");
+  expect(kCbam, R"("num_stages": 2)", R"("num_stages": 4)",
+         "\"num_stages\": expected a number of stages for which 4 × 8 patches can be halved");
+  expect(kScene, R"("patch_size": 8)", R"("patch_size": 2)", "\"patch_size\": expected a power of two, 4 or more");
+  expect(kScene, R"("hidden_size": 8)", R"("hidden_size": 6)", "\"hidden_size\": expected a multiple of 4 (half the patch size)");
 }
 
 }  // namespace

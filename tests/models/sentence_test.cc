@@ -81,9 +81,9 @@ TEST_F(Sentences, TheDefaultPromptStandsInFrontOfEveryText) {
   EXPECT_EQ(vector_of("hello"), with);
   EXPECT_EQ(embed_all(*load(folder_), {"hello"})[0].values, with);
   pooling(R"({"pooling_mode_mean_tokens": true, "include_prompt": false})");
-  EXPECT_EQ(refusal(), "config.json: \"include_prompt\": false is not supported with a default prompt; understood: true");
+  EXPECT_EQ(refusal(), "config.json: \"include_prompt\": false is not supported with a default prompt; expected true");
   write("config_sentence_transformers.json", R"({"prompts": {"q": "query: "}, "default_prompt_name": "passage"})");
-  EXPECT_EQ(refusal(), "config_sentence_transformers.json: \"default_prompt_name\": \"passage\" is none of \"prompts\"");
+  EXPECT_EQ(refusal(), "config_sentence_transformers.json: \"default_prompt_name\": \"passage\" is not one of \"prompts\"");
 }
 
 TEST_F(Sentences, WithoutAMaxSeqLengthTheTokenizersLimitCuts) {
@@ -96,7 +96,7 @@ TEST_F(Sentences, WithoutAMaxSeqLengthTheTokenizersLimitCuts) {
 
 TEST_F(Sentences, PoolingOfAnUnknownKindIsRefusedBesideAKnownOne) {
   pooling(R"({"pooling_mode_mean_tokens": true, "pooling_mode_weightedmean_tokens": true})");
-  EXPECT_NE(refusal().find("2 ways of pooling are on"), std::string::npos);
+  EXPECT_NE(refusal().find("2 pooling modes are enabled"), std::string::npos);
 }
 
 }  // namespace

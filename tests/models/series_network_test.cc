@@ -80,7 +80,7 @@ TEST(Series, WithOtherNumbersThanTheModelReadsIsRefused) {
   expect_refused(ErrorCode::kShape, "found 4 numbers; the model reads 5: 2 samples of 2 channels, \"pulse\"",
                  [&] { encode_series(facts, Tensor::zeros({4})); });
   expect_refused(ErrorCode::kShape, "found an array [2, 2]; the model reads 5", [&] { encode_series(facts, Tensor::zeros({2, 2})); });
-  expect_refused(ErrorCode::kInvalidArgument, "there is no series", [&] { encode_series(facts, {}); });
+  expect_refused(ErrorCode::kInvalidArgument, "this model reads a series, but the input has none", [&] { encode_series(facts, {}); });
   Tensor numbers = Tensor::zeros({5});
   numbers.mutable_data<float>()[3] = std::numeric_limits<float>::infinity();
   expect_refused(ErrorCode::kInvalidArgument, "number 4 is inf; expected a finite number", [&] { encode_series(facts, numbers); });

@@ -40,7 +40,7 @@ TEST(AnswerWindows, LongQuestionsAreTruncatedAndTheTextNeedsRoom) {
   const std::vector<Encoding> windows = answer_windows(*tokenizer, "who a b c d", "e f", {.window = 8, .overlap = 0});
   EXPECT_EQ(windows[0].ids, (std::vector<int32_t>{2, 4, 5, 6, 7, 3, 9, 3}));
   expect_refused(ErrorCode::kInvalidArgument,
-                 "a window of 8 tokens has 4 for the text beside the question; expected more than the overlap of 4",
+                 "a window of 8 tokens leaves 4 tokens for the text besides the question; expected more than the overlap of 4",
                  [&] { return answer_windows(*tokenizer, "who", "a", {.window = 8, .overlap = 4}); });
 }
 

@@ -80,12 +80,14 @@ TEST_F(Unread, ASecondCopyOfATiedWeightMustHaveItsValues) {
 
 TEST_F(Unread, AStoredSinusoidalTableMustHaveTheComputedValues) {
   const std::string name = "model.encoder.embed_positions.weight";
-  EXPECT_EQ(error_of("marian", "shared", {{name, Tensor::zeros({40, 24})}}),
-            "model.safetensors: tensor \"" + name + "\" holds 0 at element 12; models of type \"marian\" compute it, as 1");
+  EXPECT_EQ(
+      error_of("marian", "shared", {{name, Tensor::zeros({40, 24})}}),
+      "model.safetensors: tensor \"" + name + "\" has 0 at element 12, but models of type \"marian\" compute this tensor and expect 1");
   const std::string rotary = "roformer.encoder.embed_positions.weight";
   EXPECT_EQ(error_of("roformer", "mlm", {}), "");
-  EXPECT_EQ(error_of("roformer", "mlm", {{rotary, Tensor::zeros({20, 8})}}),
-            "model.safetensors: tensor \"" + rotary + "\" holds 0 at element 4; models of type \"roformer\" compute it, as 1");
+  EXPECT_EQ(
+      error_of("roformer", "mlm", {{rotary, Tensor::zeros({20, 8})}}),
+      "model.safetensors: tensor \"" + rotary + "\" has 0 at element 4, but models of type \"roformer\" compute this tensor and expect 1");
 }
 
 TEST_F(Unread, StrategiesForTheLabelsOfWordsAreRefusedByName) {

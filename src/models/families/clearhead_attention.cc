@@ -26,7 +26,7 @@ std::vector<double> read_frequencies(Config& config) {
   if (!list->is_array()) config.refuse("position_frequencies", "expected a list of numbers");
   for (const Json& item : list->items()) {
     if (!item.is_number() || !std::isfinite(item.number()))
-      config.refuse("position_frequencies", format("{} is no finite number", item.describe()));
+      config.refuse("position_frequencies", format("{} is not a finite number", item.describe()));
     frequencies.push_back(item.number());
   }
   return frequencies;
@@ -38,12 +38,13 @@ std::vector<AttentionFacts> with_windows(Config& config, const AttentionFacts& w
   if (list == nullptr || list->is_null()) return {whole};
   if (!list->is_array() || static_cast<int64_t>(list->size()) != layers)
     config.refuse("windows", format("expected one entry for each of {} layers", layers));
-  if (!whole.causal) config.refuse("windows", "windows are for causal models");
+  if (!whole.causal) config.refuse("windows", "windows are supported only in causal models");
   std::vector<AttentionFacts> out;
   for (const Json& window : list->items()) {
     out.push_back(whole);
     if (window.is_null()) continue;
-    if (!window.is_integer() || window.integer() < 1) config.refuse("windows", format("{} is no number of keys", window.describe()));
+    if (!window.is_integer() || window.integer() < 1)
+      config.refuse("windows", format("{} is not a number of keys; expected a positive integer or null", window.describe()));
     out.back().window = window.integer();
   }
   return out;
@@ -65,7 +66,11 @@ Architecture read_clearhead_attention(const Json& json, const std::string& where
   AttentionFacts attention;
   attention.causal = config.flag_or("causal", false);
   attention.scale = config.optional_number("attention_scale");
-  if (config.flag_or("attention_sinks", false)) attention.sinks = "layers.{}.attention.sinks";
+  if (config.flag_or("attention_sinks", false)) {
+    attention.operands.push_back({.weight = "layers.{}.attention.sinks",
+                                  .shape = {facts.heads},
+                                  .add = [](AttentionSpec& spec, const Tensor& sinks) { spec.normaliser = Softmax{sinks}; }});
+  }
   facts.attention = with_windows(config, attention, facts.layers);
   facts.embedding.tokens = "embed_tokens.weight";
   std::vector<double> frequencies = read_frequencies(config);
