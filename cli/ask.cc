@@ -78,7 +78,7 @@ void add_ask(CLI::App& app) {
   CLI::App* command = app.add_subcommand("ask", "Find the heads that link two spans of the text, with their weights");
   command->footer(
       "Example: clearhead ask prompt.trace --from \"the answer\" --to \"seg:doc 3\" --segments parts.json\n"
-      "A span is text that occurs in the text, tokens (#12:20 is 12 to 19), or a segment (seg:NAME).");
+      "A span is a piece of the text, a range of tokens (#12:20 is tokens 12 to 19), or a segment (seg:NAME).");
   options->look.add(*command);
   command->add_option("--from", options->from, "The span whose queries attend")->required()->type_name("SPAN");
   command->add_option("--to", options->to, "The span whose keys are attended to")->required()->type_name("SPAN");
@@ -89,7 +89,8 @@ void add_ask(CLI::App& app) {
           "Order by the weight between the spans (mass), or by its ratio to the weight under uniform\nattention over all keys that "
           "the queries see (default: mass)")
       ->check(CLI::IsMember({"mass", "ratio"}));
-  command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
+  command->add_option("--family", options->family,
+                      "Which attention maps, for a model that has several kinds: enc, dec or cross (default: the first)");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }

@@ -33,7 +33,7 @@ std::vector<HeadScores> sorted(std::vector<HeadScores> heads, const std::string&
     std::stable_sort(heads.begin(), heads.end(), [s](const HeadScores& a, const HeadScores& b) { return a.scores[s] > b.scores[s]; });
     return heads;
   }
-  usage_error(format("--sort {}: expected strength or one of the scores (clearhead atlas --definitions)", by));
+  usage_error(format("--sort {}: expected strength or the name of a score (clearhead atlas --definitions lists them)", by));
 }
 
 // One row per head: its strongest scores by name, then one column per score. In a narrow terminal, names are shortened and
@@ -88,7 +88,8 @@ void add_atlas(CLI::App& app) {
   options->look.add(*command);
   command->get_option("model")->required(false);
   command->add_option("--sort", options->sort, "Order by strength, or by one score: induction, previous … (default: by layer and head)");
-  command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
+  command->add_option("--family", options->family,
+                      "Which attention maps, for a model that has several kinds: enc, dec or cross (default: the first)");
   command->add_flag("--definitions", options->definitions, "Print what the scores mean and which papers they come from; needs no model");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });

@@ -45,7 +45,8 @@ Tensor operand(const io::SafeTensors& in, const char* name, const std::string& a
   if (stored.dtype() == dtype) return stored;
   if (stored.dtype() != DType::kF32 && stored.dtype() != DType::kBF16 && stored.dtype() != DType::kF16)
     fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; expected f32, bf16 or f16", in.where(), name, to_string(stored.dtype()));
-  if (asked.empty()) notice(format("{} is {}: converted to f32 (--dtype keeps 16 bits)", name, to_string(stored.dtype())));
+  if (asked.empty())
+    notice(format("{} is {}: converted to f32; to compute in 16 bits, use --dtype bf16 or --dtype f16", name, to_string(stored.dtype())));
   return to_dtype(stored, dtype);
 }
 
@@ -139,18 +140,21 @@ void add_attend(CLI::App& app) {
   command->add_option("in", options->in, "safetensors file with q [batch, head, query, d_k], k and v [batch, key_head, key, …]")
       ->required()
       ->type_name("FILE");
-  command->add_option("--spec", options->spec, "JSON file with the description of the call (default: plain scaled dot product)")
+  command->add_option("--spec", options->spec, "JSON file with the description of the call (default: plain scaled dot-product attention)")
       ->type_name("FILE");
   command->add_option("-o,--out", options->out, "safetensors file to write: out and log_sum_exp (for sparsemax and entmax: threshold)")
       ->required()
       ->type_name("FILE");
   command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");
-  command->add_flag("--scores", options->scores, "Also write scores after all terms [batch, head, query, key]; -inf where hidden");
+  command->add_flag("--scores", options->scores,
+                    "Also write the final scores, before softmax [batch, head, query, key]; -inf where masked");
   command->add_flag("--stats", options->stats, "Also write entropy, received weight, distance and offsets");
   command->add_flag("--gradients", options->gradients,
                     "Also write d_q, d_k, d_v, and d_NAME of the description's f32 tensors. They need d_out\n"
                     "[batch, head, query, d_v] in the input, the gradient of the loss with respect to out");
-  command->add_option("--dtype", options->dtype, "Round q, k, v and d_out to this dtype and attend in it (default: f32); the output is f32")
+  command
+      ->add_option("--dtype", options->dtype,
+                   "Round q, k, v and d_out to this dtype and compute attention in it (default: f32); the output is f32")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   command->add_flag("--as-used", options->as_used,
                     "Write the weights and statistics that a bf16 kernel used, with its rounding, instead of exact ones");

@@ -38,21 +38,23 @@ void add_bench(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed, as fractions of this machine's own limits");
   command->footer("Examples:\n  clearhead bench attention --json\n  clearhead bench attention --filter forward/f32/causal");
   command->require_subcommand(1);
-  CLI::App* attention = command->add_subcommand("attention", "Forward, decode and sweeps, against FMA peak and read bandwidth");
+  CLI::App* attention =
+      command->add_subcommand("attention", "Measure attention (forward, decode, sweeps) relative to FMA peak and read bandwidth");
   attention->add_option("--filter", options->attention.filters, "Run only cases whose name contains this (repeatable)");
-  attention->add_flag("--all", options->attention.all, "Run the long list of cases");
+  attention->add_flag("--all", options->attention.all, "Run all cases, including those that are skipped by default");
   attention->add_option("--isa", options->isa, "Use this instruction set (default: the best of this machine)")
       ->check(CLI::IsMember({"avx2", "avx512"}));
   attention->add_option("--seconds", options->attention.seconds_per_case, "Seconds for each case (default: 2)")->check(above_zero());
   attention->add_flag("--json", options->json, "Print JSON");
   attention->callback([options] { run_attention(*options); });
-  CLI::App* decode = command->add_subcommand("decode", "The decode cases of `bench attention`");
+  CLI::App* decode = command->add_subcommand("decode", "Run the decode cases of `bench attention`");
   decode->add_flag("--json", options->json, "Print JSON");
   decode->callback([options] {
     options->attention.filters = {"decode/"};
     run_attention(*options);
   });
-  CLI::App* model = command->add_subcommand("model", "Encoders and a causal model: tokens per second, against FMA peak and read bandwidth");
+  CLI::App* model =
+      command->add_subcommand("model", "Measure encoders and a causal model: tokens per second, relative to FMA peak and read bandwidth");
   model->add_option("--filter", options->model.filters, "Run only cases whose name contains this (repeatable)");
   model->add_option("--minilm", options->model.minilm, "Folder of the real MiniLM (default: random weights of its shape)")
       ->type_name("DIR");

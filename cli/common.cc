@@ -145,13 +145,13 @@ void TraceArguments::add(CLI::App& app) {
                  "which already contains its text")
       ->required();
   text.add(app);
-  app.add_option("--pair,--question", pair, "A second text, for models that read pairs; the question, for models that answer one")
+  app.add_option("--pair,--question", pair, "The second text, for models that read pairs; the question, for question-answering models")
       ->group(kText);
   app.add_option("--segments", segments, "JSON file that names sections of the text, in bytes:\n[{\"name\", \"role\", \"begin\", \"end\"}]")
       ->type_name("FILE")
       ->group(kText);
-  app.add_flag("--truncate", truncate, "Truncate a text that is longer than the model's positions")->group(kText);
-  app.add_option("--window", window, "Read a text longer than the model's positions in sliding windows of this many tokens")
+  app.add_flag("--truncate", truncate, "Truncate a text that is longer than the model supports")->group(kText);
+  app.add_option("--window", window, "Read a text that is longer than the model supports in sliding windows of this many tokens")
       ->check(whole_from(1))
       ->group(kText);
   app.add_option("--overlap", overlap, "Tokens that neighbouring windows share (default: a quarter of --window)")
@@ -162,13 +162,14 @@ void TraceArguments::add(CLI::App& app) {
       ->group(kKept);
   app.add_option("--budget", budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE")->group(kKept);
   app.add_flag("--gradients", gradients,
-               "Also keep the gradient of the answer with respect to every weight (∂y/∂P), so that maps can\nshow which weights support or "
+               "Also keep the gradient of the answer with respect to every attention weight (∂y/∂P), so that maps\ncan show which weights "
+               "support or "
                "oppose it")
       ->group(kKept);
   app.add_option("--target", asked.target,
-                 "With --gradients: the answer, as in why: a class, the next word, or \"token N\" (default: the model's)")
+                 "With --gradients: the answer, as in clearhead why: a class, the next word, or \"token N\"\n(default: the model's answer)")
       ->group(kKept);
-  app.add_option("--contrast", asked.contrast, "With --gradients: the class or word to subtract, as in why")->group(kKept);
+  app.add_option("--contrast", asked.contrast, "With --gradients: the class or word to subtract, as in clearhead why")->group(kKept);
   interventions.add(app);
   add_load_options(app, load);
 }
@@ -281,7 +282,7 @@ void InterventionArguments::add(CLI::App& app) {
                  "@cross.L2, @cross.L2.H1, and the same with enc and dec")
       ->type_name("QUERIES/KEYS")
       ->group(kInterventions);
-  app.add_option("--keep-only", keep_only, "These queries see only these keys; written as for --cut (repeatable)")
+  app.add_option("--keep-only", keep_only, "Let these queries attend only to these keys; same format as --cut (repeatable)")
       ->type_name("QUERIES/KEYS")
       ->group(kInterventions);
 }
@@ -297,7 +298,8 @@ static std::string take_family(std::string& place) {
 Interventions::Pairs parse_pairs(const std::string& text, const std::string& option) {
   const size_t at = text.find('@'), slash = text.find('/');
   if (slash == std::string::npos || slash > at)
-    usage_error(format("{}: expected QUERIES/KEYS as 10:20/3:5, then @L3 or @L3.H5 for one layer or head, found \"{}\"", option, text));
+    usage_error(format("{}: expected QUERIES/KEYS, such as 10:20/3:5, optionally with @L3 or @L3.H5 for one layer or head, found \"{}\"",
+                       option, text));
   Interventions::Pairs out{parse_range(text.substr(0, slash), option),
                            parse_range(text.substr(slash + 1, at == std::string::npos ? at : at - slash - 1), option)};
   if (at == std::string::npos) return out;
@@ -357,7 +359,7 @@ Trace TraceArguments::trace() {
   }
   if (!gradients && !(asked.target.empty() && asked.contrast.empty()))
     usage_error("--target and --contrast set the target of --gradients: add --gradients");
-  if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
+  if (overlap && window == 0) usage_error("--overlap is the number of tokens that neighbouring windows share: add --window");
   if (truncate && window > 0) usage_error("--window reads the whole text and --truncate shortens it: give only one of them");
   if (!text.given()) {
     model_directory(model);  // an unknown model is reported before the missing text
@@ -398,7 +400,8 @@ Trace TraceArguments::trace() {
   progress.reset();
   if (traced.cut > 0)
     notice(format("truncated: {} of {} tokens were removed (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
-  if (traced.windows > 1) notice(format("{} windows of {} tokens; pairs in different windows were never scored", traced.windows, window));
+  if (traced.windows > 1)
+    notice(format("{} windows of {} tokens; pairs of tokens that no window contains were never scored", traced.windows, window));
   if (traced.written) notice(format("written: {}", text::strip(as_line(traced.written->text))));
   return std::move(traced.trace);
 }
@@ -419,7 +422,8 @@ static Range parse_range_of(const char* what, const std::string& text, const std
   const std::optional<int64_t> begin = whole_number(std::string_view(text).substr(0, colon));
   std::optional<int64_t> end = begin ? std::optional<int64_t>(*begin + 1) : std::nullopt;
   if (colon != std::string::npos) end = whole_number(std::string_view(text).substr(colon + 1));
-  if (!begin || !end || *end <= *begin) usage_error(format("{}: expected a {} N or a range BEGIN:END, found \"{}\"", option, what, text));
+  if (!begin || !end || *end <= *begin)
+    usage_error(format("{}: expected a {} number or a range BEGIN:END, found \"{}\"", option, what, text));
   return {*begin, *end};
 }
 
@@ -469,7 +473,7 @@ Range find_span(const RunText& text, const std::string& span) {
   const int64_t count = static_cast<int64_t>(text.ids.size());
   if (span.rfind("#", 0) == 0) {
     const Range range = parse_range(span.substr(1), "span");
-    if (range.end > count) usage_error(format("span \"{}\": the text has {} tokens", span, count));
+    if (range.end > count) usage_error(format("span \"{}\" is out of range: the text has {} tokens, counted from 0", span, count));
     return range;
   }
   if (span.rfind("seg:", 0) == 0) {
@@ -478,8 +482,8 @@ Range find_span(const RunText& text, const std::string& span) {
       if (segment.name == span.substr(4)) return {segment.begin, segment.end};
       names += (names.empty() ? "" : ", ") + segment.name;
     }
-    usage_error(
-        format("span \"{}\": no segment of that name; {}", span, names.empty() ? "the text has none (--segments)" : "there are " + names));
+    usage_error(format("span \"{}\": there is no segment of that name; {}", span,
+                       names.empty() ? "name segments with --segments FILE" : "the segments are " + names));
   }
   const size_t at = text.text.find(span);
   for (const TextSegment& segment : text.segments) {

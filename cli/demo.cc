@@ -48,7 +48,7 @@ const Backend& reference() {
 }
 
 std::string in_words(const Difference& difference) {
-  return format("differs from the double reference by at most {:.1e} (allowed: {:.1e})", difference.largest, difference.allowed);
+  return format("differs from the double-precision reference by at most {:.1e} (allowed: {:.1e})", difference.largest, difference.allowed);
 }
 
 // Difference between a row's weights and the double-precision reference, and the bound for f32 scores of this size:
@@ -122,7 +122,8 @@ viewer::ShownTrace read_long_text(const std::string& out, Checks& checks) {
   const KnownText known = make_known_text(kLongText, 7);
   const auto model = load(directory, {.precision = DType::kBF16});
   print(format(
-      "\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code), in {}, layer 0 in windows of {} tokens",
+      "\n3. {} tokens through a model with known answers ({} layers × {} heads, weights set by code), in {}, layer 0 with a sliding window "
+      "of {} tokens",
       with_commas(kLongText), model->info().layers, model->info().heads, to_string(model->info().precision), with_commas(options.window)));
   const uint64_t before = peak_memory();
   TraceRequest request;
@@ -182,7 +183,7 @@ viewer::ShownTrace read_book(const std::string& directory, Checks& checks) {
   const std::string text = read_text_file(directory + "/held-out.txt");
   const Encoding encoding = model->tokenizer().encode(text);
   const std::vector<int32_t> ids(encoding.ids.begin(), encoding.ids.begin() + kLongText);
-  print(format("\n4. {} tokens of novels it never saw through {} ({} parameters, {} layers × {} heads, trained here), in {}",
+  print(format("\n4. {} tokens of unseen novels through {} ({} parameters, {} layers × {} heads, trained here), in {}",
                with_commas(kLongText), directory, with_commas(model->info().parameters), model->info().layers, model->info().heads,
                to_string(model->info().precision)));
   const std::vector<float> at_once = log_probabilities(*model, ids);
@@ -193,9 +194,10 @@ viewer::ShownTrace read_book(const std::string& directory, Checks& checks) {
     far += sum_of(encoding, at_once, begin + 1, begin + kAnew).bits_per_byte() / kPieces;
     anew += sum_of(encoding, piece, begin + 1, begin + kAnew, begin).bits_per_byte() / kPieces;
   }
-  checks.line(far <= anew, format("after {} tokens it predicts as well as near a beginning: the last {} take {:.3f} bits per byte, and "
-                                  "{:.3f} if read in texts of {}",
-                                  with_commas(kLongText - kPieces * kAnew), with_commas(kPieces * kAnew), far, anew, with_commas(kAnew)));
+  checks.line(far <= anew,
+              format("after {} tokens it predicts as well as near the beginning: the last {} tokens cost {:.3f} bits per byte, and "
+                     "{:.3f} if they are read as separate texts of {} tokens",
+                     with_commas(kLongText - kPieces * kAnew), with_commas(kPieces * kAnew), far, anew, with_commas(kAnew)));
   const size_t from = text.find('\n', static_cast<size_t>(encoding.offsets[kLongText - kPassage][0])) + 1,
                to = static_cast<size_t>(encoding.offsets[kLongText][0]);
   const std::string passage = text.substr(from, to - from);
@@ -279,7 +281,7 @@ void add_demo(CLI::App& app) {
   command->add_option("--out", options->out, "Folder for the page and the models with known answers (default: build/demo)")
       ->type_name("DIR");
   command->add_option("--models", options->models, "Folder of models with an example.json each (default: models)")->type_name("DIR");
-  command->add_flag("--examples-only", options->examples_only, "Only the models' examples and their page, without the long texts");
+  command->add_flag("--examples-only", options->examples_only, "Run only the models' examples and write their page; skip the long texts");
   command->callback([options] {
     const int code = run(*options);
     if (code != 0) throw CLI::RuntimeError(code);

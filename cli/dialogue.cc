@@ -152,7 +152,8 @@ void measure_dialogues(const tasks::Recipe& recipe, const Model& model, bool jso
                                     {"tokens", tokens}}));
   }
   print(
-      format("perplexity {:.2f} per token, {:.2f} per word, {:.3f} bits per byte; rated first of {}: {:.2f} %  ({} turns, {} before each)",
+      format("perplexity {:.2f} per token, {:.2f} per word, {:.3f} bits per byte; correct answer ranked first of {}: {:.2f} %  ({} turns; "
+             "the model reads {} before each)",
              per_token, per_word, bits, kCandidates, chosen * 100, with_commas(static_cast<int64_t>(all.texts.size())),
              recipe.pairs->turns_before));
 }

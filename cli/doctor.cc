@@ -66,8 +66,8 @@ void add_doctor(CLI::App& app) {
   command->footer(
       "Example: clearhead doctor --json\n"
       "Environment variables, for every command:\n"
-      "  CLEARHEAD_BACKEND=ref|cpu          which backend computes\n"
-      "  CLEARHEAD_ISA=avx2|avx512          which instruction set it uses\n"
+      "  CLEARHEAD_BACKEND=ref|cpu          backend to use\n"
+      "  CLEARHEAD_ISA=avx2|avx512          instruction set to use\n"
       "  CLEARHEAD_BF16=amx|dot|widen       how AVX-512 multiplies bf16 in attention: AMX, VDPBF16PS, or widened to f32");
   command->add_flag("--json", *json, "Print JSON");
   command->callback([json] {
@@ -97,15 +97,16 @@ void add_doctor(CLI::App& app) {
     }
     print("clearhead " CLEARHEAD_VERSION);
     print(format("  processor  {}, {} threads, {}", processor(), threads(), human_bytes(physical_memory())));
-    print(format("  computes with  {} ({})", chosen.name, to_string(chosen.isa)));
-    print("  attention over bf16  " + in_words(way));
+    print(format("  backend  {} ({})", chosen.name, to_string(chosen.isa)));
+    print("  attention in bf16  " + in_words(way));
     std::string all;
     for (const Json& item : backends.items()) all += (all.empty() ? "" : ", ") + item.string();
-    print("  can compute with  " + all);
+    print("  available backends  " + all);
     if (!drivers.empty()) print("  drivers of attention (8 heads, d = 64):");
     for (const auto& [call, driver] : drivers) print(format("    {:<34} {}", call, driver));
     for (const auto& [name, value] : forced.fields()) print(format("  forced by {}={}", name, value.string()));
-    if (chosen.isa == InstructionSet::kReference) print("  this processor has no AVX2: everything works, slowly");
+    if (chosen.isa == InstructionSet::kReference)
+      print("  the reference backend is slow: this processor has no AVX2, or CLEARHEAD_BACKEND=ref is set");
   });
 }
 

@@ -27,12 +27,13 @@ void FigureArguments::add(CLI::App& app, CLI::Option* json) {
   app.add_option("--svg", svg, "Write an SVG for print to this file, instead of drawing in the terminal")->excludes(json);
   app.add_option("--pdf", pdf, "Write a PDF (needs librsvg)")->excludes(json);
   app.add_option("--tikz", tikz, "Write a TikZ picture for LaTeX")->excludes(json);
-  app.add_option("--figure-width", width, "Its width in millimetres: 84 for a column, 174 for a page (default: 174)")
+  app.add_option("--figure-width", width, "Width of the figure in millimetres: 84 for one column, 174 for a page (default: 174)")
       ->check(CLI::Range(kLeast, kMost));
   app.add_option("--weight", weight,
-                 "Weights in the figure: raw; value or output, times the norms of the values; after a run with\n--gradients also for or "
-                 "against, what supports the answer or opposes it, and raises or lowers,\nthe effect of more weight; for-value and so "
-                 "on, these times the norms of the values\n(default: raw)")
+                 "Weights in the figure: raw; value or output (times the norm of the value, before or after the output\nprojection); after "
+                 "a run with --gradients also for or against (what supports or opposes the answer), raises\nor lowers (where a larger "
+                 "weight would support or oppose it), and for-value, against-value, raises-value,\nlowers-value (these four times the "
+                 "norm of the value) (default: raw)")
       ->check(CLI::IsMember(weight_kinds()));
   app.add_flag("--offsets", offsets, "In the figure of a map: columns are key − query, so that a sliding window is a vertical band");
   app.add_flag("--lines", lines, "In the figure: lines between words instead of a map");

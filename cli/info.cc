@@ -56,9 +56,10 @@ void print_trace(const std::string& path, bool json) {
   if (json) return print_json(out);
   print(format("trace of {} on {} tokens", plan.model, with_commas(static_cast<int64_t>(plan.text.ids.size()))));
   for (const Json& family : out.find("families")->items()) {
-    print(format("  {}: {} of {} layers kept, {} heads on {} key heads, d_k {}, query vectors of rows {}", family.find("name")->string(),
-                 family.find("layers_kept")->size(), family.find("layers")->integer(), family.find("heads")->integer(),
-                 family.find("key_heads")->integer(), family.find("d_k")->integer(), family.find("rows_kept")->dump()));
+    print(format("  {}: {} of {} layers kept, {} heads on {} key heads, d_k {}, query vectors kept for rows {}",
+                 family.find("name")->string(), family.find("layers_kept")->size(), family.find("layers")->integer(),
+                 family.find("heads")->integer(), family.find("key_heads")->integer(), family.find("d_k")->integer(),
+                 family.find("rows_kept")->dump()));
     for (const Json& driver : family.find("drivers")->items()) print("    computed by " + driver.string());
   }
   for (const TextSegment& segment : plan.text.segments)
@@ -104,7 +105,7 @@ void print_model(const std::string& name, bool json) {
   } else {
     print(format("  reads {}{}",
                  info.longest > 0 ? format("up to {} tokens", with_commas(info.longest)) : std::string("texts of any length"),
-                 info.encoder_layers > 0 ? ", writes at most as many"
+                 info.encoder_layers > 0 ? info.longest > 0 ? ", generates at most as many" : ", generates text"
                  : info.causal           ? ", causal"
                                          : ", bidirectional"));
   }

@@ -31,7 +31,8 @@ std::string given_to(const ModelInfo& info, const TextArguments& text) {
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& second) {
   const InputKind& kind = input_kind(info);
   if (kind.is_text()) return {.text = given, .pair = second.empty() ? std::nullopt : std::optional(second)};
-  if (!kind.has_question && !second.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));
+  if (!kind.has_question && !second.empty())
+    usage_error(format("{} reads a {} and takes no question; leave out --question", info.name, info.reads));
   ModelInput input{.question = second};
   switch (kind.form) {
     case InputKind::Form::kPicture: input.picture = read_picture(info, given); break;
@@ -47,7 +48,7 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
     input.texts.pop_back();
   }
   if (kind.has_question && input.question.empty())
-    usage_error(format("{} reads a {} and a question: give it by --question{}", info.name, info.reads,
+    usage_error(format("{} reads a {} and a question: give the question with --question{}", info.name, info.reads,
                        may_end_with_question ? ", or as the last line" : ""));
   return input;
 }

@@ -80,13 +80,14 @@ Json verdict_json(const Verdict& verdict, RemovedBy how) {
 
 // One panel for each measure that is defined for these texts; the dashed line is the random ranking.
 DotPlot plot_of(const Verdict& verdict, RemovedBy how, const JudgeOptions& options) {
-  DotPlot out{.title = format("{}: methods of attribution, removed items {}", options.model, to_string(how)),
+  DotPlot out{.title = format("{}: attribution methods, removed items are {}", options.model, to_string(how)),
               .caption = format("Dots: means over {} texts; lines: 95 % bootstrap intervals. Dashed: a random ranking.", verdict.texts()),
               .rows = verdict.names()};
   const size_t random = verdict.names().size() - 2;
-  for (const auto& [measure, title] : {std::pair{Measure::kComprehensiveness, "comprehensiveness (more is better)"},
-                                       std::pair{Measure::kSufficiency, "sufficiency (less is better)"},
-                                       std::pair{Measure::kLeaveOneOut, "τ with leaving one out"}, std::pair{Measure::kAuprc, "AUPRC"}}) {
+  for (const auto& [measure, title] :
+       {std::pair{Measure::kComprehensiveness, "comprehensiveness (higher is better)"},
+        std::pair{Measure::kSufficiency, "sufficiency (lower is better)"},
+        std::pair{Measure::kLeaveOneOut, "Kendall's τ with leave-one-out"}, std::pair{Measure::kAuprc, "AUPRC"}}) {
     Panel panel{.title = title};
     bool is_measured = false;
     for (size_t method = 0; method < out.rows.size(); ++method) {
@@ -176,8 +177,8 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
   if (done < static_cast<int64_t>(questions.size()))
     notice(format("interrupted after {} of {} texts; the results cover only these", done, questions.size()));
   if (short_ones > 0) notice(format("{} texts were skipped: they have fewer than 3 items", short_ones));
-  if (not_given > 0) notice(format("{} questions were skipped: the model does not generate what they ask about", not_given));
-  if (verdicts[0].texts() == 0) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
+  if (not_given > 0) notice(format("{} questions were skipped: the model does not generate their target", not_given));
+  if (verdicts[0].texts() == 0) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more; use longer texts, or --units token");
   write_plots(options, verdicts, ways);
   Json out = Json::array();
   for (size_t way = 0; way < ways.size(); ++way) {
@@ -194,7 +195,7 @@ void run(JudgeOptions& options) {
   if (!options.text.given()) usage_error("judge needs texts: --file, a text, or - for standard input");
   const bool checks = options.sanity || options.moved || !options.others.empty();
   if (checks && !(options.svg.empty() && options.html.empty()))
-    usage_error("--svg and --html draw the comparison of methods: not with --sanity, --with or --moved");
+    usage_error("--svg and --html draw the comparison of methods; leave them out with --sanity, --with or --moved");
   for (const std::string* out : {&options.svg, &options.html}) {
     if (!out->empty()) check_writable(*out);
   }
@@ -217,7 +218,7 @@ void add_judge(CLI::App& app) {
       "Example: clearhead judge models/en-fr --file sentences.txt --limit 20\n"
       "compr.: what the answer loses without the items that a method ranks first (higher is better) · suff.: what it loses\n"
       "with these items only (lower) · deletion (lower), insertion (higher): areas under the curves · loo tau: Kendall's tau\n"
-      "with leaving one item out · infidel.: infidelity (lower) · sens.-n: correlation with the effect of removing sets of\n"
+      "with leave-one-out scores · infidel.: infidelity (lower) · sens.-n: correlation with the effect of removing sets of\n"
       "items · auprc, token f1: agreement with marks · effective: effective number of items.\n"
       "A line of JSON may have \"marks\": [[begin, end], …]: bytes of the text, patches of a picture row by row, or frames\n"
       "of a sound.");

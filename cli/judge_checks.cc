@@ -48,7 +48,7 @@ std::vector<AskModel> asks_of(const JudgeOptions& options, const std::vector<Jud
     const std::unique_ptr<AttributionTarget> target = judge_target_or_none(model, question, options.items);
     if (target && target->items().size() >= 3) out.push_back(asks_again(*target, question));
   }
-  if (out.empty()) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more");
+  if (out.empty()) fail(ErrorCode::kInvalidArgument, "judge: no text has 3 items or more; use longer texts, or --units token");
   return out;
 }
 
@@ -94,7 +94,9 @@ void judge_sanity(const JudgeOptions& options, const VerdictOptions& settings, c
     steps = sanity(options.model, asks, sanity_options(options, settings, progress));
   }
   if (!options.json)
-    print(format("{} texts · Kendall's tau with the trained model's scores, as weights are randomised from the output back", asks.size()));
+    print(format(
+        "{} texts · Kendall's tau with the trained model's scores, as weights are randomised layer by layer, from the output to the input",
+        asks.size()));
   print_agreement(options, settings, asks.size(), steps, "random");
   if (!options.json) print("a method whose tau stays near 1 reflects the text, not the model");
 }
@@ -107,8 +109,7 @@ void judge_others(const JudgeOptions& options, const VerdictOptions& settings, c
     Progress progress("other models");
     steps = agreement_with(options.model, options.others, asks, sanity_options(options, settings, progress));
   }
-  if (!options.json)
-    print(format("{} texts · Kendall's tau with the scores of {}, asked for the same answers", asks.size(), options.model));
+  if (!options.json) print(format("{} texts · Kendall's tau with the scores of {} for the same answers", asks.size(), options.model));
   print_agreement(options, settings, asks.size(), steps, "model");
   if (!options.json)
     print(
@@ -134,7 +135,7 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
       if (report) report(static_cast<double>(at + 1) / static_cast<double>(questions.size()));
     }
   }
-  if (cancel_flag()) notice(format("ended after {} answers", found.size()));
+  if (cancel_flag()) notice(format("interrupted after {} answers; the results cover only these", found.size()));
   if (found.empty())
     fail(ErrorCode::kInvalidArgument, "judge: --moved examined no answer; expected a question whose target the model generates");
   const auto mean_of = [&](const auto& value_of) {
@@ -161,7 +162,7 @@ void judge_moved_maps(const JudgeOptions& options, const std::vector<JudgeQuesti
                   judge_number(value.high, with_sign));
   };
   print(format("{} answers · the attention row that each is read from, {} · means over answers, 95 % intervals", found.size(), where));
-  print(format("{}{} nats of at most 0.693", fit("the map moves by", 38), interval(moved, false)));
+  print(format("{}{} nats (Jensen–Shannon divergence, at most 0.693)", fit("the map moves by", 38), interval(moved, false)));
   print(format("  {}{}", fit("while the probability stays within", 36), options.tolerance));
   print(format("{}{}", fit("equal weights change it by", 38), interval(uniform, true)));
   print("if the map can change a lot while the answer stays the same, it explains little");

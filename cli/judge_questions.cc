@@ -19,7 +19,7 @@ namespace {
 std::array<int64_t, 2> mark_of(const Json& mark, const std::string& where) {
   const auto is_place = [](const Json& number) { return number.is_integer() && number.integer() >= 0; };
   if (!mark.is_array() || mark.size() != 2 || !is_place(mark.items()[0]) || !is_place(mark.items()[1]))
-    fail(ErrorCode::kFormat, "{}: \"marks\": expected pairs [begin, end] of bytes, found {}", where, mark.dump());
+    fail(ErrorCode::kFormat, "{}: \"marks\": expected pairs [begin, end] of whole numbers, 0 or more, found {}", where, mark.dump());
   return {mark.items()[0].integer(), mark.items()[1].integer()};
 }
 
@@ -38,10 +38,10 @@ JudgeQuestion question_of(const Json& line, const std::string& where) {
     } else if (name == "marks") {
       for (const Json& mark : fields.items(name)) out.marks.push_back(mark_of(mark, where));
     } else {
-      fail(ErrorCode::kUnsupported, "{}: \"{}\": expected text, question, pair, target, contrast or marks", where, name);
+      fail(ErrorCode::kUnsupported, "{}: unknown field \"{}\"; expected text, question, pair, target, contrast or marks", where, name);
     }
   }
-  if (out.text.empty()) fail(ErrorCode::kFormat, "{}: there is no \"text\"", where);
+  if (out.text.empty()) fail(ErrorCode::kFormat, "{}: \"text\" is missing or empty", where);
   return out;
 }
 

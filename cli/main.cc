@@ -132,7 +132,7 @@ static int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "clearhead " CLEARHEAD_VERSION);
   int thread_count = 0;
-  app.add_option("--threads", thread_count, "Threads to compute with (default: the cores of this machine)")->check(whole_from(1, 1024));
+  app.add_option("--threads", thread_count, "Number of threads (default: the number of cores of this machine)")->check(whole_from(1, 1024));
   app.fallthrough();
   add_show(app);
   add_view(app);
@@ -179,10 +179,10 @@ static int run(int argc, char** argv) {
     return report(error.what());
   } catch (const std::bad_alloc&) {
     const bool keeps = innermost(app)->get_option_no_throw("--budget");
-    return report(keeps ? "out of memory; a shorter text, a smaller --budget or fewer --layers need less"
-                        : "out of memory; a shorter text or fewer at a time (a batch, beams) need less");
+    return report(keeps ? "out of memory; use a shorter text, a smaller --budget or fewer --layers"
+                        : "out of memory; use a shorter text, a smaller batch or fewer beams");
   } catch (const std::exception& error) {  // from the standard library: one of our checks is missing
-    return report(format("a fault of clearhead itself: {}; please report it with the command that led here", error.what()));
+    return report(format("internal error: {}; please report it with the command that caused it", error.what()));
   }
 }
 

@@ -60,7 +60,7 @@ void print_rouge(const metrics::Rouge& mean, size_t pairs, const Beams& beams, b
 }
 
 void measure_pairs(const tasks::Recipe& recipe, const Model& model, bool json) {
-  if (recipe.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe.where);
+  if (recipe.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" has no \"test\" file; --test needs one", recipe.where);
   if (!recipe.pairs->turns.empty()) return measure_dialogues(recipe, model, json);
   std::vector<Encoding> sources;
   std::vector<std::string> references, hypotheses;
@@ -144,7 +144,7 @@ void measure_task(const tasks::Recipe& given, const Model& model, bool json) {
 void warn_of_words(const std::vector<std::string>& references, BleuWords words, const std::string& remedy) {
   if (words != BleuWords::kMteval13a || !text::are_written_without_spaces(references)) return;
   notice(format(
-      "the references are in a language written without spaces, and BLEU's 13a tokenizer takes a whole sentence for one word; set {}",
+      "the references are in a language written without spaces, and BLEU's 13a tokenizer treats a whole sentence as one word; set {}",
       remedy));
 }
 

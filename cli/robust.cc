@@ -58,7 +58,7 @@ std::vector<std::string> pieces_of(const std::string& text, size_t most) {
 explain::RobustTexts read_table(const std::string& path, const Options& options) {
   const auto check_column = [&](const char* option, const std::string& name) {
     if (tasks::is_json_lines(path) || whole_number(name).value_or(0) > 0) return;
-    usage_error(format("{} {}: expected a column number of the table, from 1 (only fields of .jsonl files have names)", option, name));
+    usage_error(format("{} {}: expected a column number, counted from 1 (only fields of .jsonl files have names)", option, name));
   };
   check_column("--text", options.text);
   if (!options.label.empty()) check_column("--label", options.label);
@@ -267,7 +267,7 @@ void run(Options& options) {
     reports.push_back({file, texts.texts.size(), std::move(found), std::move(measures)});
   }
   if (kind.has_expected && options.label.empty())
-    notice("accuracy and BLEU are not measured: --label names the column of labels or references");
+    notice("accuracy and BLEU are not measured; to measure them, give the column of the labels or references with --label");
   if (!options.svg.empty()) write_file(options.svg, explain::dot_plot_svg(plot_of(reports[0], options.model)));
   if (!options.html.empty()) write_page(options, reports);
   if (options.json) {
@@ -323,7 +323,7 @@ void add_robust(CLI::App& app) {
   add_load_options(*command, options->load);
   command->add_flag("--json", options->json, "Print JSON");
   command->add_option("--svg", options->svg, "Write the plot to this file")->type_name("FILE");
-  command->add_option("--html", options->html, "Write plots and tables as a page to this file")->type_name("FILE");
+  command->add_option("--html", options->html, "Write plots and tables to this HTML file")->type_name("FILE");
   command->callback([options] { run(*options); });
 }
 

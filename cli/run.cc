@@ -80,10 +80,10 @@ void notice_trace(const std::string& path, bool was_written) {
 void add_run(CLI::App& app) {
   std::string names;
   for (const RunCommand* command : run_commands()) names += (names.empty() ? "" : ", ") + command->name;
-  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: " + names);
+  CLI::App* run = app.add_subcommand("run", "Run a model and print its answer: " + names);
   run->require_subcommand(1);
   run->footer(
-      "Without a task, the model runs its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
+      "If no task is given, the model's own task is run: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
       "--json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
       "clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
   for (const RunCommand* command : run_commands()) command->add(*run->add_subcommand(command->name, command->description));

@@ -292,7 +292,7 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
                      context_of(text, key.key, 8)),
               screen.width));
   }
-  if (sink && *sink >= 0.00005) print(cut(format("{:>6.2f} %  to a sink logit, which has no value", *sink * 100), screen.width));
+  if (sink && *sink >= 0.00005) print(cut(format("{:>6.2f} %  to a sink logit, which has no value vector", *sink * 100), screen.width));
 }
 
 // Prints the weight of a query on each segment, one line per head and segment.
@@ -409,12 +409,13 @@ void add_show(CLI::App& app) {
   options->look.add(*command);
   command->add_option("--head", options->head, "Draw the map of this head, like L3.H5");
   command->add_option("--layer", options->layer, "Draw the map of this layer, the mean of its heads")->check(whole_from(0));
-  command->add_option("--query", options->query, "Print what this token attends to: its number (1204), or text that occurs in the text");
-  command->add_option("--top", options->top, "How many keys, heads or segments to print (default: 8; without --query 10 heads)")
+  command->add_option("--query", options->query, "Print what this token attends to: its index (1204), or a piece of the text");
+  command->add_option("--top", options->top, "How many keys, heads or segments to print (default: 8; without --query: 10 heads)")
       ->check(whole_from(1));
   command->add_option("--by", options->by, "With --query: list heads, or segments (default: head)")
       ->check(CLI::IsMember({"head", "segment"}));
-  command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
+  command->add_option("--family", options->family,
+                      "Which attention maps, for a model that has several kinds: enc, dec or cross (default: the first)");
   CLI::Option* json = command->add_flag("--json", options->json, "Print JSON");
   options->figure.add(*command, json);
   command->callback([options] { run(*options); });

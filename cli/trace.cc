@@ -19,7 +19,8 @@ void add_trace(CLI::App& app) {
       "Example: clearhead trace MODEL --file prompt.txt -o prompt.trace\nview, show, ask and atlas accept the trace instead of a model.");
   options->look.add(*command);
   command->add_option("-o,--out", options->out, "Trace file to write")->required()->type_name("FILE");
-  command->add_flag("--statistics", options->look.statistics_in_run, "Compute the atlas' statistics in this run and keep them");
+  command->add_flag("--statistics", options->look.statistics_in_run,
+                    "Compute the statistics for clearhead atlas during this run and store them");
   command->add_flag("--json", options->json, "Print a summary of what was kept, in JSON");
   command->callback([options] {
     check_writable(options->out);

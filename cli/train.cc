@@ -116,7 +116,7 @@ void print_fields(const std::string& task, bool json) {
     print("    " + field.meaning);
   }
   if (task.empty())
-    print(format("\nThe other fields of \"task\" depend on its kind: clearhead train --fields TASK, with {}",
+    print(format("\nThe other fields of \"task\" depend on its kind; to print them: clearhead train --fields TASK, where TASK is {}",
                  tasks::schema::alternatives(tasks::task_names())));
 }
 
@@ -182,7 +182,7 @@ void run(const Options& options) {
     if (options.resume) usage_error("--batches takes a recipe (and data=DIR if the data is elsewhere), not --resume");
     return show_batches(tasks::Recipe::read(options.recipe, options.settings), options.batches, options.json);
   }
-  if (options.data_changed && !options.resume) usage_error("--data-changed belongs to --resume");
+  if (options.data_changed && !options.resume) usage_error("--data-changed applies to --resume: add --resume");
   if (options.resume && !options.out.empty())
     usage_error("--resume takes the run's folder instead of a recipe and continues there; -o is for a new run");
   if (!train_or_end_all(options, join_processes())) throw CLI::RuntimeError(130);
@@ -203,12 +203,12 @@ void add_train(CLI::App& app) {
                       "(repeatable). For an encoder-decoder: source, tab, target");
   command->add_flag("--resume", options->resume, "Continue from the folder's last checkpoint, bit for bit as if the run had never stopped");
   command->add_flag("--data-changed", options->data_changed, "With --resume: continue although the data has changed");
-  command->add_option("--test", options->test, "Train nothing: measure this model on the recipe's test data, which training never uses")
+  command->add_option("--test", options->test, "Do not train: evaluate this model on the recipe's test data, which training never uses")
       ->type_name("MODEL");
-  command->add_option("--batches", options->batches, "Train nothing: print the first N batches")->check(CLI::PositiveNumber);
-  command->add_flag("--list", options->list, "Train nothing: print the recipes of a folder (default: recipes) with their results");
+  command->add_option("--batches", options->batches, "Do not train: print the first N batches")->check(CLI::PositiveNumber);
+  command->add_flag("--list", options->list, "Do not train: print the recipes of a folder (default: recipes) with their results");
   command->add_flag("--fields", options->fields,
-                    "Train nothing: print the fields of recipes, or of one task (train --fields classification)");
+                    "Do not train: print the fields of recipes, or of one task (train --fields classification)");
   command->add_flag("--json", options->json, "Print reports as JSON, one per line");
   command->callback([options] { run(*options); });
 }

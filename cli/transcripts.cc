@@ -82,7 +82,8 @@ void measure_transcripts(const tasks::Recipe& recipe, const Model& model, bool j
   print(format("word error rate {:.2f} %  {} sequences of {} to {} sounds: {} substituted, {} inserted, {} deleted of {} words",
                joined.rate * 100, with_commas(static_cast<int64_t>(sounds.joined.size())), least, most, joined.substitutions,
                joined.insertions, joined.deletions, with_commas(joined.hits + joined.substitutions + joined.deletions)));
-  print(format("character error rate {:.2f} % and {:.2f} %", alone_characters.rate * 100, joined_characters.rate * 100));
+  print(format("character error rate {:.2f} % of sounds alone, {:.2f} % of sequences", alone_characters.rate * 100,
+               joined_characters.rate * 100));
   print(format("attention does not move backwards in {:.2f} % of the steps", forward.share() * 100));
 }
 

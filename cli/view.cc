@@ -127,12 +127,12 @@ std::vector<viewer::LoadedTrace> traces_without_run(const Options& options, cons
   }
   if (!is_watched && files.empty()) return {};
   look.refuse_run_options();
-  if (!look.segments.empty()) usage_error("--segments names parts of one text; here are several traces");
+  if (!look.segments.empty()) usage_error("--segments names sections of one text, but several traces were given");
   if (is_watched) return viewer::open_checkpoints(look.model, loaded_options(options, command));
   std::vector<viewer::ShownTrace> traces;
   for (const std::string& file : files) {
     if (!is_trace_file(file))
-      usage_error(format("\"{}\": expected another trace: a trace already has its text; give a model to read this one", file));
+      usage_error(format("\"{}\": expected another trace, because a trace already has its text; to read a new text, give a model", file));
     traces.push_back({std::make_shared<const Trace>(Trace::load(file))});
   }
   traces[0].state = state_of(options, *traces[0].trace);
@@ -178,7 +178,8 @@ void add_view(CLI::App& app) {
   command->add_option("--page-size", options->page_size, "With --html: largest size of the page (default: 20MB)")->type_name("SIZE");
   command->add_option("--state", options->state, "What to show first, as in the page's address after #: v=map&h=5.3");
   command->add_option("--head", options->head, "Show this head first, like L5.H3");
-  command->add_option("--query", options->query, "Show this token first: its number, tokens (#12:20), or text that occurs in the text");
+  command->add_option("--query", options->query,
+                      "Show this token first: its index (1204), a range of tokens (#12:20), or a piece of the text");
   command->callback([options] { run(*options); });
 }
 

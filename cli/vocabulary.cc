@@ -53,8 +53,8 @@ void run(const Options& options) {
   progress.reset();
   write_file(without_link(path), trained.tokenizer_json);
   if (trained.tokens < training.size) {
-    notice(format("{} of {} tokens: no other pair of adjacent tokens occurs {} times in the text", with_commas(trained.tokens),
-                  with_commas(training.size), training.minimum_count));
+    notice(format("the vocabulary has {} of {} tokens: no other pair of adjacent tokens occurs at least {} times in the text",
+                  with_commas(trained.tokens), with_commas(training.size), training.minimum_count));
   }
   if (options.json) {
     print_json(

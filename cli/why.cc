@@ -225,8 +225,8 @@ void run(Options& options) {
   print(cut(format("{} · {} · {}", target->plan().model, visible(target->answer()), percent(target->probability())), screen.width));
   if (target->items().size() <= 400) print_text(screen, *target, found[0].of_items);
   print_table(options, screen, *target, found);
-  const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {} with it masked", percent(cut_of.masked));
-  print(format("without \"{}\": {} with it unseen{}", visible(text_of_item(*target, target->items()[cut_of.item])), percent(cut_of.unseen),
+  const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {} if it is masked", percent(cut_of.masked));
+  print(format("without \"{}\": {} if it is unseen{}", visible(text_of_item(*target, target->items()[cut_of.item])), percent(cut_of.unseen),
                masked));
 }
 
@@ -243,7 +243,7 @@ void add_why(CLI::App& app) {
   command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*command);
   command->add_option("--pair,--question", options->pair,
-                      "A second text, for models that read pairs; the question, for models that answer one;\nthe target text, for an "
+                      "The second text, for models that read pairs; the question, for question-answering models;\nthe target text, for an "
                       "encoder-decoder");
   CLI::Option* of =
       command->add_option("--target", options->asked.target,

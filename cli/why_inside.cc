@@ -172,13 +172,13 @@ void print_score(const Model& model, const std::string& text, const std::optiona
                  const InsideView& view) {
   const Interventions::Pairs pairs = parse_pairs(place, "--score");
   if (pairs.queries.size() != 1 || pairs.keys.size() != 1 || !pairs.head)
-    usage_error(format("--score: expected one query, one key and a head, as 12/3@L4.H0, found \"{}\"", place));
+    usage_error(format("--score: expected one query, one key and a head, such as 12/3@L4.H0, found \"{}\"", place));
   const ScoreAt at{pairs.family, *pairs.layer, *pairs.head, pairs.queries.begin, pairs.keys.begin};
   const bool writes = writes_from_text(model.info());
   ReadAndWritten read;
   if (writes) {
     if (at.family.empty())
-      usage_error(format("--score: {} has three attentions; expected 12/3@cross.L0.H0, @dec.… or @enc.…", model.info().name));
+      usage_error(format("--score: {} has three kinds of attention; expected 12/3@cross.L0.H0, @dec.… or @enc.…", model.info().name));
     read = read_and_write(model, text, pair);
   } else {
     EncodeOptions both;

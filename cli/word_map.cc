@@ -157,8 +157,8 @@ void print_words(const Terminal& terminal, const Words& words, const LayerMap& m
   const std::string indent(static_cast<size_t>(layout.label + 1), ' ');
   print(cut(indent + caption, terminal.width));
   if (const double sink = 1 - seen / static_cast<double>(cells.size()); has_sink_logit(map) && sink >= 0.005)
-    print(cut(indent + format("{:.0f} %{} to a sink logit, which has no value", sink * 100,
-                              cells.size() == 1 ? " goes" : " of a row, in the mean, goes"),
+    print(cut(indent + format("{:.0f} %{} to a sink logit, which has no value vector", sink * 100,
+                              cells.size() == 1 ? " goes" : " of a row goes, on average,"),
               terminal.width));
 }
 

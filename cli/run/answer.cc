@@ -47,7 +47,7 @@ struct AnswerQuestion final : TextCommand<FoundAnswer> {
 
 const RunCommand& answer_command() {
   static const RunCommand command = {.name = "answer",
-                                     .description = "Print the words of a text that answer a question, or that there are none",
+                                     .description = "Print the words of a text that answer a question, or report that there are none",
                                      .is_task_of = [](const ModelInfo& info) { return info.answers.has_value(); },
                                      .add = add_text_command<AnswerQuestion>};
   return command;

@@ -23,7 +23,7 @@ struct Classify final : TextCommand<Classes> {
   ProblemType problem = ProblemType::kSingleLabel;
 
   void add_options(CLI::App& app) override {
-    app.add_option("--pair,--question", pair, "A second text, for classifiers of pairs; the question, for models that answer one");
+    app.add_option("--pair,--question", pair, "The second text, for classifiers of pairs; the question, for question-answering models");
     app.add_option("--top", top, "How many labels to print (default: 10; JSON has all)")->check(whole_from(1));
   }
   void begin(const Model& of) override { problem = of.info().problem; }
@@ -58,7 +58,7 @@ struct Classify final : TextCommand<Classes> {
     const size_t shown = std::min(classes.size(), static_cast<size_t>(top));
     for (const ClassScore& one : std::span(classes).first(shown)) print(format("{:>9}  {}", score_text(one, problem), one.label));
     if (const size_t more = classes.size() - shown; more > 0)
-      notice(format("{} more {}; for all: --top {}", more, more == 1 ? "label" : "labels", classes.size()));
+      notice(format("{} more {}; to print all: --top {}", more, more == 1 ? "label" : "labels", classes.size()));
   }
 };
 

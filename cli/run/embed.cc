@@ -35,7 +35,7 @@ struct Embed final : TextCommand<Embedding> {
     check_places_in(changes, of, embedding);
     if (embedding.used < embedding.tokens) {
       notice(format("truncated: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
-                    embedding.used == of.info().longest ? "the model's positions end there" : "the model's max_seq_length"));
+                    embedding.used == of.info().longest ? "the model has no more positions" : "the model's max_seq_length"));
     }
     return embedding;
   }

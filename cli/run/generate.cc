@@ -29,7 +29,7 @@ void check_lengths(const Model& model, const std::vector<Encoding>& texts, const
       fail(ErrorCode::kTooLong, "{} has {} tokens, but \"max_length\" allows {} including new tokens. Use --max-tokens",
            options.name(index), with_commas(tokens), with_commas(*settings.max_length));
     if (longest > 0 && tokens > longest)
-      fail(ErrorCode::kTooLong, "{} has {} tokens; this model's positions end at {}. Shorten the line", options.name(index),
+      fail(ErrorCode::kTooLong, "{} has {} tokens, but this model supports {} positions. Shorten the line", options.name(index),
            with_commas(tokens), with_commas(longest));
   }
 }

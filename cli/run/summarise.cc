@@ -44,7 +44,7 @@ void run(const AlignedArguments& options) {
 void add(CLI::App& app) {
   const auto options = std::make_shared<AlignedArguments>();
   app.footer(
-      "A text that is longer than the model's positions is truncated at its end.\n"
+      "A text that is longer than the model supports is truncated at its end.\n"
       "Example: clearhead run summarise MODEL --file abstract.txt --align");
   options->add(app, "per text");
   app.add_option("--trace", options->trace, "Write the attention to this trace file")->type_name("FILE");

@@ -36,7 +36,7 @@ Sources encoded(const Model& model, const std::vector<std::string>& lines, const
     const int64_t longest = model.info().longest, tokens = static_cast<int64_t>(encoding.size());
     if (longest > 0 && tokens > longest) {
       refuse(line, ErrorCode::kTooLong,
-             format(" has {} tokens; this model's positions end at {}. Give it one sentence a line.", with_commas(tokens),
+             format(" has {} tokens, but this model supports {} positions. Give it one sentence per line.", with_commas(tokens),
                     with_commas(longest)));
       continue;
     }

@@ -40,7 +40,7 @@ def _joined(layer):
         if not layer.is_cross:
             topology = _joined_topology(layer)
         elif any(_bias(one.terms) is not None for one in layer.seen):
-            raise ValueError("its steps cannot be joined into one map: cross-attention with a bias")
+            raise ValueError("its steps cannot be joined into one map: they are cross-attention with a bias")
         terms = _joined_terms(layer, first.keys if layer.is_cross else layer.queries)
     normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
     terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
@@ -99,7 +99,7 @@ def _joined_terms(layer, count):
     if all(bias is None for bias in biases):
         return terms
     if count > MOST_JOINED_BIASES:
-        raise ValueError(f"the position biases of {count} steps are not joined; run the whole text at once to see it")
+        raise ValueError(f"the position biases of {count} steps are not joined; to see the map, run the whole text at once")
     heads = next(bias.shape[1] for bias in biases if bias is not None)
     whole, at = torch.zeros(1, heads, count, count), 0
     for bias, seen in zip(biases, layer.seen):
@@ -210,7 +210,7 @@ def _joined_layers(watch):
             if layer.problem is not None:
                 raise ValueError(layer.problem)
             if not layer.q:
-                raise ValueError("it was not reached")
+                raise ValueError("the forward pass did not reach it")
             ready.append((layer, *_joined(layer)))
         except ValueError as reason:
             left_out.append((layer.path, str(reason)))

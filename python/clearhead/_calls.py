@@ -101,20 +101,21 @@ class Call:
                 self.band = (0, None)
         self.problem = self.source = None
         if kwargs.get("sinks") is not None and self.sinks is not None:
-            self.problem = "it has a sink for every query and one for each head"
+            self.problem = "it has a sink for every query (sinks) and one for each head (s_aux), which cannot be combined"
         elif kwargs.get("sinks") is not None:
             self.bias = under_query_sinks(self.bias, kwargs["sinks"], self.keys)
             self.sinks = torch.zeros(query.shape[1], device=query.device)
         chosen = kwargs.get("indices") is not None or kwargs.get("block_indices") is not None
         if chosen and implementation not in ("eager", "sdpa"):
-            self.problem = "its keys are chosen by indices that only its kernel reads; watch it with the implementation eager or sdpa"
+            self.problem = 'its keys are chosen by indices that only its kernel reads; watch it with attn_implementation="eager" or "sdpa"'
         if hasattr(mask, "source"):  # a DescribedMask of attn_implementation="clearhead"
             self.source, self.mask = mask.source.part(keys=slice(0, self.keys)), None
         elif type(mask).__name__ == "BlockMask":  # mask of flex attention
             self.source = MaskSource(query.shape[0], self.queries, self.keys, 0, 0, mask.mask_mod, None, query.device, torch.float32)
             self.mask = None
         elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):
-            self.problem = f"its mask is a {type(mask).__name__}" + (f" of {mask.dim()} axes" if isinstance(mask, torch.Tensor) else "")
+            self.problem = f"its mask is a {type(mask).__name__}" + (
+                f" of {mask.dim()} axes" if isinstance(mask, torch.Tensor) else "") + "; expected a tensor of 4 axes or a BlockMask"
 
     def of(self, sequence):
         """Returns the same call, restricted to one sequence."""

@@ -131,7 +131,7 @@ class CapturedLayer:
             return
         kept = [at for at, step in enumerate(self.steps) if step is None or step < len(beams)]
         if not kept or self.steps[kept[-1]] != len(beams) - 1 or beams[0] != 0:
-            self.problem = ("the winning beam ended before the last step, and without a cache that transformers reorders only the "
+            self.problem = ("the winning beam ended before the last step, and without a cache that transformers reorders, only the "
                             "last step is kept")
             return
         of = lambda x, step: x if step is None or x.shape[0] == 1 else x[beams[step] : beams[step] + 1]

@@ -21,7 +21,7 @@ def _text(tokens, tokenizer, ids, count):
     else:
         out = text_of(tokenizer, range(count) if ids is None else ids)
     if len(out["ids"]) != count:
-        raise ShapeError(f"from_qkv: {len(out['ids'])} tokens for {count} positions")
+        raise ShapeError(f"from_qkv: {len(out['ids'])} tokens for {count} positions; expected one token for each position")
     return out
 
 
@@ -63,7 +63,7 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
         description = _description(scale, softcap, bias, terms, None, topology, normaliser, 0.0, 0, None)
     descriptions = list(description) if isinstance(description, (list, tuple)) else [description] * len(layers)
     if len(descriptions) != len(layers):
-        raise ShapeError(f"from_qkv: {len(descriptions)} descriptions for {len(layers)} layers")
+        raise ShapeError(f"from_qkv: {len(descriptions)} descriptions for {len(layers)} layers; expected one for each, or one for all")
     first_q, first_k = layers[0][:2]
     for at, (q, k, *_) in enumerate(layers):
         if (
@@ -74,9 +74,9 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
             or q.shape[0] != 1
         ):
             raise ShapeError(f"from_qkv: layer {at} has q {tuple(q.shape)}, k {tuple(k.shape)}; expected [1, head, token, d_k] and [1, "
-                             "key_head, token, d_k], alike in all layers")
+                             "key_head, token, d_k], the same in all layers")
     if first_q.shape[2] != first_k.shape[2]:
-        raise ShapeError(f"from_qkv: {first_q.shape[2]} queries, {first_k.shape[2]} keys; expected self-attention over one text")
+        raise ShapeError(f"from_qkv: {first_q.shape[2]} queries and {first_k.shape[2]} keys; expected equal numbers (self-attention)")
     causal = descriptions[0].to_dict()["topology"]["band"]["ahead"] == 0
     plan = {"name": family or ("dec" if causal else "enc"), "layers": len(layers), "heads": first_q.shape[1], "key_heads": first_k.shape[1],
             "d_k": first_q.shape[3], "queries": first_q.shape[2], "keys": first_k.shape[2], "causal": causal, "is_part": False,
@@ -131,7 +131,7 @@ def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenize
     while (q := hook(len(layers), "q")) is not None:
         k = hook(len(layers), "k")
         if k is None:
-            raise NotFoundError(f"from_transformer_lens: blocks.{len(layers)}.attn.hook_q is in the cache, hook_k is not; cache both")
+            raise NotFoundError(f"from_transformer_lens: blocks.{len(layers)}.attn.hook_q is in the cache, but hook_k is not; cache both")
         window = None
         if asked("use_local_attn", False) and asked("attn_types", None) and asked("attn_types", None)[len(layers)] == "local":
             window = asked("window_size", None)

@@ -201,7 +201,7 @@ def multi_head(mode, result, positional, keywords):
     watch = mode._watch
     kept, module = mode.layer(), mode.running[-1]
     if given.get("bias_k") is not None or given.get("add_zero_attn") or given.get("static_k") is not None:
-        kept.problem = "it adds a key of its own (bias_k, add_zero_attn) or reads keys that are projected already (static_k)"
+        kept.problem = "it appends an extra key (bias_k, add_zero_attn) or reads keys that are already projected (static_k)"
     is_edited = watch._edited(kept)
     if kept.problem is not None:
         return result

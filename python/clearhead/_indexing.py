@@ -31,11 +31,11 @@ def _split(index, axes):
         at = next(i for i, part in enumerate(parts) if part is Ellipsis)
         parts[at : at + 1] = [slice(None)] * (len(axes) - len(parts) + 1)
     if len(parts) > len(axes):
-        raise OutOfRangeError(f"an index of {len(parts)} numbers; expected at most {len(axes)}: {', '.join(axes)}")
+        raise OutOfRangeError(f"an index with {len(parts)} entries; expected at most {len(axes)}: {', '.join(axes)}")
     for part in parts:
         if not _is_place(part) and not isinstance(part, slice):
-            raise InvalidArgumentError(f"an index of type {type(part).__name__}; expected whole numbers and slices, or "
-                                       "numpy.asarray(map)[...]")
+            raise InvalidArgumentError(f"an index of type {type(part).__name__}; expected integers and slices; for "
+                                       "other indices, use numpy.asarray(map)[...]")
     return parts + [slice(None)] * (len(axes) - len(parts)), all(_is_place(part) for part in parts)
 
 

@@ -18,9 +18,9 @@ def _transformers_interface():
     try:
         from transformers.modeling_utils import AttentionInterface
     except ImportError as error:
-        raise UnsupportedError("watch: models of transformers need transformers 5 or later; pip install -U transformers") from error
+        raise UnsupportedError("watch: Hugging Face models need transformers 5 or later; pip install -U transformers") from error
     if not hasattr(AttentionInterface, "get_interface"):
-        raise UnsupportedError("watch: this transformers has no AttentionInterface.get_interface; expected version 5 or later")
+        raise UnsupportedError("watch: the installed transformers has no AttentionInterface.get_interface; pip install 'transformers>=5'")
     return AttentionInterface
 
 

@@ -193,7 +193,7 @@ class _Symbol:
         return _Symbol(~self.value if isinstance(self.value, RuleTruth) else not self.value)
 
     def __bool__(self):
-        raise TypeError("a symbol has no truth")
+        raise TypeError("a symbol has no truth value")
 
     @classmethod
     def __torch_function__(cls, function, types, positional=(), keywords=None):

@@ -46,12 +46,12 @@ def _plain_tensor(torch, tensor, name):
         raise InvalidArgumentError(f"{name}: the tensor requires gradients, which are not computed here; pass {name}.detach()")
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         raise UnsupportedError(f"{name}: a tensor inside torch.func.vmap, grad or functionalize has no memory of its own; call clearhead "
-                               "outside of it")
+                               "outside the transform")
     if tensor.is_nested:
         raise UnsupportedError(f"{name}: a nested tensor; expected a dense one, as in {name}.to_padded_tensor(0)")
     kind = type(tensor)
     if kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl:
-        raise UnsupportedError(f"{name}: a {kind.__name__} keeps its values elsewhere than in its own memory; expected a plain torch.Tensor"
+        raise UnsupportedError(f"{name}: a {kind.__name__} does not store its values in its own memory; expected a plain torch.Tensor"
                                + (f", as in {name}.full_tensor()" if hasattr(tensor, "full_tensor") else ""))
     if tensor.is_quantized:
         raise UnsupportedError(f"{name}: a quantized tensor; expected float32, bfloat16 or float16, as in {name}.dequantize()")

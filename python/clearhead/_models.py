@@ -132,7 +132,7 @@ def view(self, *others, height=700, budget=20_000_000, state=""):
 
         page = html.escape(self.to_html(others=others, budget=budget, state=state), quote=True)
         frame = f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'
-        return display({"text/html": frame, "text/plain": "the page of a trace"}, raw=True)  # display.HTML() would warn about the iframe
+        return display({"text/html": frame, "text/plain": "HTML page of a trace"}, raw=True)  # display.HTML() would warn about the iframe
     import tempfile
     import webbrowser
 

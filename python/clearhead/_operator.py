@@ -59,7 +59,7 @@ def _check(q, k, v):
     for name, one in (("q", q), ("k", k), ("v", v)):
         if one.dtype not in _READABLE or one.device.type != "cpu":
             raise UnsupportedError(f"clearhead attention: {name} is {one.dtype} on {one.device}; expected float32, bfloat16 or float16 on "
-                                   "the CPU. On another device let the model keep its own kernel, and look at it with ch.watch")
+                                   "the CPU. On another device, let the model keep its own kernel and inspect it with ch.watch")
 
 
 def attention(q, k, v, description, operands=()):

@@ -16,7 +16,7 @@ def _range(given, size, name):
         given = (given.start or 0, size if given.stop is None else given.stop)
     begin, end = (given, given + 1) if isinstance(given, int) else given
     if not 0 <= begin < end <= size:
-        raise InvalidArgumentError(f"{name}: [{begin}, {end}); expected a range that is not empty, within [0, {size})")
+        raise InvalidArgumentError(f"{name}: [{begin}, {end}); expected a non-empty range within [0, {size})")
     return begin, end
 
 

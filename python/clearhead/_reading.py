@@ -324,8 +324,8 @@ class Reading:
             return [-1] * count
         ids = list(getattr(self._tokenizer, "tokenizer", self._tokenizer)(self._text)["input_ids"])
         if len(ids) != count:
-            raise InvalidArgumentError(f"watch: text= has {len(ids)} tokens, but the model is given {count} embeddings; give the text that "
-                                       "they are of, or no text")
+            raise InvalidArgumentError(f"watch: text= has {len(ids)} tokens, but the model is given {count} embeddings; pass the text "
+                                       "from which the embeddings were computed, or omit text=")
         return ids
 
     def _check_text(self, known, count):

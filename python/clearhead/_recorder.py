@@ -159,7 +159,7 @@ class Recorder:
         if kind == "scores":
             self._set(x, kind, scores.copy(opaque=scores.opaque or "an assignment to some pairs"))
         else:
-            self._set(x, kind, scores.copy(lost=scores.lost or "some of its weights are assigned"))
+            self._set(x, kind, scores.copy(lost=scores.lost or "some of its weights are overwritten"))
 
     def _get(self, x):
         found = self._known.get(id(x))
@@ -205,7 +205,7 @@ class Recorder:
                 return result
             return self._attended(left, known[2], Product(left, right), result)
         if known is not None and known[2].opaque in _NORMALISERS and not self._is_parameter(right):
-            self._leave_out(f"its weights are made by {known[2].opaque}, not by softmax")
+            self._leave_out(f"its weights are computed by {known[2].opaque}, not by softmax")
             return result
         known = self._get(right)
         if known is not None and known[1] == "weights":
@@ -331,7 +331,7 @@ class Recorder:
             return scores
         if axes == [*range(count - 2), count - 1, count - 2]:
             return scores.copy(is_swapped=not scores.is_swapped) if kind == "weights" else scores.swapped()
-        return scores.copy(lost=f"the axes of its {kind} are exchanged")
+        return scores.copy(lost=f"the axes of its {kind} are permuted")
 
     def _changed(self, name, at, scores, positional, keywords, result):
         """Returns the scores after an operation that keeps their shape."""
@@ -390,7 +390,7 @@ class Recorder:
 
     def _leave_out(self, reason):
         module = self._mode.running[-1]
-        self._watch.leave_out(self._mode.paths[id(module)] or type(module).__name__, f"it computes attention by itself, and {reason}")
+        self._watch.leave_out(self._mode.paths[id(module)] or type(module).__name__, f"it computes attention in its own code, and {reason}")
 
     def _attended(self, weights, scores, found, out):
         """Handles the product of weights and values, which is one attention call. Returns the product, with the edits of the layer."""
@@ -410,7 +410,7 @@ class Recorder:
         length = call.queries if call is not None and call.queries == call.keys else None
         kept = self._mode.layer(length)
         if lost is not None:
-            kept.problem = f"it computes attention by itself, and {lost}"
+            kept.problem = f"it computes attention in its own code, and {lost}"
             watch._edited(kept)
             return out
         streams = _Streams(call, axes, watch.text_of(kept), watch.reading.config)
@@ -478,7 +478,7 @@ class Recorder:
             seen = ~expected.isnan().any(-1, keepdim=True)  # skip rows that see no key
             off = float(torch.where(seen, (found - expected).abs(), torch.zeros_like(expected)).max())
         if not off <= WEIGHT_TOLERANCE.get(weights.dtype, 3e-2):
-            return f"it computes attention by itself, and its weights are off by {off:.2g} from those that its scores give"
+            return f"it computes attention in its own code, and its weights differ by {off:.2g} from those computed from its scores"
         return None
 
 

@@ -57,12 +57,12 @@ class Scores:
         if not isinstance(term, torch.Tensor) or (term.dim() > 0 and term.shape[-1] == 1 and self.shape[-1] != 1):
             return self  # constant over the keys of a row: softmax is invariant to it
         if term.dim() > len(lead) + 2:
-            return self.copy(opaque="a term of more axes than the scores")
+            return self.copy(opaque="a term with more axes than the scores")
         return self.copy(added=[*self.added, (term, coefficient, lead)])
 
     def hidden_where(self, mask, value, lead):
         if not (isinstance(mask, torch.Tensor) and mask.dtype == torch.bool) or float(value) > LEAST_FILL or mask.dim() > len(lead) + 2:
-            return self.copy(opaque="pairs filled with a number")
+            return self.copy(opaque="a fill value for some pairs")
         return self.copy(filled=[*self.filled, (mask, float(value), len(self.added), lead)])
 
     def swapped(self):
@@ -153,7 +153,7 @@ def described(scores, axes):
         hides.append(term if is_mask else None)
     for one in (*biases, *masks):
         if one.shape[2] > 1 and one.numel() > MOST_KEPT:
-            raise ValueError(f"a bias of {one.numel():,} numbers is added to its scores, more than a trace keeps")
+            raise ValueError(f"a bias of {one.numel():,} values is added to its scores, which is more than a trace keeps")
     if biases:
         out["bias"] = _width(_sum(biases), key.shape[2])
     mask = _width(_sum(masks), key.shape[2]) if masks else None
@@ -230,7 +230,9 @@ def _rest(scores, axes, known):
     """Returns the input of softmax minus the largest score of each row minus scale * q·k, as an additive mask [batch, head, query, key]."""
     whole = scores.whole
     if whole.numel() > MOST_KEPT:
-        raise ValueError(f"{scores.opaque} changes its scores, and their {whole.numel():,} numbers are more than a trace keeps")
+        raise ValueError(
+            f"its scores cannot be described ({scores.opaque}), and their {whole.numel():,} values are more than a trace keeps"
+        )
     whole = axes.joined(whole.detach().float(), tuple(whole.shape[:-2]))
     largest = whole.amax(-1, keepdim=True)
     whole = whole - torch.where(largest.isfinite(), largest, torch.zeros_like(largest))

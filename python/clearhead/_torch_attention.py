@@ -225,9 +225,9 @@ class AttentionMode(TorchFunctionMode):
         watch, heads, batch_first = self._watch, module.num_heads, module.batch_first
         kept = watch._layer(self.paths[id(module)], module)
         if module.bias_k is not None or module.add_zero_attn:
-            kept.problem = "it adds a key of its own (bias_k, add_zero_attn)"
+            kept.problem = "it appends an extra key (bias_k, add_zero_attn)"
         elif any(one.is_nested for one in (query, key, value)):
-            kept.problem = "it read a nested tensor"
+            kept.problem = "its input is a nested tensor; pass a padded tensor and a key_padding_mask instead"
         is_edited = watch._edited(kept)
         if kept.problem is not None:
             return result

@@ -52,14 +52,14 @@ class Watch:
         if not isinstance(model, torch.nn.Module):
             raise InvalidArgumentError(f"watch: expected a torch.nn.Module, found {type(model).__name__}")
         if isinstance(sequence, bool) or not isinstance(sequence, int):
-            raise InvalidArgumentError(f"watch: sequence={sequence!r}; expected a whole number, negative ones counted from the end")
+            raise InvalidArgumentError(f"watch: sequence={sequence!r}; expected a whole number; negative numbers count from the end")
         named = dict(model.named_modules())
         self.modules = list(named.values())
         self.paths = {id(module): _path_without_compilation(path) for path, module in named.items()}
         for path, module in named.items():
             if isinstance(module, torch.nn.DataParallel):
                 raise UnsupportedError(f"watch: {path or 'the model'} is a torch.nn.DataParallel, which runs copies of its module in other "
-                                       "threads; watch the module in it (.module)")
+                                       "threads; watch the wrapped module (.module) instead")
         self._is_compiled = any(_modules.is_compiled(module) or "_orig_mod" in module._modules for module in self.modules)
         model = model._modules.get("_orig_mod", model)  # torch.compile wraps the model
         self._model, self._tokenizer, self._text = model, tokenizer, text
@@ -154,7 +154,7 @@ class Watch:
     def _reasons(self):
         """[(path, reason)] for attention that is not in the trace. Other attention of the same module may be in it (ConvBERT)."""
         shown = {layer.path for layer in self._layers.values() if layer.problem is None} - {path for path, _ in self.left_out}
-        beside = "; this is beside its attention of queries and keys, which is shown"
+        beside = "; its attention over queries and keys is shown"
         return [(path, reason + beside if path in shown else reason) for path, reason in self._unseen.items()]
 
     # Threads and runs.
@@ -366,7 +366,8 @@ class Watch:
         layer = self._layer(self.paths[id(module)], module, query.shape[2] if query.shape[2] == key.shape[2] else None)
         out, *rest = result if isinstance(result, tuple) else (result,)
         if query.dim() != 4 or key.dim() != 4 or query.shape[1] % key.shape[1]:
-            layer.problem = f"its queries are {list(query.shape)} and its keys {list(key.shape)}"
+            layer.problem = (f"its queries have shape {list(query.shape)} and its keys {list(key.shape)}; expected four axes, and a "
+                             "number of query heads that is a multiple of the number of key heads")
             self._edited(layer)
             return result
         out = self.observe(layer, Call(implementation, module, query, key, value, mask, kwargs), out)
@@ -521,10 +522,11 @@ class Watch:
         """Returns whether a cache holds the keys that were kept of earlier steps, within its window. Sets layer.problem if not."""
         read = self.reading.text(self._sides_of(layer)[0]).end
         if layer.is_text and end - begin + call.queries > read > 0:
-            layer.problem = (f"it has {end - begin + call.queries} keys after {read} tokens, some of them of another stream, so its "
-                             "steps are not joined")
+            layer.problem = (f"it has {end - begin + call.queries} keys after {read} tokens, some of which are from another stream, so its "
+                             "decoding steps are not joined into one map")
         elif end - begin > layer.keys:
-            layer.problem = f"its cache holds {end - begin} keys, of which {layer.keys} were read while it was watched"
+            layer.problem = (f"its cache holds {end - begin} keys, but only {layer.keys} were captured; start the watch before the "
+                             "cache is filled")
         elif not layer.continues_keys(float32(call.key[:, :, begin:end]), not layer.calls & (layer.calls - 1)):
             layer.problem = (
                 "its cache was changed between steps (reordered or overwritten) and no longer contains the keys that were captured"

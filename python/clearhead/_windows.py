@@ -32,10 +32,10 @@ def windowed_terms(call, rows):
     if added is None or not bool(added.any()):
         return terms
     if call.queries != call.keys:
-        raise ValueError(f"its windows have {call.queries} queries and {call.keys} keys, and a mask or a bias")
+        raise ValueError(f"its windows have {call.queries} queries, {call.keys} keys and a mask or a bias; expected equal numbers")
     hidden = hidden_pairs(added)
     if bool(hidden.all(-1).any()):
-        raise ValueError("a window has rows that see nothing")
+        raise ValueError("a window has queries that see no key")
     size = call.keys
     table = added.masked_fill(hidden, -torch.inf).expand(-1, -1, size, size).contiguous()
     numbers = _core.table(table)

@@ -80,7 +80,7 @@ def trace_of(attention=None, tokens=None, sentence_b_start=None, prettify_tokens
                                    "decoder_attention and cross_attention")
     if attention is not None:
         if tokens is None:
-            raise InvalidArgumentError("tokens: missing; expected one word for each query")
+            raise InvalidArgumentError("tokens: missing; expected one token for each query")
         text, ranges = _text([("", tokens)], prettify_tokens)
         given = {"enc": attention}
         sides = {"enc": ("", "")}
@@ -132,7 +132,8 @@ def _family(name, layers, queries, keys, is_part, include_layers):
         for number, one in zip(numbers, layers):
             weights = _weights(one, shape)
             if weights.shape[1] != heads:
-                raise ShapeError(f"attention: layer {number} has {weights.shape[1]} heads, the first one {heads}")
+                raise ShapeError(f"attention: layer {number} has {weights.shape[1]} heads, but the first one has {heads}; "
+                                 "expected equal numbers")
             yield family["name"], number, *zeros, _description(weights, is_causal), None, None
 
     return family, calls()
@@ -146,7 +147,7 @@ def _weights(given, shape):
     if array.ndim == 3:
         array = array[None]
     if array.ndim != 4 or array.shape[0] != 1 or array.shape[2:] != shape or array.shape[1] == 0:
-        raise ShapeError(f"attention: a layer is [1, head, {shape[0]}, {shape[1]}] for these tokens, found {list(array.shape)}"
+        raise ShapeError(f"attention: expected layer shape [1, head, {shape[0]}, {shape[1]}] for these tokens, found {list(array.shape)}"
                          + ("; choose a text: [a[0:1] for a in attention]" if array.ndim == 4 and array.shape[0] != 1 else ""))
     return array
 

@@ -63,7 +63,7 @@ _KEYWORDS = {
     "overlap": "overlap={}", "pair": "pair={}", "port": "port={}", "rows": "rows={}", "truncate": "truncate=True", "window": "window={}",
 }
 _PHRASES = {
-    "give some, or --file, or - for standard input": "give some",
+    "pass a text, or --file, or - for standard input": "pass a text",
 }
 _OPTION = re.compile(r"(?<![\w-])--(" + "|".join(_KEYWORDS) + r")(?![\w-])(?: (\d+)(?::(\d+))?(?!\w))?")
 

@@ -65,11 +65,12 @@ Tensor tensor_of(nb::handle given, const char* name) {
   const nb::object array = of_memory("readable")(given, name);
   nb::ndarray<nb::ro> view;
   if (!nb::try_cast(array, view, false)) {
-    fail(ErrorCode::kInvalidArgument, "{}: expected an array of numpy, torch, jax or another library with DLPack, found {}", name,
+    fail(ErrorCode::kInvalidArgument,
+         "{}: expected a NumPy, PyTorch or JAX array, or one of another library that supports DLPack, found {}", name,
          nb::cast<std::string>(nb::getattr(array.type(), "__name__")));
   }
   if (view.device_type() != nb::device::cpu::value)
-    fail(ErrorCode::kUnsupported, "{}: lies on another device than the CPU; move it there first, as in x.cpu()", name);
+    fail(ErrorCode::kUnsupported, "{}: is not on the CPU; move it there first, as in x.cpu()", name);
   const DType dtype = dtype_of_array(view.dtype(), name);
   Shape shape;
   std::vector<int64_t> strides;

@@ -209,7 +209,7 @@ void add_attention(nb::module_& module) {
           "differs from the first in anything but the number of keys.")
       .def("keep_last", &KVCache::keep_last, "count"_a,
            "Releases all whole pages before the last `count` keys. Positions do not change. attend() raises InvalidArgumentError for a\n"
-           "description that shows a released key.")
+           "description in which a released key is visible.")
       .def("select", &KVCache::select, "rows"_a, "Reorders the sequences, for beam search: sequence i becomes a copy of sequence rows[i].")
       .def("__len__", [](const KVCache& self) { return self.length(); });
   module.def("_record_of", [](const Attention& of) { return CheckedRecord{of.record, of.digests}; });

@@ -150,8 +150,8 @@ RunText text_of(const nb::dict& from) {
   }
   const size_t count = out.ids.size();
   if (out.offsets.size() != count || out.special.size() != count || out.pieces.size() != count)
-    fail(ErrorCode::kShape, "text: {} ids have {} offsets, {} special flags and {} pieces", count, out.offsets.size(), out.special.size(),
-         out.pieces.size());
+    fail(ErrorCode::kShape, "text: {} ids have {} offsets, {} special flags and {} pieces; expected one of each for every id", count,
+         out.offsets.size(), out.special.size(), out.pieces.size());
   return out;
 }
 

@@ -40,7 +40,7 @@ bool is_all(const Band& band) { return !band.back && !band.ahead; }
 
 template <class Part>
 std::optional<Part> only(const std::optional<Part>& a, const std::optional<Part>& b, const char* name) {
-  if (a && b) fail(ErrorCode::kInvalidArgument, "topology: both sides of & have {}; join them before the call", name);
+  if (a && b) fail(ErrorCode::kInvalidArgument, "topology: both sides of & have {}; combine them into one first", name);
   return a ? a : b;
 }
 
@@ -49,7 +49,8 @@ Topology both(const Topology& a, const Topology& b) {
   Topology out{.band = is_all(a.band) ? b.band : a.band};
   if (!is_all(a.band) && !is_all(b.band)) {
     if (a.band.align != b.band.align || a.band.offset != b.band.offset)
-      fail(ErrorCode::kInvalidArgument, "topology: both sides of & have a band, and these place their queries differently");
+      fail(ErrorCode::kInvalidArgument,
+           "topology: both sides of & have a band, but the bands are aligned differently; give both the same align");
     out.band.back = narrower(a.band.back, b.band.back);
     out.band.ahead = narrower(a.band.ahead, b.band.ahead);
   }
@@ -79,7 +80,7 @@ void add_topology(nb::module_& module) {
       .def(
           "to_dict",
           [](const Topology& topology) { return nb::cast<nb::dict>(parsed(to_json(AttentionSpec{.topology = topology}))["topology"]); },
-          "Returns the topology as a dict with the fields of \"topology\" in docs/spec.md; operands are named, not contained.")
+          "Returns the topology as a dict with the fields of \"topology\" in docs/spec.md; operands are given by name only.")
       .def("__repr__", [](const Topology& topology) { return to_json(AttentionSpec{.topology = topology}); })
       .def("__eq__", [](const Topology& a, const Topology& b) { return are_equal({.topology = a}, {.topology = b}); });
   module.def("full", &full, "Topology in which all pairs are visible.");
@@ -139,7 +140,7 @@ void add_topology(nb::module_& module) {
       },
       "length"_a, "block"_a = 64, "window"_a = 1, "global_"_a = 1, "random"_a = 3, "seed"_a = 0,
       "Block-sparse topology of Big Bird (Zaheer et al. 2020, section 2). With random=0 it is that of Longformer, in blocks.\n\n"
-      "length: number of tokens. block: block size. window: blocks on either side of the own block. global_: global blocks.\n"
+      "length: number of tokens. block: block size. window: blocks on either side of the query's block. global_: global blocks.\n"
       "random: random blocks per query block.");
 }
 
@@ -148,7 +149,7 @@ void add_scores(nb::module_& module) {
       .def(nb::init<std::optional<float>>(), "scale"_a = nb::none());
   nb::class_<Additive>(
       module, "Additive",
-      "Additive score: s = sum over channels of weight * tanh(q + k) (Bahdanau et al. 2015). With `slope`, LeakyReLU of that "
+      "Additive score: s = sum over channels of weight * tanh(q + k) (Bahdanau et al. 2015). With `slope`, LeakyReLU with that "
       "slope instead of tanh (GATv2). weight: f32 [head|1, d_k].")
       .def(
           "__init__",

@@ -117,7 +117,9 @@ uint64_t digest_of_plane(const Tensor& tensor, int64_t plane) {
 
 [[noreturn]] void fail_stale(const std::string& name) {
   fail(ErrorCode::kStale,
-       "record: \"{}\" was changed after the record was made; attend again, or use record.pin(), which copies, before changing it", name);
+       "record: \"{}\" was changed after the record was made; call attend() again, or call "
+       "record.pin(), which copies the arrays, before changing it",
+       name);
 }
 
 }  // namespace

@@ -200,7 +200,7 @@ void add_explanations(nb::class_<Loaded>& model) {
            "targets"_a = std::vector<std::string>{}, "marks"_a = std::vector<Bytes>{}, "units"_a = "word", "removal"_a = "unseen",
            "steps"_a = 16, "seed"_a = 1,
            "Evaluates attribution methods: how faithfully each identifies the items that the answers depend on.\n\n"
-           "Returns a dict by method of dicts by measure of (mean, low, high), where low and high bound the 95 % bootstrap interval\n"
+           "Returns a dict of dicts: [method][measure] is (mean, low, high), where low and high bound the 95 % bootstrap interval\n"
            "over texts; NaN where a measure is not defined. As baselines, the dict also has \"random\" and the reverse of the first\n"
            "method.\n\n"
            "methods, units, steps: as in why(). targets: the answer to explain for each text, as in why(); default: the model's own "

@@ -56,7 +56,7 @@ Tensor picture_of(const ModelInfo& info, nb::handle given) {
 
 Sound sound_of(const ModelInfo& info, nb::handle given) {
   if (const auto path = path_of(given)) return read_sound(*path);
-  if (!nb::isinstance<nb::tuple>(given) || nb::len(given) != 2) refuse(info, "a path, or (samples, frames per second)", given);
+  if (!nb::isinstance<nb::tuple>(given) || nb::len(given) != 2) refuse(info, "a path, or (samples, sampling rate)", given);
   const Tensor samples = tensor_of(given[0], "samples");
   if (samples.dtype() != DType::kF32 || samples.rank() < 1 || samples.rank() > 2)
     refuse(info, "samples f32 [frame] or [channel, frame]", given[0]);
@@ -86,8 +86,9 @@ ModelInput input_of(const ModelInfo& info, nb::handle given, const std::optional
   const InputKind& kind = input_kind(info);
   if (kind.has_question != question.has_value())
     fail(ErrorCode::kInvalidArgument, "{} reads a {}{}", info.name, info.reads,
-         kind.has_question ? " and a question: question=\"…\"" : ", and no question");
-  if (pair && !kind.is_text()) fail(ErrorCode::kInvalidArgument, "{} reads a {}, and no second text: pair=\"…\"", info.name, info.reads);
+         kind.has_question ? " and a question: question=\"…\"" : "; it takes no question");
+  if (pair && !kind.is_text())
+    fail(ErrorCode::kInvalidArgument, "{} reads a {}; it takes no second text (pair=\"…\")", info.name, info.reads);
   ModelInput input;
   switch (kind.form) {
     case InputKind::Form::kPicture: input.picture = picture_of(info, given); break;

@@ -16,7 +16,7 @@ namespace clearhead::python {
 ///   "story"             a str, which is split into statements, or a list of statements; needs a question
 ///   "picture", "scene"  a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1; a scene needs a
 ///                       question
-///   "sound", "spectrogram"  a path, or (samples f32 [frame] or [channel, frame], frames per second)
+///   "sound", "spectrogram"  a path, or (samples f32 [frame] or [channel, frame], sampling rate)
 ///   "series"            a list or an array [number], or a str of numbers: the samples, then the features
 ///   "graph"             a str, the name of a node
 ///   "graph"             a str, the name of a node

@@ -28,7 +28,7 @@ namespace {
 int64_t place_of(nb::handle given, const char* name) {
   int64_t out = 0;
   if (nb::isinstance<nb::bool_>(given) || !nb::try_cast(given, out, true)) {
-    fail(ErrorCode::kInvalidArgument, "{}: {} is not an index; expected (begin, end), a slice or one number, all whole and below 2**63",
+    fail(ErrorCode::kInvalidArgument, "{}: {} is not an index; expected (begin, end), a slice or one number, with integers below 2**63",
          name, nb::cast<std::string>(nb::repr(given)));
   }
   return out;
@@ -84,7 +84,7 @@ std::vector<Statistic> statistics_of(const std::vector<std::string>& names) {
 
 std::vector<int32_t> tags_of(nb::handle given) {
   const Tensor tags = indices_of(given, "matches").contiguous();
-  if (tags.dtype() != DType::kI32 || tags.rank() != 1) fail(ErrorCode::kShape, "matches: expected tags of tokens, int [token]");
+  if (tags.dtype() != DType::kI32 || tags.rank() != 1) fail(ErrorCode::kShape, "matches: expected one tag for each token, int [token]");
   return {tags.data<int32_t>(), tags.data<int32_t>() + tags.numel()};
 }
 

@@ -246,7 +246,7 @@ void add_answers(nb::class_<Loaded>& model) {
           "\"text\", \"pair\": a str.\n"
           "\"document\", \"story\": a str, or a list of sentences.\n"
           "\"picture\", \"scene\": a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1.\n"
-          "\"sound\", \"spectrogram\": a path, or (samples f32 [frame] or [channel, frame], frames per second).\n"
+          "\"sound\", \"spectrogram\": a path, or (samples f32 [frame] or [channel, frame], sampling rate).\n"
           "\"series\": a list or an array of numbers, or a str of them: the samples, then the features.\n"
           "\"graph\": a str, the name of a node.\n"
           "A story and a scene also need the argument `question`.");
@@ -334,7 +334,7 @@ void add_models(nb::module_& module) {
       },
       "name"_a, nb::kw_only(), "precision"_a = "f32",
       "Loads a model from a folder, or by name from the local Hugging Face cache. Nothing is downloaded.\n\n"
-      "precision: what linear layers and attention multiply, \"f32\" or \"bf16\". Raises NotFoundError, FormatError for broken\n"
+      "precision: dtype in which linear layers and attention multiply, \"f32\" or \"bf16\". Raises NotFoundError, FormatError for broken\n"
       "files, and UnsupportedError for a model with features that this library does not have.");
   nb::class_<Loaded> model(module, "Model", "A model, as load() returns it. Immutable; safe to use from several threads.");
   add_answers(model);

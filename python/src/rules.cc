@@ -49,7 +49,7 @@ std::optional<RuleTruth> as_truth(nb::handle given) {
 RuleValue number(nb::handle given, const char* of) {
   const std::optional<RuleValue> found = as_number(given);
   if (!found) {
-    fail(ErrorCode::kInvalidArgument, "{}: a {} is not a number of a rule; expected a number, s, b, h, i, j, or an expression of them", of,
+    fail(ErrorCode::kInvalidArgument, "{}: a {} cannot be used in a rule; expected a number, s, b, h, i, j, or an expression of them", of,
          nb::cast<std::string>(nb::str(given.type().attr("__name__"))));
   }
   return *found;
@@ -87,14 +87,14 @@ RuleValue power(const RuleValue& base, double exponent) {
 
 [[noreturn]] void no_truth() {
   fail(ErrorCode::kInvalidArgument,
-       "rule: Python asked a symbol whether it is true. A rule is recorded once, for all pairs. Write (a) & (b) for and, (a) | (b) for or, "
+       "rule: a symbol has no truth value, because a rule is recorded once, for all pairs. Write (a) & (b) for and, (a) | (b) for or, "
        "~(a) for not, (a < b) & (b < c) for a < b < c, ch.where(condition, yes, no) for if, ch.minimum and ch.maximum for min and max");
 }
 
 [[noreturn]] void no_value() {
   fail(ErrorCode::kInvalidArgument,
-       "rule: Python asked a symbol for its number. A rule is recorded once, for all pairs. An array is looked up as ch.table(array)[h], "
-       "functions are ch.exp, ch.log, ch.tanh, ch.sqrt, ch.floor");
+       "rule: a symbol cannot be converted to a number, because a rule is recorded once, for all pairs. To index an array, write "
+       "ch.table(array)[h]; the functions are ch.exp, ch.log, ch.tanh, ch.sqrt, ch.floor");
 }
 
 void add_numbers(nb::module_& module) {
@@ -209,7 +209,7 @@ nb::object called(const nb::callable& body, const Symbols&... symbols) {
     return body(symbols...);
   } catch (nb::python_error& problem) {
     if (!problem.matches(PyExc_IndexError)) throw;
-    fail(ErrorCode::kInvalidArgument, "rule: {}. An array is looked up by symbols as ch.table(array)[h]",
+    fail(ErrorCode::kInvalidArgument, "rule: {}. To index an array by symbols, write ch.table(array)[h]",
          nb::cast<std::string>(nb::str(problem.value())));
   }
 }
@@ -231,7 +231,7 @@ Topology record_visible(const nb::callable& body) {
             const nb::object made = called(body, at.batch, at.head, at.query, at.key);
             const std::optional<RuleTruth> found = as_truth(made);
             if (!found) {
-              fail(ErrorCode::kInvalidArgument, "visible: the lambda returned a {}; expected a condition, as j <= i",
+              fail(ErrorCode::kInvalidArgument, "visible: the lambda returned a {}; expected a condition, such as j <= i",
                    nb::cast<std::string>(nb::str(made.type().attr("__name__"))));
             }
             return *found;

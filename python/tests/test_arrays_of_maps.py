@@ -62,7 +62,7 @@ def test_a_record_is_indexed_by_sequence_and_head():
 
 
 @pytest.mark.parametrize("index, message", [((3,), "head 3: expected -3 to 2"), ((0, 12), "query 12"), ((0, 0, -13), "key -13"),
-                                            ((0, 0, 0, 0), "an index of 4 numbers")])
+                                            ((0, 0, 0, 0), "an index with 4 entries")])
 def test_invalid_indices_are_refused_with_a_descriptive_error(given, index, message):
     with pytest.raises(IndexError, match=message) as problem:
         given[0].map(0)[index]

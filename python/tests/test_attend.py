@@ -136,7 +136,7 @@ def test_float16_inputs_give_float16_outputs():
     (lambda q, k, v: ch.attend(q.astype(np.float64), k, v), ch.UnsupportedError,
      r'q: dtype float64; expected float32.* x.astype\("float32"\)'),
     (lambda q, k, v: ch.attend(q[0], k, v), ch.ShapeError, r"q: expected \[batch, head, query, d_k\]"),
-    (lambda q, k, v: ch.attend("q", k, v), ch.InvalidArgumentError, "q: expected an array of numpy, torch, jax"),
+    (lambda q, k, v: ch.attend("q", k, v), ch.InvalidArgumentError, "q: expected a NumPy, PyTorch or JAX array"),
     (lambda q, k, v: ch.attend(q, k[..., :8], v), ch.ShapeError, "d_k"),
     (lambda q, k, v: ch.attend(q, k.astype(np.float16), v), ch.UnsupportedError, "dtype"),
     (lambda q, k, v: ch.attend(q, k), ch.InvalidArgumentError, "v is missing"),

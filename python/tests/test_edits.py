@@ -221,7 +221,7 @@ def test_unsupported_edits_are_refused_and_the_model_is_restored():
     other = nn.MultiheadAttention(32, 4, add_zero_attn=True)
     q, call = torch.randn(5, 2, 32), nn.Module.__call__
     with (
-        pytest.raises(ch.UnsupportedError, match="cannot be edited: it adds a key of its own"),
+        pytest.raises(ch.UnsupportedError, match="cannot be edited: it appends an extra key"),
         torch.no_grad(),
         ch.edits(other, knock_out=["L0.H1"]),
     ):

@@ -91,7 +91,7 @@ def test_maps_are_the_attentions_that_the_model_returns(name, masked):
         expected = model(**inputs, output_attentions=True).attentions
     if name == "deberta-talking":  # the weights of its heads are mixed before they are applied to the values
         assert {reason for _, reason in trace.left_out} == {
-            "it computes attention by itself, and the axes of its weights are exchanged"}
+            "it computes attention in its own code, and the axes of its weights are permuted"}
         return
     assert trace.left_out == [] and trace.verify() < 1e-5
     count = 13 if masked else 17
@@ -323,12 +323,12 @@ def test_hand_written_attention_is_watched(how):
 
 
 @pytest.mark.parametrize("how, reason", [("changed", "pow is applied to its weights before they are multiplied by the values"),
-                                         ("exponentials", "its weights are made by exp, not by softmax")])
+                                         ("exponentials", "its weights are computed by exp, not by softmax")])
 def test_attention_without_softmax_weights_is_left_out_with_a_reason(how, reason):
     net = peaked(OwnNet(how))
     with torch.no_grad(), ch.watch(net) as trace:
         net(IDS)
-    assert trace.left_out == [(f"blocks.{at}", f"it computes attention by itself, and {reason}") for at in range(2)]
+    assert trace.left_out == [(f"blocks.{at}", f"it computes attention in its own code, and {reason}") for at in range(2)]
 
 
 def test_rows_that_are_emptied_after_softmax_see_nothing():
@@ -473,7 +473,7 @@ def test_other_computation_of_an_attention_module_is_listed_as_left_out():
     with torch.no_grad():
         same(trace, "enc", model(input_ids=IDS, output_attentions=True).attentions)
     assert [path for path, _ in trace.left_out] == [f"encoder.layer.{layer}.attention.self" for layer in range(2)]
-    assert all(reason.endswith("this is beside its attention of queries and keys, which is shown") for _, reason in trace.left_out)
+    assert all(reason.endswith("its attention over queries and keys is shown") for _, reason in trace.left_out)
 
 
 def test_a_nystromformer_with_a_landmark_for_each_token_computes_attention():

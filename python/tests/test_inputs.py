@@ -42,7 +42,7 @@ def test_a_picture_is_a_path_or_an_array(digits):
     assert digits.classify(np.repeat(pixels[:, :, None], 1, 2)) == one
     with pytest.raises(ch.InvalidArgumentError, match="reads a picture: expected a path, u8"):
         digits.classify(np.zeros((32, 32), "f4"))
-    with pytest.raises(ch.InvalidArgumentError, match="and no question"):
+    with pytest.raises(ch.InvalidArgumentError, match="it takes no question"):
         digits.classify(path, question="what is it?")
     with pytest.raises(ch.ShapeError):
         digits.classify(np.zeros((8, 8), np.uint8))
@@ -141,7 +141,7 @@ def test_a_sound_is_read_from_a_file_or_samples(listener, tmp_path):
     assert trace.families == ["cross"] and trace.map(0).keys > 0
     why = listener.why((samples, 8000), methods=["attention", "relevance"])
     assert why["items"][0] == "0.00 s" and why["shares"]["attention"].sum() == pytest.approx(1, abs=1e-4)
-    with pytest.raises(ch.InvalidArgumentError, match="expected a path, or .samples, frames per second."):
+    with pytest.raises(ch.InvalidArgumentError, match="expected a path, or .samples, sampling rate."):
         listener.transcribe([samples])
     with pytest.raises(ch.NotFoundError):
         listener.transcribe(["nowhere.wav"])

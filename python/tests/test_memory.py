@@ -91,13 +91,13 @@ UNREADABLE = {
     "nested": (lambda x: torch.nested.nested_tensor(list(x)), "q: a nested tensor"),
     "quantized": (lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8), "q: a quantized tensor"),
     "meta": (lambda x: x.to("meta"), 'q: a tensor on the device "meta"'),
-    "fake": (fake, "q: a FakeTensor keeps its values elsewhere"),
-    "wrapped": (Wrapped, "q: a Wrapped keeps its values elsewhere"),
+    "fake": (fake, "q: a FakeTensor does not store its values"),
+    "wrapped": (Wrapped, "q: a Wrapped does not store its values"),
     "masked": (lambda x: np.ma.masked_array(x.numpy(), x.numpy() > 0), "q: a numpy masked array"),
     "objects": (lambda x: x.numpy().astype(object), "q: dtype object"),
     "complex": (lambda x: torch.complex(x, x), "q: dtype complex64"),
-    "text": (lambda x: "q", "q: expected an array of numpy, torch, jax .*, found str"),
-    "nothing": (lambda x: None, "q: expected an array of .*, found NoneType"),
+    "text": (lambda x: "q", "q: expected a NumPy, PyTorch or JAX array, .*, found str"),
+    "nothing": (lambda x: None, "q: expected a NumPy, .*, found NoneType"),
 }
 
 

@@ -150,7 +150,7 @@ def test_split_score_decomposes_a_score_into_contributions(known_model):
     assert sum(of_query) == pytest.approx(split["score"], abs=1e-5) == sum(of_key)
     assert model.trace("abcdefab").map(1).head(0).row(7).scores[2] == pytest.approx(split["score"], abs=1e-4)
     assert names[int(np.argmax(of_key))] == "L0.H0"  # the previous-token head provides the keys of the induction head
-    with pytest.raises(ch.InvalidArgumentError, match="does not see"):
+    with pytest.raises(ch.InvalidArgumentError, match="cannot attend to"):
         model.split_score("abcdefab", 1, 0, 2, 7)
 
 

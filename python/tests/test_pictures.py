@@ -53,7 +53,7 @@ def test_long_maps_are_pooled_and_parts_may_be_chosen():
     assert pixels_of(found.head(0, 0).to_image((0, 10), slice(100, 120), pixels=40)).shape == (20, 40, 3)
     grid = pixels_of(found.to_image(pixels=64))
     assert grid.shape == (2 * 23 + 2, 2 * 30 + 2, 3)
-    with pytest.raises(ch.InvalidArgumentError, match=r"queries: \[0, 701\); expected a range that is not empty, within \[0, 700\)"):
+    with pytest.raises(ch.InvalidArgumentError, match=r"queries: \[0, 701\); expected a non-empty range within \[0, 700\)"):
         found.head(0, 0).to_image((0, 701))
     with pytest.raises(ch.InvalidArgumentError, match='scale: "loud"'):
         found.head(0, 0).to_image(scale="loud")

@@ -103,15 +103,15 @@ def test_built_in_rules_equal_their_published_formulas():
     (lambda: ch.visible(lambda b, h, i, j: i < j and h == 0), r"Write \(a\) & \(b\) for and"),
     (lambda: ch.visible(lambda b, h, i, j: 2 < j < 8), r"\(a < b\) & \(b < c\)"),
     (lambda: ch.rule(lambda s, b, h, i, j: s + max(i, j)), "ch.minimum and ch.maximum"),
-    (lambda: ch.rule(lambda s, b, h, i, j: s + TABLE[h, 0]), r"looked up by symbols as ch.table\(array\)"),
-    (lambda: ch.rule(lambda s, b, h, i, j: s + float(i)), "asked a symbol for its number"),
+    (lambda: ch.rule(lambda s, b, h, i, j: s + TABLE[h, 0]), r"index an array by symbols, write ch.table\(array\)"),
+    (lambda: ch.rule(lambda s, b, h, i, j: s + float(i)), "a symbol cannot be converted to a number"),
     (lambda: ch.rule(lambda s, b, h, i, j: None), "returned a NoneType"),
     (lambda: ch.visible(lambda b, h, i, j: i - j), "expected a condition"),
     (lambda: ch.rule(lambda s, b, h, i, j: s + float("nan")), "NaN"),
     (lambda: ch.rule(lambda s, b, h, i, j: s ** 0.3), r"ch.exp\(0.3 \* ch.log\(x\)\)"),
     (lambda: ch.rule(lambda s, b, h, i, j: ch.where(1, s, 0)), "expected a comparison as the condition"),
-    (lambda: ch.rule(lambda s, b, h, i, j: s + ch.table(TABLE)[h]), "looked up by 1 indices; expected 2"),
-    (lambda: ch.exp(np.zeros(3)), "a ndarray is not a number of a rule"),
+    (lambda: ch.rule(lambda s, b, h, i, j: s + ch.table(TABLE)[h]), "looked up with 1 indices; expected 2"),
+    (lambda: ch.exp(np.zeros(3)), "a ndarray cannot be used in a rule"),
 ])
 def test_unsupported_expressions_in_rules_are_refused_with_advice(wrong, message):
     with pytest.raises(ch.Error, match=message):

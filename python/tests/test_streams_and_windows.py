@@ -74,7 +74,7 @@ def test_steps_of_streams_over_a_cache_are_left_out_by_name():
     model = build("ProphetNetForConditionalGeneration", **{name: value for name, value in prophetnet().config.to_dict().items() if name in (
         "vocab_size", "hidden_size", "num_encoder_layers", "num_decoder_layers", "num_encoder_attention_heads",
         "num_decoder_attention_heads", "encoder_ffn_dim", "decoder_ffn_dim", "ngram", "max_position_embeddings")})
-    with pytest.warns(UserWarning, match="of another stream"), ch.watch(model) as trace:
+    with pytest.warns(UserWarning, match="from another stream"), ch.watch(model) as trace:
         model.generate(IDS, max_new_tokens=4, min_new_tokens=4, do_sample=False)
     assert set(trace.families) == {"enc", "dec", "cross", "cross-second", "cross-third"}
     assert trace.map(0, "cross-third").queries == 4 and trace.verify() < 1e-5

@@ -411,7 +411,7 @@ def test_weight_gradients_equal_the_gradients_of_eager_attention(kind, implement
             np.testing.assert_allclose(shown["gradient"][:, visible], raw[layer][:, visible], atol=1e-5 * np.abs(raw[layer]).max())
             np.testing.assert_array_equal((shown["for"] - shown["against"])[:, visible], shown["product"][:, visible])
             assert np.abs(product).max() > 0
-    with pytest.raises(ch.UnsupportedError, match="attention between tokens and statistics need a map of weights"):
+    with pytest.raises(ch.UnsupportedError, match="statistics and attention between tokens need a map of weights"):
         watched.map(0).gradients().attention_between()
     with pytest.raises(ch.InvalidArgumentError, match="expected gradient, product"):
         watched.map(0).gradients("sum")

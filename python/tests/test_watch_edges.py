@@ -463,9 +463,9 @@ def test_left_out_layers_are_warned_about_as_soon_as_they_run():
         warnings.simplefilter("always")
         with torch.no_grad(), ch.watch(attention) as trace:
             attention(x, x, x)
-            assert len(caught) == 1 and "adds a key of its own" in str(caught[0].message)
+            assert len(caught) == 1 and "appends an extra key" in str(caught[0].message)
     assert len(caught) == 1 and len(trace.left_out) == 1
-    with pytest.raises(ch.NotFoundError, match="adds a key of its own"):
+    with pytest.raises(ch.NotFoundError, match="appends an extra key"):
         trace.map(0)
     with pytest.warns(UserWarning, match="was not run"), ch.watch(attention):
         pass

@@ -104,9 +104,9 @@ def test_multihead_attention_is_watched_and_add_zero_attn_is_left_out():
     rows = np.stack([trace.map(0).head(3).row(query).weights for query in range(5)])
     np.testing.assert_allclose(rows, expected[0, 3].numpy(), atol=1e-6)
     other = nn.MultiheadAttention(32, 4, add_zero_attn=True)
-    with pytest.warns(UserWarning, match="it adds a key of its own"), torch.no_grad(), ch.watch(other) as trace:
+    with pytest.warns(UserWarning, match="it appends an extra key"), torch.no_grad(), ch.watch(other) as trace:
         other(q, q, q)
-    assert trace.left_out == [("", "it adds a key of its own (bias_k, add_zero_attn)")]
+    assert trace.left_out == [("", "it appends an extra key (bias_k, add_zero_attn)")]
 
 
 @pytest.mark.parametrize("sequence", [0, 1])

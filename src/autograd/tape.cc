@@ -89,7 +89,7 @@ void Tape::backward(const Tensor& loss) {
     const bool reached = slots_[number].filled;
     for (const Kept& kept : entry.kept) {
       if (reached && kept.tensor.version() != kept.version) {
-        fail(ErrorCode::kStale, "tape: op {} ({}) keeps a tensor of shape {} that was written after it ran", recorded(), entry.op,
+        fail(ErrorCode::kStale, "tape: op {} ({}) needs a tensor of shape {} that was modified after the op ran", recorded(), entry.op,
              to_string(kept.tensor.shape()));
       }
     }

@@ -37,7 +37,7 @@ std::string from_base64(std::string_view letters, std::string_view where) {
     uint32_t three = 0;
     for (size_t i = 0; i < 4; ++i) {
       const int8_t value = i < count ? values[static_cast<unsigned char>(letters[at + i])] : int8_t{0};
-      if (value < 0) fail(ErrorCode::kFormat, "{}: letter {} is not one of base64", where, at + i);
+      if (value < 0) fail(ErrorCode::kFormat, "{}: the character at index {} is not valid base64", where, at + i);
       three = three << 6 | static_cast<uint32_t>(value);
     }
     for (size_t i = 0; i + 1 < count; ++i) out += static_cast<char>(three >> (16 - 8 * i) & 255);

@@ -48,7 +48,7 @@ std::shared_ptr<Comm> join_processes() {
   return mpi_processes();
 #else
   fail(ErrorCode::kUnsupported,
-       "this process was started by mpirun, and this build has no MPI; install an MPI (Debian: libopenmpi-dev) and configure again");
+       "this process was started by mpirun, but this build does not support MPI; install MPI (Debian: libopenmpi-dev) and build again");
 #endif
 }
 

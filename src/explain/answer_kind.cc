@@ -31,7 +31,7 @@ const AnswerKind& required_kind(const Model& model) {
   if (info.has_classifier && info.problem == ProblemType::kRegression)
     fail(ErrorCode::kUnsupported, "{}: explanations of regression models are not supported yet", info.name);
   if (!input_kind(info).is_text()) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, gives no class that could be explained", info.name,
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, predicts no class that could be explained", info.name,
          info.model_type, info.reads);
   }
   fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" predicts neither a class nor a word that could be explained", info.name,

@@ -142,7 +142,7 @@ Vector last_layer(const AttributionTarget& target, Method method, const Attribut
   Records records(site);
   target.run(&records);
   if (records.kept.empty())
-    fail(ErrorCode::kUnsupported, "why: this model reports no attention of {} in layer {}", site.family, site.layer);
+    fail(ErrorCode::kUnsupported, "why: this model reports no attention of the family \"{}\" in layer {}", site.family, site.layer);
   const Records::Kept& found = records.kept.back();
   const AttentionMap map = found.map.after();
   const AttentionShape shape = map.shape();
@@ -194,7 +194,7 @@ Vector flow(const AttributionTarget& target, const AttributionOptions& options) 
   target.run(&records);
   const MapFamily& family = target.plan().families.front();
   if (target.plan().families.size() != 1 || family.queries != family.keys || family.is_part)
-    fail(ErrorCode::kUnsupported, "why: attention flow needs a model with a single stack of tokens, which {} does not have",
+    fail(ErrorCode::kUnsupported, "why: attention flow needs a model with self-attention over a single sequence, which {} does not have",
          target.model().info().name);
   const int64_t tokens = family.keys;
   if (tokens > kFlowTokens)
@@ -252,7 +252,7 @@ Vector attention_gradient(const AttributionTarget& target, const AttributionOpti
   InputTape tape;
   target.differentiate(tape, &heard);
   if (heard.keys.empty())
-    fail(ErrorCode::kUnsupported, "why: no gradient reached the attention of {} in layer {}", site.family, site.layer);
+    fail(ErrorCode::kUnsupported, "why: no gradient reached the attention of the family \"{}\" in layer {}", site.family, site.layer);
   Vector of_ids(target.plan().text.ids.size());
   place(target, heard.side, heard.keys, of_ids);
   return of_ids;
@@ -311,7 +311,7 @@ class RelevanceOfPair {
     if (!first) fail(ErrorCode::kUnsupported, "why: no gradient reached the cross-attention of this model");
     const int64_t written = first->record().query_length, sources = key_length(first->record().keys);
     if (written > kWrittenTokens)
-      fail(ErrorCode::kBudget, "why: relevance over {} written tokens; expected at most {}", written, kWrittenTokens);
+      fail(ErrorCode::kBudget, "why: relevance over {} target tokens; expected at most {}", written, kWrittenTokens);
     // R^ss before each cross-attention, as a matrix [target, target].
     std::vector<Vector> self_after;
     Vector self(static_cast<size_t>(written * written));
@@ -492,7 +492,7 @@ Vector occlusion(const AttributionTarget& target, const AttributionOptions& opti
 
 const std::vector<MethodInfo>& attribution_methods() {
   static const std::vector<MethodInfo> methods = {
-      {Method::kAttention, "attention", "weights of the last layer, mean of heads", false, true, true},
+      {Method::kAttention, "attention", "weights of the last layer, mean over heads", false, true, true},
       {Method::kRollout, "rollout", "weights of all layers multiplied (Abnar & Zuidema 2020)", false},
       {Method::kFlow, "flow", "maximum flow through the weights of all layers (Abnar & Zuidema 2020)", false},
       {Method::kValueWeighted, "value-weighted", "weight times the value's norm, last layer (Kobayashi et al. 2020)", false, true, true},
@@ -504,7 +504,7 @@ const std::vector<MethodInfo>& attribution_methods() {
       {Method::kGradientInput, "gradient-input", "embedding times its gradient", true},
       {Method::kIntegrated, "integrated-gradients",
        "embedding times its gradient, averaged along the path from zeros (Sundararajan et al. 2017)", true},
-      {Method::kOcclusion, "occlusion", "loss of the answer's probability when the item is removed", false},
+      {Method::kOcclusion, "occlusion", "decrease in the answer's probability when the item is removed", false},
   };
   return methods;
 }

@@ -65,7 +65,7 @@ void AttributionTarget::answer_with_label(const TargetSpec& asked, const std::st
   const ModelInfo& info = model_->info();
   answer_ids_ = asked.target_ids;
   if (answer_ids_.empty()) answer_ids_ = {label.empty() ? largest(logits.data<float>(), logits.size(1)) : label_named(info, label)};
-  (void)answer_id("an explanation of such a model");
+  (void)answer_id("an explanation of a classifier");
   contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : label_named(info, asked.contrast);
   check_answer(logits.size(1));
   const auto label_of = [&](int32_t id) { return in_quotes(info.labels[static_cast<size_t>(id)]); };
@@ -203,7 +203,7 @@ int32_t AttributionTarget::hiding_token() const {
 }
 
 std::vector<double> AttributionTarget::mixed_norms(int) const {
-  fail(ErrorCode::kUnsupported, "{}: the residual stream can be split only in models that read a single text", model_->info().name);
+  fail(ErrorCode::kUnsupported, "{}: the residual stream can be decomposed only for models that read a single text", model_->info().name);
 }
 
 Tensor AttributionTarget::states() const {

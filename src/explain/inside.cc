@@ -69,7 +69,7 @@ std::vector<HeadEffect> for_each_head(const AttributionTarget& target, const Ins
 const Tensor& output_at(const Outputs& outputs, const HeadEffect& head) {
   const auto found = outputs.kept.find({head.family, head.layer});
   if (found == outputs.kept.end())
-    fail(ErrorCode::kUnsupported, "inside: the run reports no output of {} in layer {}", head.family, head.layer);
+    fail(ErrorCode::kUnsupported, "inside: the run reports no output of the family \"{}\" in layer {}", head.family, head.layer);
   return found->second;
 }
 

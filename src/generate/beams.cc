@@ -153,7 +153,8 @@ class Search {
       const float* own = logits.data<float>() + text.parent * vocabulary;
       const double total = ops::log_sum_exp(own, vocabulary);
       if (!std::isfinite(text.score - total))
-        fail(ErrorCode::kInvalidArgument, "the model's logits are not finite: its weights, or the sums over them, are not");
+        fail(ErrorCode::kInvalidArgument,
+             "the model's logits are not finite: a weight of the model is not finite, or a computation with the weights overflowed");
       std::copy_n(own, vocabulary, row.begin());
       const double shift = text.score - under_rules(sentence, text, total, row);
       for (int64_t id = 0; id < vocabulary; ++id) {

@@ -203,7 +203,7 @@ void check(const Model& model, const GenerateOptions& options) {
   if (options.beams.count < 1) fail(ErrorCode::kInvalidArgument, "beams: expected 1 or more, found {}", options.beams.count);
   if (options.beams.count == 1) return;
   check_beams(model, options.beams.count, cache_dtype(model, options));
-  if (options.sampling) fail(ErrorCode::kInvalidArgument, "beams: beam search does not sample; leave one of the two out");
+  if (options.sampling) fail(ErrorCode::kInvalidArgument, "beams: beam search does not sample; use one beam, or turn sampling off");
   if (options.on_token || !options.stop_texts.empty())
     fail(ErrorCode::kInvalidArgument, "beams: the text is known only at the end of the search; on_token and stop_texts need one beam");
 }
@@ -244,7 +244,7 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
   if (options.beams.count == 1) return std::move(write_together(model, {&prompt}, options)[0]);
   if (options.run.observer)
     fail(ErrorCode::kUnsupported,
-         "beams: a causal model is observed step by step, which needs one beam; to see its maps, run the generated text");
+         "beams: a causal model is observed step by step, which needs one beam; to see its maps, run the model on the generated text");
   Generated made{.prompt_tokens = static_cast<int64_t>(prompt.ids.size())};
   if (options.max_tokens == 0) return made;
   const GenerateOptions search = limited(options, static_cast<int64_t>(prompt.ids.size()));
@@ -343,7 +343,7 @@ std::vector<Generated> generate_all(const Model& model, const std::vector<Encodi
   if (input_kind(model.info()).has_target) return generate_from(model, prompts, options);
   check(model, options);
   if (options.run.observer || options.on_token)
-    fail(ErrorCode::kUnsupported, "generate_all: an observer and on_token follow one text; give them to generate()");
+    fail(ErrorCode::kUnsupported, "generate_all: an observer and on_token support only one text; pass them to generate()");
   std::vector<size_t> order(prompts.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });

@@ -92,8 +92,8 @@ void validate(const Sampling& sampling) {
   const auto check = [](bool holds, std::string_view name, std::string_view expected, double found) {
     if (!holds) fail(ErrorCode::kInvalidArgument, "{}: expected {}, found {}", name, expected, found);
   };
-  check(sampling.temperature > 0 && std::isfinite(sampling.temperature), "temperature", "a positive number (greedy: no sampling)",
-        sampling.temperature);
+  check(sampling.temperature > 0 && std::isfinite(sampling.temperature), "temperature",
+        "a positive number (for greedy decoding, turn sampling off)", sampling.temperature);
   check(sampling.top_k >= 0, "top_k", "0 (all) or more", static_cast<double>(sampling.top_k));
   check(sampling.top_p > 0 && sampling.top_p <= 1, "top_p", "a number above 0, at most 1", sampling.top_p);
 }

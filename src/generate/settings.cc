@@ -97,8 +97,8 @@ void check_memory(const ModelInfo& info, int64_t beams, DType cache, const std::
   const double bytes = static_cast<double>(beams) * (page + 4.0 * static_cast<double>(info.vocabulary));
   const uint64_t there = physical_memory();
   if (beams == 1 || bytes <= static_cast<double>(there)) return;
-  fail(ErrorCode::kBudget, "{}: {} beams take at least {} of logits, keys and values; this machine has {}. Search with fewer beams", what,
-       with_commas(beams), human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(there));
+  fail(ErrorCode::kBudget, "{}: {} beams need at least {} of memory for logits, keys and values, but this machine has {}; use fewer beams",
+       what, with_commas(beams), human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(there));
 }
 
 struct NeutralSetting {
@@ -158,8 +158,7 @@ GenerationRules default_rules(const Model& model) {
                     {"token_healing", {0}}});
   if (const Json* samples = settings.find("do_sample");
       samples && samples->is_bool() && samples->boolean() && input_kind(model.info()).has_target) {
-    fail(ErrorCode::kUnsupported, "{}: \"do_sample\": true is not supported for generation from a source; understood: false",
-         settings.path());
+    fail(ErrorCode::kUnsupported, "{}: \"do_sample\": true is not supported for encoder-decoder models; expected false", settings.path());
   }
   GenerationRules rules;
   rules.encoder_repetition_penalty = settings.number("encoder_repetition_penalty", 1);
@@ -195,7 +194,7 @@ Sampling default_sampling(const Model& model) {
   sampling.top_p = settings.number("top_p", sampling.top_p);
   const auto above_zero = [&](const char* name, double value, double most) {
     if (!(value > 0 && value <= most))
-      settings.wrong(name, most == 1 ? "a number above 0, at most 1" : "a number above 0", *settings.find(name));
+      settings.wrong(name, most == 1 ? "a number above 0 and at most 1" : "a number above 0", *settings.find(name));
   };
   above_zero("temperature", sampling.temperature, std::numeric_limits<double>::max());
   above_zero("top_p", sampling.top_p, 1);

@@ -62,12 +62,12 @@ TracedInput trace_again(const Model& model, const TraceRequest& request, const E
 }
 
 TracedInput trace_source(const Model& model, const TraceRequest& request) {
-  if (request.input.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
+  if (request.input.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; pass a text, or --file, or - for standard input");
   const Encoding whole = model.tokenizer().encode(request.input.text);
   const Encoding source = truncated_to(whole, model.info().longest);
   const auto tokens = static_cast<int64_t>(whole.size()), cut = tokens - static_cast<int64_t>(source.size());
   if (cut > 0 && !request.truncate)
-    fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Use --truncate to cut it", with_commas(tokens),
+    fail(ErrorCode::kTooLong, "the text has {} tokens, but the model supports {} positions; use --truncate", with_commas(tokens),
          with_commas(tokens - cut));
   GenerateOptions writing = default_writing(model);
   writing.cancel = request.cancel;
@@ -100,7 +100,8 @@ TracedInput trace_writing(const Model& model, const TraceRequest& request, const
 TracedInput trace_of(const Model& model, const TraceRequest& request) {
   const InputKind& kind = input_kind(model.info());
   if (request.written && !kind.has_target)
-    fail(ErrorCode::kInvalidArgument, "{}: this model generates no text from its input, and was given generated tokens", model.info().name);
+    fail(ErrorCode::kInvalidArgument, "{}: generated tokens were passed, but this model does not generate text from its input",
+         model.info().name);
   if (kind.is_text() && !kind.has_target) return {trace_text(model, request)};
   refuse(request.window > 0, model.info(), "--window");
   refuse(!request.segments.empty(), model.info(), "a list of segments");

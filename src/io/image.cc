@@ -24,14 +24,14 @@ const Format& format_of(std::string_view bytes, const std::string& where) {
   for (const Format& one : kFormats) {
     if (bytes.starts_with(one.first_bytes)) return one;
   }
-  fail(ErrorCode::kFormat, "{}: neither PNG nor JPEG by its first bytes; convert it to one of these", where);
+  fail(ErrorCode::kFormat, "{}: the first bytes are neither those of a PNG nor of a JPEG file; convert it to one of these formats", where);
 }
 
 }  // namespace
 
 void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels) {
   if (width > 0 && height > most_pixels / width) {
-    fail(ErrorCode::kBudget, "{}: a picture of {} × {} pixels; at most {} are read. Make it smaller", where, width, height,
+    fail(ErrorCode::kBudget, "{}: the picture has {} × {} pixels, but at most {} pixels are supported; resize it", where, width, height,
          with_commas(most_pixels));
   }
 }
@@ -61,7 +61,7 @@ Tensor read_image(const std::string& path, const Shape& size) {
   const std::shared_ptr<MappedFile> file = MappedFile::open(path);
   const Shape is = io::image_shape(file->bytes(), path, std::numeric_limits<int64_t>::max());
   if (is[1] != size[1] || is[2] != size[2] || (is[0] != size[0] && is[0] != 1)) {
-    fail(ErrorCode::kShape, "{}: a picture of {} × {} pixels, channels: {}; expected {} × {}, channels: {}", path, is[2], is[1], is[0],
+    fail(ErrorCode::kShape, "{}: the picture has {} × {} pixels (channels: {}); expected {} × {} (channels: {})", path, is[2], is[1], is[0],
          size[2], size[1], size[0]);
   }
   const Tensor image = io::image_from(file->bytes(), path);

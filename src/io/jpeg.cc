@@ -23,7 +23,8 @@ Image read_header(const Decoder& decoder, std::string_view bytes, const std::str
   if (!decoder || tjDecompressHeader3(decoder.get(), data, bytes.size(), &width, &height, &sampling, &colours) != 0) {
     fail(ErrorCode::kFormat, "{}: damaged JPEG: {}", where, tjGetErrorStr2(decoder.get()));
   }
-  if (colours == TJCS_CMYK || colours == TJCS_YCCK) fail(ErrorCode::kFormat, "{}: a CMYK JPEG; expected grey or RGB", where);
+  if (colours == TJCS_CMYK || colours == TJCS_YCCK)
+    fail(ErrorCode::kFormat, "{}: CMYK JPEG files are not supported; convert it to RGB or greyscale", where);
   check_pixels(width, height, where, most_pixels);
   return {width, height, sampling == TJSAMP_GRAY ? 1 : 3, {}};
 }

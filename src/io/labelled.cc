@@ -40,8 +40,10 @@ std::string quoted(const Names& names) {
 
 size_t find_column(const std::vector<std::string_view>& names, const std::string& column, const std::string& where) {
   const auto found = std::find(names.begin(), names.end(), column);
-  if (found == names.end()) fail(ErrorCode::kInvalidArgument, "{}, line 1: no column \"{}\"; there are {}", where, column, quoted(names));
-  if (std::find(found + 1, names.end(), column) != names.end()) fail(ErrorCode::kFormat, "{}, line 1: two columns \"{}\"", where, column);
+  if (found == names.end())
+    fail(ErrorCode::kInvalidArgument, "{}, line 1: no column \"{}\"; the columns are {}", where, column, quoted(names));
+  if (std::find(found + 1, names.end(), column) != names.end())
+    fail(ErrorCode::kFormat, "{}, line 1: two columns are named \"{}\"", where, column);
   return static_cast<size_t>(found - names.begin());
 }
 
@@ -77,7 +79,7 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
       return;
     }
     if (cells.size() != at.count) {
-      fail(ErrorCode::kFormat, "{}, line {}: expected {} cells between {} as in the first line, found {}", where, number, at.count,
+      fail(ErrorCode::kFormat, "{}, line {}: expected {} cells separated by {}, as in the first line, found {}", where, number, at.count,
            separators_of(where), cells.size());
     }
     const auto filled = [&](size_t column, const std::string& name) {
@@ -91,10 +93,10 @@ std::vector<LabelledFile> labelled_files_from(std::string_view table, const std:
     out.push_back({(std::filesystem::path(folder) / file).string(), 0, number});
     labels_of_rows.push_back(label);
   });
-  if (at.count == 0) fail(ErrorCode::kFormat, "{}: an empty file; expected a line that names columns", where);
-  if (numbers.empty()) fail(ErrorCode::kFormat, "{}: no rows after the line that names columns", where);
+  if (at.count == 0) fail(ErrorCode::kFormat, "{}: the file is empty; expected a header line with column names", where);
+  if (numbers.empty()) fail(ErrorCode::kFormat, "{}: there are no rows after the header line", where);
   if (out.empty()) {
-    fail(ErrorCode::kInvalidArgument, "{}, column \"{}\": no row has the value \"{}\"; the column has {}", where, columns.part_column,
+    fail(ErrorCode::kInvalidArgument, "{}, column \"{}\": no row has the value \"{}\"; the values are {}", where, columns.part_column,
          columns.part, quoted(parts));
   }
   labels.clear();
@@ -121,7 +123,8 @@ void read_checked(const std::string& where, const std::function<void()>& read) {
 
 void check_budget(int64_t rows, int64_t samples, const std::string& table) {
   if (samples > io::kMostSamples / rows) {
-    fail(ErrorCode::kBudget, "{}: a batch of {} rows of {} samples, with padding; expected at most {} in all; use fewer rows", table,
+    fail(ErrorCode::kBudget,
+         "{}: a batch of {} rows of {} samples (with padding) is too large; expected at most {} samples in total; use fewer rows", table,
          with_commas(rows), with_commas(samples), with_commas(io::kMostSamples));
   }
 }
@@ -135,9 +138,9 @@ std::vector<io::SoundHeader> sound_headers(const std::vector<LabelledFile>& file
     read_checked(where(row), [&] { out.push_back(io::sound_header(file.path)); });
     const io::SoundHeader &first = out.front(), &header = out.back();
     if (header.rate != first.rate || header.channels != first.channels) {
-      fail(ErrorCode::kShape, "{}: {} is {} frames a second, channels: {}; line {} is {}, channels: {}. Convert one of them", where(row),
-           file.path, with_commas(header.rate), header.channels, files[static_cast<size_t>(rows.front())].line, with_commas(first.rate),
-           first.channels);
+      fail(ErrorCode::kShape, "{}: {} has {} frames a second (channels: {}), but line {} has {} (channels: {}); convert one of them",
+           where(row), file.path, with_commas(header.rate), header.channels, files[static_cast<size_t>(rows.front())].line,
+           with_commas(first.rate), first.channels);
     }
   }
   return out;
@@ -163,10 +166,10 @@ std::string LabelledFiles::where(int64_t row) const {
 }
 
 void LabelledFiles::check(const std::vector<int64_t>& rows) const {
-  if (rows.empty()) fail(ErrorCode::kInvalidArgument, "{}: an empty batch; expected at least one row", table_);
+  if (rows.empty()) fail(ErrorCode::kInvalidArgument, "{}: the batch is empty; expected at least one row", table_);
   for (const int64_t row : rows) {
     if (row < 0 || row >= size())
-      fail(ErrorCode::kInvalidArgument, "{}: row {} is out of range; this part has {} rows", table_, row, size());
+      fail(ErrorCode::kInvalidArgument, "{}: row {} is out of range; this data set has {} rows", table_, row, size());
   }
 }
 
@@ -208,8 +211,8 @@ PictureBatch LabelledFiles::pictures(const std::vector<int64_t>& rows) const {
     read_checked(where(row), [&] { is = io::image_shape(MappedFile::open(path)->bytes(), path); });
     if (shape.empty()) shape = is;
     if (is != shape) {
-      fail(ErrorCode::kShape, "{}: {} is {} [channels, height, width]; line {} is {}. Convert one of them", where(row), path, to_string(is),
-           rows_[static_cast<size_t>(rows.front())].line, to_string(shape));
+      fail(ErrorCode::kShape, "{}: {} has shape {} [channels, height, width], but line {} has {}; convert one of them", where(row), path,
+           to_string(is), rows_[static_cast<size_t>(rows.front())].line, to_string(shape));
     }
   }
   const auto count = static_cast<int64_t>(rows.size());
@@ -228,7 +231,7 @@ PictureBatch LabelledFiles::pictures(const std::vector<int64_t>& rows) const {
 
 std::vector<std::vector<int64_t>> batches_by_length(const std::vector<int64_t>& lengths, const BatchOrder& order, int64_t epoch) {
   if (order.rows < 1 || order.frames < 0)
-    fail(ErrorCode::kInvalidArgument, "batches of {} rows and {} frames; expected 1 row or more, 0 frames or more", order.rows,
+    fail(ErrorCode::kInvalidArgument, "batch order: rows is {} and frames is {}; expected 1 or more rows, and 0 or more frames", order.rows,
          order.frames);
   const int64_t most = order.frames > 0 ? order.frames : std::numeric_limits<int64_t>::max();
   std::vector<int64_t> rows(lengths.size()), steps;

@@ -35,8 +35,9 @@ void check(const LogMelOptions& options) {
   whole("mels", options.mels, 1, 1 << 12);
   const double highest = highest_of(options);
   if (!(options.lowest >= 0 && options.lowest < highest && highest <= static_cast<double>(options.rate) / 2)) {
-    fail(ErrorCode::kInvalidArgument, "log_mel: filters from {} to {} Hz; expected ascending frequencies from 0 to half the rate, {}",
-         options.lowest, highest, static_cast<double>(options.rate) / 2);
+    fail(ErrorCode::kInvalidArgument,
+         "log_mel: filters from {} to {} Hz; expected ascending frequencies from 0 to half the sample rate, {}", options.lowest, highest,
+         static_cast<double>(options.rate) / 2);
   }
   if (!(options.floor > 0)) fail(ErrorCode::kInvalidArgument, "log_mel: floor is {}; expected a number above 0", options.floor);
 }
@@ -127,10 +128,10 @@ Tensor mel_filters(const LogMelOptions& options) {
 Tensor log_mel(const Sound& sound, const LogMelOptions& options) {
   const Tensor filters = mel_filters(options);
   if (!sound.samples.defined() || sound.samples.rank() != 2 || sound.samples.numel() == 0)
-    fail(ErrorCode::kInvalidArgument, "log_mel: the sound is empty; expected samples, [channels, frames]");
+    fail(ErrorCode::kInvalidArgument, "log_mel: the sound is empty; expected samples of shape [channels, frames]");
   if (sound.rate != options.rate) {
     fail(ErrorCode::kInvalidArgument,
-         "log_mel: the sound has {} samples a second, expected {}; convert it, for example with: ffmpeg -i IN -ar {} OUT.wav",
+         "log_mel: the sample rate of the sound is {} Hz; expected {} Hz; convert it, for example with: ffmpeg -i IN -ar {} OUT.wav",
          with_commas(sound.rate), with_commas(options.rate), options.rate);
   }
   const std::vector<float> mono = mono_of(sound);

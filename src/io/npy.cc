@@ -162,8 +162,8 @@ DType dtype_of_descr(const std::string& descr, const std::string& where) {
     if (descr == known || (known[0] == '|' && descr.size() == known.size() && descr[0] == '<' && descr.substr(1) == known.substr(1)))
       return element.dtype;
   }
-  fail(ErrorCode::kUnsupported,
-       "{}: elements of '{}' are not supported; expected one of <f4 <f2 <i4 <i8 |u1 |b1. In numpy: a.astype('<f4')", where, descr);
+  fail(ErrorCode::kUnsupported, "{}: dtype '{}' is not supported; expected one of <f4 <f2 <i4 <i8 |u1 |b1. In numpy: a.astype('<f4')",
+       where, descr);
 }
 
 // Returns the byte range [begin, end) of the dict in the file.
@@ -172,20 +172,21 @@ std::pair<size_t, size_t> header_range(std::string_view bytes, const std::string
   const auto byte = [&](size_t at) { return static_cast<size_t>(static_cast<unsigned char>(bytes[at])); };
   const size_t version = bytes.size() > 6 ? byte(6) : 0;
   if (bytes.size() > 6 && (version < 1 || version > 3))
-    fail(ErrorCode::kUnsupported, "{}: npy version {}; expected 1, 2 or 3", where, version);
+    fail(ErrorCode::kUnsupported, "{}: version {} of the npy format is not supported; expected 1, 2 or 3", where, version);
   const size_t begin = version == 1 ? 10 : 12;
   if (bytes.size() < begin) fail(ErrorCode::kFormat, "{}: the file ends at byte {}, within the npy header", where, bytes.size());
   size_t length = byte(8) | byte(9) << 8;
   if (version > 1) length |= byte(10) << 16 | byte(11) << 24;
   if (length > bytes.size() - begin) {
-    fail(ErrorCode::kFormat, "{}: the npy header ends at byte {}, the file at {}", where, begin + length, bytes.size());
+    fail(ErrorCode::kFormat, "{}: the npy header ends at byte {}, but the file ends at {}; it is probably incomplete", where,
+         begin + length, bytes.size());
   }
   return {begin, begin + length};
 }
 
 size_t bytes_of(const Shape& shape, DType dtype, const std::string& where) {
   const std::optional<int64_t> bytes = checked_product(static_cast<int64_t>(size_of(dtype)), shape);
-  if (!bytes) fail(ErrorCode::kFormat, "{}: shape {} overflows memory", where, to_string(shape));
+  if (!bytes) fail(ErrorCode::kFormat, "{}: shape {} is too large; its size in bytes exceeds 2^63 - 1", where, to_string(shape));
   return std::count(shape.begin(), shape.end(), 0) > 0 ? 0 : static_cast<size_t>(*bytes);
 }
 
@@ -208,7 +209,7 @@ NpyRows::NpyRows(const std::string& path, int64_t width) : file_(path), width_(w
 }
 
 void NpyRows::append(const std::vector<float>& row) {
-  if (static_cast<int64_t>(row.size()) != width_) fail(ErrorCode::kShape, "npy: a row of {} values, expected {}", row.size(), width_);
+  if (static_cast<int64_t>(row.size()) != width_) fail(ErrorCode::kShape, "npy: the row has {} values; expected {}", row.size(), width_);
   file_.write(row.data(), row.size() * sizeof(float));
   ++rows_;
 }
@@ -233,8 +234,8 @@ Tensor parse_npy(std::string_view bytes, std::shared_ptr<const void> keep_alive,
   if (*dict.fortran) std::reverse(stored.begin(), stored.end());
   const size_t size = bytes_of(stored, dtype, where);
   if (size != bytes.size() - end) {
-    fail(ErrorCode::kFormat, "{}: {} of shape {} takes {} bytes, {} follow the header", where, to_string(dtype), to_string(*dict.shape),
-         size, bytes.size() - end);
+    fail(ErrorCode::kFormat, "{}: {} of shape {} takes {} bytes, but {} bytes follow the header", where, to_string(dtype),
+         to_string(*dict.shape), size, bytes.size() - end);
   }
   const char* data = bytes.data() + end;
   Tensor out;
@@ -248,7 +249,8 @@ Tensor parse_npy(std::string_view bytes, std::shared_ptr<const void> keep_alive,
     const auto* first = reinterpret_cast<const unsigned char*>(out.raw());
     const auto* wrong = std::find_if(first, first + size, [](unsigned char byte) { return byte > 1; });
     if (wrong != first + size)
-      fail(ErrorCode::kFormat, "{}: element {} is {}; expected a bool of 0 or 1", where, wrong - first, static_cast<int>(*wrong));
+      fail(ErrorCode::kFormat, "{}: element {} is {}; expected 0 or 1, because the dtype is bool", where, wrong - first,
+           static_cast<int>(*wrong));
   }
   if (!*dict.fortran) return out;
   std::vector<int> order(stored.size());

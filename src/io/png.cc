@@ -41,14 +41,15 @@ std::vector<Note> notes_of(const PngText& text) {
   std::vector<Note> notes;
   for (const auto& [keyword, value] : text) {
     if (valid_utf8_prefix(keyword) != keyword.size() || valid_utf8_prefix(value) != value.size() || value.find('\0') != std::string::npos) {
-      fail(ErrorCode::kInvalidArgument, "png: the text entry \"{}\" is not UTF-8 without NUL",
+      fail(ErrorCode::kInvalidArgument, "png: the text entry \"{}\" is invalid; expected UTF-8 without NUL characters",
            keyword.substr(0, valid_utf8_prefix(keyword)));
     }
     const std::optional<std::string> key = latin1(keyword);
     if (!key || key->empty() || key->size() > 79 || key->front() == ' ' || key->back() == ' ' || key->find("  ") != std::string::npos ||
         key->find('\n') != std::string::npos) {
       fail(ErrorCode::kInvalidArgument,
-           "png: invalid keyword \"{}\"; expected 1 to 79 Latin-1 characters, without line breaks and leading, trailing or double spaces",
+           "png: invalid keyword \"{}\"; expected 1 to 79 Latin-1 characters, without line breaks and without leading, trailing or double "
+           "spaces",
            keyword);
     }
     const std::optional<std::string> plain = latin1(value);
@@ -107,8 +108,8 @@ void check(const Image& image) {
   constexpr int64_t kMostSide = 1'000'000;  // libpng's default limit, which readers have too
   if (image.channels != 3 && image.channels != 4) fail(ErrorCode::kInvalidArgument, "png: {} channels; expected 3 or 4", image.channels);
   if (image.width < 1 || image.height < 1 || image.width > kMostSide || image.height > kMostSide) {
-    fail(ErrorCode::kInvalidArgument, "png: {} x {} pixels; expected sides from 1 to {}", image.width, image.height,
-         with_commas(kMostSide));
+    fail(ErrorCode::kInvalidArgument, "png: the image has {} x {} pixels; expected a width and a height from 1 to {}", image.width,
+         image.height, with_commas(kMostSide));
   }
   const int64_t wanted = image.width * image.height * image.channels;
   if (static_cast<int64_t>(image.pixels.size()) != wanted) {

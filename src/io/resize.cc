@@ -66,7 +66,7 @@ Tensor resize_axis(const Tensor& image, int64_t outer, int64_t from, int64_t inn
 void check(const Tensor& image, int64_t height, int64_t width) {
   if (image.rank() == 3 && image.dtype() == DType::kF32 && image.numel() > 0 && height > 0 && width > 0) return;
   fail(ErrorCode::kInvalidArgument,
-       "resizing {} to {} x {}: expected a picture f32 [channels, height, width] with pixels, and sides of 1 pixel or more",
+       "resizing {} to {} x {}: expected a non-empty f32 picture [channels, height, width], and a height and width of 1 pixel or more",
        to_string(image.shape()), height, width);
 }
 

@@ -90,7 +90,7 @@ std::string quoted_for_the_shell(const std::string& text) {
 std::vector<std::string> shard_names(const Json& index, const std::string& where) {
   Fields fields(index, where);
   const Json& weights = fields.require("weight_map");
-  if (!weights.is_object()) fields.wrong("weight_map", "an object of tensor name to file name", weights);
+  if (!weights.is_object()) fields.wrong("weight_map", "an object that maps tensor names to file names", weights);
   std::vector<std::string> names;
   for (const auto& [tensor, file] : weights.fields()) {
     if (!file.is_string())
@@ -112,7 +112,7 @@ void check_bools(const Tensor& tensor, const std::string& where, const std::stri
   const auto* end = bytes + tensor.bytes();
   const auto* wrong = std::find_if(bytes, end, [](unsigned char byte) { return byte > 1; });
   if (wrong != end) {
-    fail(ErrorCode::kFormat, "{}: tensor \"{}\": element {} is {}; expected a bool of 0 or 1", where, name, wrong - bytes,
+    fail(ErrorCode::kFormat, "{}: tensor \"{}\": element {} is {}; expected 0 or 1, because the dtype is BOOL", where, name, wrong - bytes,
          static_cast<int>(*wrong));
   }
 }
@@ -146,7 +146,7 @@ SafeTensors SafeTensors::open_model(const std::string& directory) {
   contents->where = index_path;
   for (const std::string& name : shard_names(index, index_path)) {
     if (!exists(in(directory, name))) {
-      fail(ErrorCode::kNotFound, "{}: names the shard {}, which is not there. The download is probably incomplete.", index_path, name);
+      fail(ErrorCode::kNotFound, "{}: names the shard {}, which does not exist. The download is probably incomplete.", index_path, name);
     }
     contents->add_file(in(directory, name));
   }
@@ -154,7 +154,7 @@ SafeTensors SafeTensors::open_model(const std::string& directory) {
   for (const auto& [tensor, file] : index.find("weight_map")->fields()) {
     const auto found = contents->index.find(tensor);
     if (found == contents->index.end() || contents->shards[contents->entries[found->second].shard].where != in(directory, file.string())) {
-      fail(ErrorCode::kFormat, "{}: says that tensor \"{}\" is in {}, where it is not", index_path, tensor, file.string());
+      fail(ErrorCode::kFormat, "{}: lists tensor \"{}\" in {}, but that file does not contain it", index_path, tensor, file.string());
     }
   }
   return SafeTensors(std::move(contents));
@@ -187,7 +187,7 @@ Tensor SafeTensors::get(std::string_view name) const {
   const TensorEntry& entry = require(name);
   const Contents::Shard& shard = contents_->shards[entry.shard];
   if (!entry.dtype) {
-    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\": elements of {} are not supported; expected F32, BF16, F16, I32, I64, U8 or BOOL",
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\": dtype {} is not supported; expected F32, BF16, F16, I32, I64, U8 or BOOL",
          shard.where, entry.name, entry.file_dtype);
   }
   const char* data = shard.bytes.data() + entry.begin;

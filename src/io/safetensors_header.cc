@@ -81,19 +81,20 @@ class Reader {
     }
     if (file_.size() < 8) {
       fail(ErrorCode::kFormat,
-           "{}: a safetensors file begins with 8 bytes of header length, this one has {}. The download is probably incomplete.", where_,
-           file_.size());
+           "{}: a safetensors file begins with the header length in 8 bytes, but this file has only {} bytes. The download is probably "
+           "incomplete.",
+           where_, file_.size());
     }
     uint64_t length = 0;
     for (size_t i = 8; i-- > 0;) length = length << 8 | static_cast<unsigned char>(file_[i]);
     if (length > kLargestHeader) {
-      fail(ErrorCode::kFormat, "{}: the header's length reads {} bytes, at most {} are allowed. This is probably not a safetensors file.",
+      fail(ErrorCode::kFormat, "{}: the header length is {} bytes, but at most {} are allowed. This is probably not a safetensors file.",
            where_, length, kLargestHeader);
     }
     data_ = 8 + static_cast<size_t>(length);
     if (data_ > file_.size()) {
-      fail(ErrorCode::kFormat, "{}: the header ends at byte {}, the file ends at {}. The download is probably incomplete.", where_, data_,
-           file_.size());
+      fail(ErrorCode::kFormat, "{}: the header ends at byte {}, but the file ends at {}. The download is probably incomplete.", where_,
+           data_, file_.size());
     }
     const std::string_view text = file_.substr(8, data_ - 8);
     if (text.empty() || text.front() != '{') {
@@ -141,7 +142,7 @@ class Reader {
     out.name = name;
     const Json& dtype = field(name, json, "dtype");
     const Element* element = dtype.is_string() ? element_of(dtype.string()) : nullptr;
-    if (!element) refuse(name, "\"dtype\": {} is not an element type of the format", dtype.describe());
+    if (!element) refuse(name, "\"dtype\": {} is not a dtype of the safetensors format", dtype.describe());
     out.file_dtype = element->spelling;
     out.dtype = element->dtype;
 
@@ -169,9 +170,10 @@ class Reader {
 
   uint64_t bytes_of(const TensorEntry& entry, const Element& element) const {
     const std::optional<int64_t> bits = checked_product(element.bits, entry.shape);
-    if (!bits) refuse(entry.name, "shape {} of {} overflows memory", to_string(entry.shape), element.spelling);
+    if (!bits)
+      refuse(entry.name, "shape {} of {} is too large; its size in bits exceeds 2^63 - 1", to_string(entry.shape), element.spelling);
     if (std::count(entry.shape.begin(), entry.shape.end(), 0) > 0) return 0;
-    if (*bits % 8 != 0) refuse(entry.name, "{} {} does not end at a whole byte", element.spelling, to_string(entry.shape));
+    if (*bits % 8 != 0) refuse(entry.name, "{} {} does not fill a whole number of bytes", element.spelling, to_string(entry.shape));
     return static_cast<uint64_t>(*bits) / 8;
   }
 
@@ -181,8 +183,8 @@ class Reader {
     for (size_t i = 0; i < entries.size(); ++i) {
       const TensorEntry& entry = entries[i];
       if (entry.end > file_.size()) {
-        refuse(entry.name, "header says bytes {}..{}, the file ends at {}. The download is probably incomplete.", entry.begin, entry.end,
-               file_.size());
+        refuse(entry.name, "the header gives bytes {}..{}, but the file ends at {}. The download is probably incomplete.", entry.begin,
+               entry.end, file_.size());
       }
       if (entry.begin > at) refuse(entry.name, "begins at byte {}, leaving a gap of {} bytes", entry.begin, entry.begin - at);
       if (entry.begin < at) {
@@ -192,8 +194,9 @@ class Reader {
       at = entry.end;
     }
     if (at != file_.size()) {
-      fail(ErrorCode::kFormat, "{}: the last tensor ends at byte {}, the file goes on to {}. The header does not describe these bytes.",
-           where_, at, file_.size());
+      fail(ErrorCode::kFormat,
+           "{}: the last tensor ends at byte {}, but the file ends at {}. The header does not describe the bytes in between.", where_, at,
+           file_.size());
     }
   }
 

@@ -21,7 +21,7 @@ std::string quoted(const std::string& text) { return Json(text).dump(); }
 void check_text(const std::string& path, const char* what, const std::string& text) {
   const size_t valid = valid_utf8_prefix(text);
   if (valid == text.size()) return;
-  fail(ErrorCode::kInvalidArgument, "{}: {} {} is not UTF-8 at its byte {}", path, what, quoted(text), valid);
+  fail(ErrorCode::kInvalidArgument, "{}: {} {} is not valid UTF-8 at byte {}", path, what, quoted(text), valid);
 }
 
 Order in_order(const std::string& path, const NamedTensors& tensors) {
@@ -69,8 +69,8 @@ std::string header_of(const std::string& path, const Order& order, const std::ma
   header += "}";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   if (header.size() > safetensors::kLargestHeader) {
-    fail(ErrorCode::kUnsupported, "{}: names and metadata take {} bytes, the format allows {}. Use fewer tensors or less metadata.", path,
-         header.size(), safetensors::kLargestHeader);
+    fail(ErrorCode::kUnsupported, "{}: names and metadata take {} bytes, but the format allows {}. Use fewer tensors or less metadata.",
+         path, header.size(), safetensors::kLargestHeader);
   }
   return header;
 }

@@ -48,11 +48,11 @@ Sound read_sound(const std::string& path, int64_t begin, int64_t count) {
     fail(ErrorCode::kInvalidArgument, "{}: frames {} to {} are out of range; the sound has {}", path, begin, begin + wanted, frames);
   }
   if (wanted > io::kMostSamples / channels) {
-    fail(ErrorCode::kBudget, "{}: {} frames of {} channels; read at most {} samples at once", path, with_commas(wanted), channels,
-         with_commas(io::kMostSamples));
+    fail(ErrorCode::kBudget, "{}: {} frames of {} channels are too many; read at most {} samples at once", path, with_commas(wanted),
+         channels, with_commas(io::kMostSamples));
   }
   if (begin > 0 && sf_seek(file.get(), begin, SEEK_SET) != begin) {
-    fail(ErrorCode::kFormat, "{}: frame {} cannot be found: {}", path, begin, sf_strerror(file.get()));
+    fail(ErrorCode::kFormat, "{}: cannot seek to frame {}: {}", path, begin, sf_strerror(file.get()));
   }
   std::vector<float> samples;  // grows with the data that is read, not with the length in the header
   while (static_cast<int64_t>(samples.size()) < wanted * channels) {

@@ -14,7 +14,7 @@ namespace {
 void check_classes(std::string_view side, std::span<const int32_t> values, int32_t classes) {
   for (size_t i = 0; i < values.size(); ++i) {
     if (values[i] < 0 || values[i] >= classes) {
-      fail(ErrorCode::kInvalidArgument, "classification: {}[{}] is {}; expected a class of 0 … {}", side, i, values[i], classes - 1);
+      fail(ErrorCode::kInvalidArgument, "classification: {}[{}] is {}; expected a class from 0 to {}", side, i, values[i], classes - 1);
     }
   }
 }
@@ -101,7 +101,9 @@ Classification classification(std::span<const int32_t> predicted, std::span<cons
 MultiLabel multi_label(std::span<const uint8_t> predicted, std::span<const uint8_t> expected, size_t labels) {
   check_sides("multi-label", "values", predicted.size(), expected.size());
   if (labels == 0 || expected.size() % labels != 0) {
-    fail(ErrorCode::kInvalidArgument, "multi-label: {} values of {} labels; expected a multiple", expected.size(), labels);
+    fail(ErrorCode::kInvalidArgument,
+         "multi-label: {} values do not divide into rows of {} labels; expected a multiple of the number of labels", expected.size(),
+         labels);
   }
   check_bits("predicted", predicted);
   check_bits("expected", expected);

@@ -37,12 +37,12 @@ std::vector<std::pair<int64_t, float>> best_of(const float* logits, int64_t coun
 
 // Throws kUnsupported for a model that has no sentence embeddings.
 const LoadedModel& model_that_embeds(const Model& any_model) {
-  const LoadedModel& model = transformer_model(any_model, "embeds no sentences");
+  const LoadedModel& model = transformer_model(any_model, "has no sentence embeddings");
   const std::string& refusal = model.sentence().refusal;
   if (!refusal.empty()) fail(ErrorCode::kUnsupported, "{}", refusal);
   const ModelInfo& info = model.info();
   if (input_kind(info).has_target)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" writes texts and gives no sentence embeddings", info.name, info.model_type);
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" generates text and has no sentence embeddings", info.name, info.model_type);
   return model;
 }
 
@@ -71,8 +71,8 @@ Encoding encode_sentence(const LoadedModel& model, std::string_view text, Embedd
 
 // The id of the mask token. Throws kUnsupported for a model that fills no masks.
 int32_t mask_token(const Model& model, int64_t count) {
-  const ModelInfo& info = transformer_model(model, "fills no masks").info();
-  if (!info.has_masked) fail(ErrorCode::kUnsupported, "{}: the model has no masked-language head to fill masks with", info.name);
+  const ModelInfo& info = transformer_model(model, "cannot fill masks").info();
+  if (!info.has_masked) fail(ErrorCode::kUnsupported, "{}: the model has no masked language modelling head to fill masks with", info.name);
   const std::optional<int32_t> mask = model.tokenizer().special_tokens().mask;
   if (!mask) fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token", info.name);
   if (count < 1) fail(ErrorCode::kInvalidArgument, "fill: expected at least one candidate, not {}", count);
@@ -95,9 +95,9 @@ std::vector<Candidate> candidates_of(const Model& model, const float* logits, in
 }
 
 void check_classifies(const Model& model) {
-  const ModelInfo& info = transformer_model(model, "does not classify one text").info();
+  const ModelInfo& info = transformer_model(model, "cannot classify texts").info();
   if (!info.has_classifier || info.tags || info.answers)
-    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info.name);
+    fail(ErrorCode::kUnsupported, "{}: the model has no sequence classification head", info.name);
 }
 
 // Encodes text i as encode(i), in parallel.
@@ -173,8 +173,8 @@ struct TokenLogits {
 };
 
 TokenLogits token_logits(const Model& model, std::string_view text, const Interventions& interventions) {
-  const ModelInfo& info = transformer_model(model, "tags no words").info();
-  if (!info.tags) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info.name);
+  const ModelInfo& info = transformer_model(model, "cannot classify tokens").info();
+  if (!info.tags) fail(ErrorCode::kUnsupported, "{}: the model has no token classification head", info.name);
   Encoding encoding = model.tokenizer().encode(text);
   Tensor logits = model.run(encoding, {.interventions = interventions}).class_logits;
   return {info.labels, std::move(encoding), std::move(logits)};
@@ -268,8 +268,8 @@ std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Int
 
 TextAnswer answer(const Model& model, std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings,
                   const Interventions& interventions) {
-  const ModelInfo& info = transformer_model(model, "finds no answers").info();
-  if (!info.answers) fail(ErrorCode::kUnsupported, "{}: the model has no head that finds answers", info.name);
+  const ModelInfo& info = transformer_model(model, "cannot answer questions about a text").info();
+  if (!info.answers) fail(ErrorCode::kUnsupported, "{}: the model has no question answering head", info.name);
   AnswerSettings how = settings.value_or(*info.answers);
   if (info.longest > 0) how.window = std::min(how.window, info.longest);
   const std::vector<Encoding> windows = answer_windows(model.tokenizer(), question, text, how);

@@ -11,28 +11,29 @@ namespace {
 
 void check(const Architecture& facts, const std::string& where) {
   const auto wrong = [&](std::string_view what) {
-    fail(ErrorCode::kFormat, "{}: the sizes do not fit each other: {} (model: {})", where, what, facts.model_type);
+    fail(ErrorCode::kFormat, "{}: the sizes are inconsistent: {} (model: {})", where, what, facts.model_type);
   };
   const struct {
     const char* name;
     int64_t value, most;
-  } sizes[] = {{"the width", facts.width, 1 << 20},
+  } sizes[] = {{"the hidden size", facts.width, 1 << 20},
                {"the number of heads", facts.heads, 1 << 16},
                {"the number of key heads", facts.key_heads, 1 << 16},
-               {"the channels of a head", facts.head_dim, 1 << 16},
-               {"the vocabulary", facts.vocabulary, INT32_MAX}};
+               {"the head dimension", facts.head_dim, 1 << 16},
+               {"the vocabulary size", facts.vocabulary, INT32_MAX}};
   for (const auto& [name, value, most] : sizes) {
     if (value < 1 || value > most) wrong(format("{}: expected 1 to {}, found {}", name, most, value));
   }
   if (facts.heads % facts.key_heads != 0) {
-    wrong(format("{} query heads are no multiple of {} key heads", facts.heads, facts.key_heads));
+    wrong(format("{} query heads are not a multiple of {} key heads", facts.heads, facts.key_heads));
   }
   if (facts.attention.size() != 1 && facts.attention.size() != static_cast<size_t>(facts.layers))
-    wrong("attention of some layers is missing");
+    wrong("the attention of some layers is missing; expected one description for all layers, or one for each");
   if (const auto* rotary = std::get_if<RotaryPositions>(&facts.positions)) {
     const int64_t dims = rotary->dims == 0 ? facts.head_dim : rotary->dims;
     if (dims % 2 != 0 || dims < 2 || dims > facts.head_dim)
-      wrong(format("rotary embeddings turn {} of {} channels; expected an even number of them", dims, facts.head_dim));
+      wrong(
+          format("rotary embeddings rotate {} of {} channels; expected an even number from 2 to the head dimension", dims, facts.head_dim));
   }
   if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.mlp_width < 1)
     wrong(format("the width of the MLP: expected 1 or more, found {}", facts.mlp_width));
@@ -70,7 +71,7 @@ Architecture read_architecture(const Json& config, const std::string& where) {
       known += (known.empty() ? "" : ", ") + std::string(name);
     }
   }
-  fail(ErrorCode::kUnsupported, "{}: \"model_type\": \"{}\" is not supported; known are {}, {}", where, type->string(), known,
+  fail(ErrorCode::kUnsupported, "{}: \"model_type\": \"{}\" is not supported; expected one of: {}, {}", where, type->string(), known,
        network_types());
 }
 

@@ -187,8 +187,8 @@ Activation Config::activation_or(std::string_view name, Activation otherwise) {
   const std::optional<Activation> found = activation_from(text);
   if (!found) {
     fail(ErrorCode::kUnsupported,
-         "{}: \"{}\": activation \"{}\" is not supported; known are gelu, gelu_new, relu, sigmoid, silu, tanh (model: {})", where_, name,
-         text, model_type_);
+         "{}: \"{}\": activation \"{}\" is not supported; expected one of: gelu, gelu_new, relu, sigmoid, silu, tanh (model: {})", where_,
+         name, text, model_type_);
   }
   return *found;
 }
@@ -202,7 +202,7 @@ std::vector<std::string> Config::labels() {
       const bool is_number =
           !key.empty() && key.size() < 9 && std::all_of(key.begin(), key.end(), [](unsigned char c) { return std::isdigit(c); });
       const size_t id = is_number ? static_cast<size_t>(std::stoul(key)) : out.size();
-      if (id >= out.size() || !value.is_string()) fields_.wrong("id2label", "names for 0, 1, … without a gap", *map);
+      if (id >= out.size() || !value.is_string()) fields_.wrong("id2label", "names for 0, 1, … without gaps", *map);
       out[id] = value.string();
     }
     return out;
@@ -230,8 +230,8 @@ void Config::only(std::string_view name, std::initializer_list<std::string_view>
   if (!found || found->is_null()) return;
   const std::string text = found->is_string() ? found->string() : found->dump();
   if (std::find(values.begin(), values.end(), text) != values.end()) return;
-  fail(ErrorCode::kUnsupported, "{}: \"{}\": {} is not supported; understood: {} (model: {})", where_, name, found->describe(),
-       joined(values), model_type_);
+  fail(ErrorCode::kUnsupported, "{}: \"{}\": {} is not supported; expected {} (model: {})", where_, name, found->describe(), joined(values),
+       model_type_);
 }
 
 void Config::same(std::string_view name, int64_t value) { only(name, {Json(value).dump()}); }

@@ -59,7 +59,7 @@ Batch collate_side(const std::vector<const EncodedSide*>& sides, int32_t pad) {
   int64_t most = 1;
   rows.graph = first.graph;
   for (const EncodedSide* side : sides) {
-    if (side->graph != first.graph) fail(ErrorCode::kUnsupported, "a batch of nodes of different graphs; expected nodes of one graph");
+    if (side->graph != first.graph) fail(ErrorCode::kUnsupported, "the batch has nodes of different graphs; expected nodes of one graph");
     most = std::max(most, static_cast<int64_t>(side->sequences.size()));
     for (const std::vector<int32_t>& ids : side->sequences) rows.length = std::max(rows.length, static_cast<int64_t>(ids.size()));
   }

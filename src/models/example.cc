@@ -42,7 +42,7 @@ ModelExample read_example(const ModelInfo& model) {
     out.input = model.directory + "/" + out.input;
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(out.input, ignored))
-      fail(ErrorCode::kNotFound, "{}: \"input\" names {}, which is not there; expected the file of a {}", path, out.input, kind.file());
+      fail(ErrorCode::kNotFound, "{}: \"input\" names {}, which does not exist; expected the path of a {}", path, out.input, kind.file());
   }
   return out;
 }

@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kInputsAtOnce = 32;
 constexpr int64_t kLongestText = 512;  // maximum number of generated tokens if the model has no limit
-constexpr const char* kReadsTexts = "is given texts, not inputs of other kinds";
+constexpr const char* kReadsTexts = "does not take other kinds of input";
 
 EncodedInput encoded(const LoadedNetwork& network, const ModelInput& input) {
   return encode_input(network.facts(), network.tokenizer_or_null(), input);
@@ -22,11 +22,12 @@ EncodedInput encoded(const LoadedNetwork& network, const ModelInput& input) {
 
 // Returns the model as a network that generates text from an input other than text. Throws kUnsupported for other models.
 const LoadedNetwork& network_that_writes(const Model& model) {
-  const LoadedNetwork& network = network_model(model, "writes no text from a sound");
+  const LoadedNetwork& network = network_model(model, "does not transcribe sounds");
   network.check_writes();
   if (input_kind(model.info()).is_text()) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}, which the tokenizer encodes; it takes no ModelInput",
-         model.info().name, model.info().model_type, model.info().reads);
+    fail(ErrorCode::kUnsupported,
+         "{}: a model of type \"{}\" reads a {}, which its tokenizer encodes; pass token ids instead of a ModelInput", model.info().name,
+         model.info().model_type, model.info().reads);
   }
   return network;
 }
@@ -68,7 +69,7 @@ std::vector<std::vector<ClassScore>> classify_inputs(const Model& model, const s
 }
 
 std::vector<ClassScore> summarise(const Model& model, const ModelInput& document, const Interventions& interventions) {
-  constexpr const char* kRefusal = "chooses no sentence of a document";
+  constexpr const char* kRefusal = "does not select sentences of a document";
   const LoadedNetwork& network = network_model(model, kRefusal);
   if (!model.info().chooses) refuse(model, kRefusal);
   const EncodedInput read = encoded(network, document);

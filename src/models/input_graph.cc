@@ -62,7 +62,8 @@ class GraphFile {
   std::vector<int32_t> offsets(const char* name, int64_t nodes, int64_t end) const {
     const std::vector<int32_t> out = integers(name);
     const bool fits = static_cast<int64_t>(out.size()) == nodes + 1 && out.front() == 0 && out.back() == end;
-    if (!fits || !std::is_sorted(out.begin(), out.end())) wrong(format("\"{}\" are no offsets of {} lists", name, nodes));
+    if (!fits || !std::is_sorted(out.begin(), out.end()))
+      wrong(format("\"{}\" does not contain ascending offsets of {} lists", name, nodes));
     return out;
   }
   // Reads indices, which must be below `count` and ascend within each list.
@@ -130,10 +131,10 @@ std::shared_ptr<const NodeGraph> read_graph(const std::string& path) {
   graph->classes = file.texts("classes");
   const int64_t nodes = graph->nodes();
   if (nodes == 0 || static_cast<int64_t>(graph->classes.size()) != nodes)
-    file.wrong(format("{} names and {} classes of nodes", nodes, graph->classes.size()));
+    file.wrong(format("there are {} node names, but {} node classes", nodes, graph->classes.size()));
   for (int32_t node = 0; node < nodes; ++node) {
     if (!graph->node_of.emplace(graph->names[static_cast<size_t>(node)], node).second)
-      file.wrong(format("two nodes named \"{}\"", graph->names[static_cast<size_t>(node)]));
+      file.wrong(format("two nodes are named \"{}\"", graph->names[static_cast<size_t>(node)]));
   }
   const Json features = Json::parse(file.metadata("features"), path);
   if (!features.is_integer() || features.integer() < 1 || features.integer() > INT32_MAX)
@@ -144,7 +145,7 @@ std::shared_ptr<const NodeGraph> read_graph(const std::string& path) {
   if (!std::all_of(graph->values.begin(), graph->values.end(), [](float value) { return std::isfinite(value); }))
     file.wrong("a feature is not finite");
   const auto entries = static_cast<int64_t>(file.integers("features.indices").size());
-  if (entries != values.numel()) file.wrong(format("{} indices of features and {} values", entries, values.numel()));
+  if (entries != values.numel()) file.wrong(format("there are {} feature indices, but {} feature values", entries, values.numel()));
   const std::vector<int32_t> starts = file.offsets("features.offsets", nodes, entries);
   graph->indices = file.indices("features.indices", starts, graph->features);
   graph->offsets.assign(starts.begin(), starts.end());

@@ -90,7 +90,7 @@ PictureFacts read_picture_facts(Fields& config) {
   }
   out.patch = size_of(config, "patch_size", kLongestSide);
   if (out.height % out.patch != 0 || out.width % out.patch != 0)
-    config.wrong("patch_size", format("a divisor of {} and {}, the picture's sides", out.height, out.width), Json(out.patch));
+    config.wrong("patch_size", format("a divisor of {} and {}, the picture's height and width", out.height, out.width), Json(out.patch));
   out.resize = named_value(config, "resize", resize_names());
   out.resample = named_value(config, "resample", resampling_names());
   return out;
@@ -109,7 +109,8 @@ Tensor read_picture(const PictureFacts& facts, const std::string& path) {
     const Shape is = io::image_shape(MappedFile::open(path)->bytes(), path, std::numeric_limits<int64_t>::max());
     if (is[1] != facts.height || is[2] != facts.width) {
       fail(ErrorCode::kShape,
-           "{}: a picture of {} × {} pixels, channels: {}; expected {}. Resize it, or train a model with \"resize\" in \"task.pictures\" "
+           "{}: the picture has {} × {} pixels (channels: {}); expected {}. Resize it, or train a model with \"resize\" in "
+           "\"task.pictures\" "
            "(stretch or fit)",
            path, is[2], is[1], is[0], sizes_of(facts));
     }
@@ -117,7 +118,8 @@ Tensor read_picture(const PictureFacts& facts, const std::string& path) {
   }
   const Tensor picture = read_image(path), out = in_size(facts, picture);
   if (!out.defined()) {
-    fail(ErrorCode::kShape, "{}: a picture with {} channels; the model reads {} (\"num_channels\")", path, picture.size(0), facts.channels);
+    fail(ErrorCode::kShape, "{}: the picture has {} channels; the model expects {} (\"num_channels\")", path, picture.size(0),
+         facts.channels);
   }
   return out;
 }

@@ -158,7 +158,7 @@ std::string describe_numbers(const SeriesFacts& facts) {
 }
 
 EncodedSide encode_series(const SeriesFacts& facts, const Tensor& numbers) {
-  if (!numbers.defined()) fail(ErrorCode::kInvalidArgument, "there is no series");
+  if (!numbers.defined()) fail(ErrorCode::kInvalidArgument, "this model reads a series, but the input has none (ModelInput::series)");
   if (numbers.rank() != 1 || numbers.dtype() != DType::kF32 || numbers.numel() != facts.numbers()) {
     const std::string found = numbers.rank() == 1 ? format("{} numbers", numbers.numel()) : "an array " + to_string(numbers.shape());
     fail(ErrorCode::kShape, "found {}; the model reads {}: {}", found, facts.numbers(), describe_numbers(facts));

@@ -37,7 +37,7 @@ EncodedSide encode_group(const NetworkFacts& facts, const Tokenizer* tokenizer, 
 EncodedSide encode_one(const NetworkFacts& facts, const Tokenizer* tokenizer, const std::string& text, const char* what) {
   EncodedSide out;
   add_ids(facts, tokenizer, text, out);
-  if (out.sequences.empty()) fail(ErrorCode::kInvalidArgument, "the {} contains no token", what);
+  if (out.sequences.empty()) fail(ErrorCode::kInvalidArgument, "the {} contains no tokens", what);
   return out;
 }
 

@@ -192,7 +192,7 @@ Json config_of(const Sizes& sizes, const Parts& parts, double sharpness, uint64_
 void write_directory(const std::string& directory, const Json& config, const io::NamedTensors& tensors) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  if (error) fail(ErrorCode::kIo, "{}: cannot make the directory: {}", directory, error.message());
+  if (error) fail(ErrorCode::kIo, "{}: cannot create the directory: {}", directory, error.message());
   io::write_safetensors(directory + "/model.safetensors", tensors, {{"format", "pt"}});
   write_file(directory + "/tokenizer.json", byte_tokenizer_json());
   write_file(directory + "/config.json", config.dump(2) + "\n");
@@ -234,7 +234,7 @@ void write_known_model(const std::string& directory, const KnownCausal& options)
   if (matched < 1 || matched > 4) fail(ErrorCode::kInvalidArgument, "context: expected 1 to 4 bytes, found {}", matched);
   Sizes sizes{2, std::max<int64_t>(matched, 2), kCode * std::max<int64_t>(matched, 2), true};
   if (options.window != 0 && options.window <= sizes.heads)
-    fail(ErrorCode::kInvalidArgument, "window: expected 0, or {} keys at least, found {}", sizes.heads + 1, options.window);
+    fail(ErrorCode::kInvalidArgument, "window: expected 0, or at least {} keys, found {}", sizes.heads + 1, options.window);
   if (options.window != 0) sizes.windows = Json(Json::Array{Json(options.window), Json()});
   const double s = options.sharpness;
   const Parts parts{sizes.heads};

@@ -41,7 +41,7 @@ std::string make_sentences(RandomSequence& dice, const std::vector<std::string>&
 }  // namespace
 
 KnownText make_known_text(int64_t bytes, uint64_t seed) {
-  if (bytes < 600) fail(ErrorCode::kInvalidArgument, "a known text needs at least 600 bytes, {} were asked for", bytes);
+  if (bytes < 600) fail(ErrorCode::kInvalidArgument, "make_known_text: expected at least 600 bytes, found {}", bytes);
   RandomSequence dice(seed);
   std::vector<std::string> words;
   for (int at = 0; at < 400; ++at) words.push_back(make_word(dice));

@@ -48,8 +48,8 @@ std::string model_directory(const std::string& name) {
   std::string places;
   for (const std::string& place : searched) places += (places.empty() ? "" : ", ") + place;
   fail(ErrorCode::kNotFound,
-       "model \"{}\" was not found; searched {}. Nothing is downloaded silently: `hf download {}` fetches it from the hub.", name, places,
-       name);
+       "model \"{}\" was not found; searched {}. Models are not downloaded automatically; run `hf download {}` to get it from the Hub",
+       name, places, name);
 }
 
 namespace {
@@ -126,7 +126,7 @@ Found find(const std::string& name) {
   const std::string directory = model_directory(name), path = directory + "/config.json";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
-    fail(ErrorCode::kNotFound, "{}: there is no config.json in it; expected a model's directory", directory);
+    fail(ErrorCode::kNotFound, "{}: this directory has no config.json; expected a model directory", directory);
   const Json config = Json::parse(read_config(path), path);
   if (is_network(config)) return find_network(name, directory, config);
   const Architecture facts = read_architecture(config, path);
@@ -172,14 +172,14 @@ ModelInfo describe_model(const std::string& path_or_name) { return find(path_or_
 
 std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options) {
   if (options.precision != DType::kF32 && options.precision != DType::kBF16)
-    fail(ErrorCode::kUnsupported, "load: a precision of {}; expected f32 or bf16", to_string(options.precision));
+    fail(ErrorCode::kUnsupported, "load: precision is {}; expected f32 or bf16", to_string(options.precision));
   Found found = find(path_or_name);
   const bool reads_words = options.tokenizer && found.info.vocabulary > 0;
   std::shared_ptr<const Tokenizer> tokenizer = reads_words ? Tokenizer::load(found.info.directory) : nullptr;
   const bool rounds_weights = options.precision == DType::kBF16 && options.weights == WeightStorage::kF32;
   const WeightStorage weights = rounds_weights ? WeightStorage::kBF16 : options.weights;
   if (options.gradients && weights != WeightStorage::kF32)
-    fail(ErrorCode::kUnsupported, "load: gradients pass through weights of f32 only; leave `weights` and `precision` at f32");
+    fail(ErrorCode::kUnsupported, "load: gradients are supported for f32 weights only; leave `weights` and `precision` at f32");
   found.info.precision = options.precision;
   if (found.is_network) {
     if (options.weights != WeightStorage::kF32)

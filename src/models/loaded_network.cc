@@ -23,13 +23,13 @@ LoadedNetwork::LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr
 }
 
 void LoadedNetwork::check_writes() const {
-  if (!info_.has_causal) refuse(*this, "writes no text");
+  if (!info_.has_causal) refuse(*this, "does not generate text");
 }
 
 void LoadedNetwork::check_ids(const Batch& batch) const {
   check_tokens(batch, info_.vocabulary, info_.longest);
   if (!batch.position_ids.empty() || !batch.document_ids.empty())
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" takes no position ids and no document ids; leave them empty", info_.name,
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" does not take position ids or document ids; leave them empty", info_.name,
          info_.model_type);
 }
 
@@ -39,7 +39,7 @@ void LoadedNetwork::check_source(const Batch& source) const {
   const bool is_text = !source.features.defined();
   if (is_text != input_kind(info_).is_text()) {
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}, {}", info_.name, info_.model_type, info_.reads,
-         is_text ? "not a text" : "which the tokenizer encodes; it takes no ModelInput");
+         is_text ? "not a text" : "which its tokenizer encodes; pass token ids instead of a ModelInput");
   }
   if (is_text) check_ids(source);
 }
@@ -64,7 +64,7 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
       fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, source->batch);
   } else if (kind.has_question != (source != nullptr) ||
              (!source && !input.features.defined() && !input.graph && input.groups.length == 0)) {
-    refuse(*this, "does not run over the tokens of one text");
+    refuse(*this, "cannot run over a single sequence of token ids");
   }
   const auto turn = take_turn();
   if (options.observer && options.plan_text) {
@@ -90,7 +90,8 @@ ModelCache LoadedNetwork::read(const Batch& source, DType dtype, const Intervent
 RunResult LoadedNetwork::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
   check_writes();
   if (static_cast<int64_t>(ids.size()) != cache.batch || cache.states.empty())
-    fail(ErrorCode::kShape, "step: {} ids for {} sequences; expected one for each, and a cache that read() made", ids.size(), cache.batch);
+    fail(ErrorCode::kShape, "step: {} ids for {} sequences; expected one for each, and a cache returned by read()", ids.size(),
+         cache.batch);
   check_tokens({.batch = cache.batch, .length = 1, .ids = ids}, info_.vocabulary, 0);
   check_length(cache.length + 1, info_.longest);
   const auto turn = take_turn();

@@ -44,7 +44,8 @@ Arena& run_arena() { return Engine::instance().arena; }
 
 void check_length(int64_t tokens, int64_t longest) {
   if (longest == 0 || tokens <= longest) return;
-  fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Shorten the text, or use a model with longer positions.",
+  fail(ErrorCode::kTooLong,
+       "the text has {} tokens, but the model supports {} positions; shorten the text, or use a model with more positions",
        with_commas(tokens), with_commas(longest));
 }
 
@@ -62,10 +63,10 @@ const Tokenizer& LoadedModel::sentence_tokenizer() const {
 void check_tokens(const Batch& tokens, int64_t vocabulary, int64_t longest) {
   const int64_t rows = tokens.batch * tokens.length;
   if (tokens.features.defined() || tokens.groups.length > 0)
-    fail(ErrorCode::kUnsupported, "run: a batch of features or of groups; this model reads token ids");
+    fail(ErrorCode::kUnsupported, "run: the batch contains features or groups, but this model reads token ids");
   if (tokens.batch < 1 || tokens.length < 1) fail(ErrorCode::kInvalidArgument, "run: there are no tokens; expected at least one");
   if (static_cast<int64_t>(tokens.ids.size()) != rows) {
-    fail(ErrorCode::kShape, "run: {} ids for a batch of {} × {}", tokens.ids.size(), tokens.batch, tokens.length);
+    fail(ErrorCode::kShape, "run: {} ids for a batch of {} sequences of {} tokens", tokens.ids.size(), tokens.batch, tokens.length);
   }
   check_size("type ids", tokens.type_ids, rows);
   check_size("position ids", tokens.position_ids, rows);
@@ -74,7 +75,8 @@ void check_tokens(const Batch& tokens, int64_t vocabulary, int64_t longest) {
   check_length(tokens.length, longest);
   for (const int32_t id : tokens.ids) {
     if (id < 0 || id >= vocabulary) {
-      fail(ErrorCode::kInvalidArgument, "run: token id {} is outside the model's {} words; is the tokenizer another model's?", id,
+      fail(ErrorCode::kInvalidArgument,
+           "run: token id {} is outside the model's vocabulary of {} tokens; does the tokenizer belong to another model?", id,
            with_commas(vocabulary));
     }
   }
@@ -176,7 +178,7 @@ const LoadedModel& transformer_model(const Model& model, std::string_view refusa
 
 std::shared_ptr<const Tokenizer> Model::shared_tokenizer() const {
   if (!tokenizer_ && info_.vocabulary == 0)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {} and no text", info_.name, info_.model_type, info_.reads);
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}, not text", info_.name, info_.model_type, info_.reads);
   if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);
   return tokenizer_;
 }
@@ -236,7 +238,7 @@ RunResult Model::run_from(const Encoding& source, const Encoding& target, const 
 }
 
 RunPlan plan_of(const Model& model, const Encoding& encoding, const RunOptions& options) {
-  return transformer_model(model, "does not run over the tokens of one text").plan_of(encoding, options);
+  return transformer_model(model, "cannot run over a single sequence of token ids").plan_of(encoding, options);
 }
 
 void ModelCache::select(const std::vector<int64_t>& rows) {
@@ -280,10 +282,11 @@ void ModelCache::select(const std::vector<int64_t>& rows) {
 
 RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
   if (!info_.causal)
-    fail(ErrorCode::kUnsupported, "{}: models of type \"{}\" see later tokens; they cannot run step by step", info_.name, info_.model_type);
+    fail(ErrorCode::kUnsupported, "{}: models of type \"{}\" are not causal, so they cannot run step by step", info_.name,
+         info_.model_type);
   if (cache.layers.empty()) cache.layers.assign(static_cast<size_t>(info_.layers), KVCache(cache.dtype));
   if (static_cast<int64_t>(cache.layers.size()) != info_.layers) {
-    fail(ErrorCode::kInvalidArgument, "step: the cache has {} layers, the model {}; a cache belongs to one model", cache.layers.size(),
+    fail(ErrorCode::kInvalidArgument, "step: the cache has {} layers, but the model has {}; use a cache of this model", cache.layers.size(),
          info_.layers);
   }
   const int64_t added = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, cache.batch);

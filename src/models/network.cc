@@ -20,7 +20,7 @@ const NetworkKind* kind_of(const Json& config) {
 int32_t token_or(Fields& fields, const char* name, int64_t otherwise, int64_t vocabulary) {
   const int64_t id = fields.integer_or(name, otherwise);
   if (id < 0 || (vocabulary > 0 && id >= vocabulary))
-    fields.wrong(name, vocabulary > 0 ? format("a token below {}", vocabulary) : "0 or more", Json(id));
+    fields.wrong(name, vocabulary > 0 ? format("a token id below {}", vocabulary) : "0 or more", Json(id));
   return static_cast<int32_t>(id);
 }
 
@@ -31,7 +31,7 @@ std::vector<std::string> labels_of(Fields& fields) {
   if (!named) return labels;
   for (size_t id = 0; id < named->size(); ++id) {
     const Json* label = named->find(std::to_string(id));
-    if (!label || !label->is_string()) fields.wrong("id2label", format("a label for {}", id), *named);
+    if (!label || !label->is_string()) fields.wrong("id2label", format("a label for class {}", id), *named);
     labels.push_back(label->string());
   }
   return labels;
@@ -95,9 +95,11 @@ std::string choice_of(Fields& fields, const char* name, const std::vector<std::s
   fields.wrong(name, "one of: " + known, Json(chosen));
 }
 
-void Network::read(Compute&, const Batch&, ModelCache&) const { fail(ErrorCode::kUnsupported, "read: this network writes no text"); }
+void Network::read(Compute&, const Batch&, ModelCache&) const {
+  fail(ErrorCode::kUnsupported, "read: this network does not generate text");
+}
 Tensor Network::step(Compute&, const std::vector<int32_t>&, ModelCache&) const {
-  fail(ErrorCode::kUnsupported, "step: this network writes no text");
+  fail(ErrorCode::kUnsupported, "step: this network does not generate text");
 }
 
 }  // namespace clearhead

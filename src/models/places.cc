@@ -39,7 +39,7 @@ void check_ranges(const TraceOptions& options, const RunPlan& plan) {
   for (const MapFamily& family : plan.families) layers = std::max<int64_t>(layers, family.layers);
   for (const int layer : options.layers) {
     if (layer < 0 || layer >= layers)
-      fail(ErrorCode::kInvalidArgument, "layers to keep: layer {}; this model's layers are 0 to {}", layer, layers - 1);
+      fail(ErrorCode::kInvalidArgument, "layers to keep: layer {} is out of range; this model's layers are 0 to {}", layer, layers - 1);
   }
 }
 

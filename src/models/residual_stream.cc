@@ -14,7 +14,7 @@
 namespace clearhead {
 namespace {
 
-constexpr const char* kReadsNoText = "does not run over the tokens of one text";
+constexpr const char* kReadsNoText = "cannot run over a single sequence of token ids";
 
 void check_token(int64_t token, const Encoding& text) {
   if (token < 0 || token >= static_cast<int64_t>(text.ids.size()))
@@ -25,7 +25,7 @@ void check_token(int64_t token, const Encoding& text) {
 ForwardInput one_text(const LoadedModel& model, const Encoding& text, int layer, std::initializer_list<int64_t> tokens) {
   const ModelInfo& info = model.info();
   if (layer < 0 || layer >= info.layers)
-    fail(ErrorCode::kInvalidArgument, "layer {}; {} has layers 0 to {}", layer, info.name, info.layers - 1);
+    fail(ErrorCode::kInvalidArgument, "layer {} is out of range; {} has layers 0 to {}", layer, info.name, info.layers - 1);
   for (const int64_t token : tokens) check_token(token, text);
   Batch batch = batch_of(text.ids);
   if (info.type_count > 0) batch.type_ids = text.type_ids;
@@ -86,7 +86,7 @@ class RowOfLayer final : public Observer {
 }  // namespace
 
 Tensor logit_lens(const Model& model, const Tensor& hidden, const Tensor& at) {
-  const Transformer& transformer = transformer_model(model, "writes no token that hidden states could be read for").transformer();
+  const Transformer& transformer = transformer_model(model, "has no language modelling head, which the logit lens needs").transformer();
   const auto turn = take_turn();
   Run run{.arena = run_arena()};
   return at.defined() ? transformer.logit_contributions(run, hidden, at) : transformer.logit_lens(run, hidden);
@@ -114,8 +114,8 @@ ScoreSplit split_score(const Model& any_model, const Encoding& text, const Score
   check_token(at.key, key_text);
   const Architecture& facts = is_source ? encoder->facts() : transformer.facts();
   if (at.layer < 0 || at.layer >= facts.layers || at.head < 0 || at.head >= facts.heads)
-    fail(ErrorCode::kInvalidArgument, "score: L{}.H{}; layers are 0 to {}, their heads 0 to {}", at.layer, at.head, facts.layers - 1,
-         facts.heads - 1);
+    fail(ErrorCode::kInvalidArgument, "score: L{}.H{} is out of range; layers are 0 to {}, and heads are 0 to {}", at.layer, at.head,
+         facts.layers - 1, facts.heads - 1);
   // In cross-attention the query is a row of the target and the key is a row of the source; otherwise both are rows of one text.
   const std::vector<int64_t> both{at.query, at.key}, none{};
   Streams source_streams{.rows = is_source  ? both
@@ -133,7 +133,7 @@ ScoreSplit split_score(const Model& any_model, const Encoding& text, const Score
   const auto turn = take_turn();
   model.compute(input, {.observer = &heads, .logits = false});
   if (!heads.sees)
-    fail(ErrorCode::kInvalidArgument, "score: token {} does not see token {} in {}L{}.H{}", at.query, at.key,
+    fail(ErrorCode::kInvalidArgument, "score: token {} cannot attend to token {} in {}L{}.H{}", at.query, at.key,
          encoder ? at.family + "." : "", at.layer, at.head);
   Run run{.arena = run_arena(), .operands = info.precision};
   const auto position = [](const ForwardInput& of, int64_t token) { return of.positions[static_cast<size_t>(token)]; };

@@ -48,10 +48,10 @@ void read_pooling(const std::string& path, SentenceFacts& facts) {
   }
   if (found != 1)
     facts.refusal =
-        format("{}: {} ways of pooling are on; exactly one of mean, cls, max, mean_sqrt_len and lasttoken is supported", path, found);
+        format("{}: {} pooling modes are enabled; expected exactly one of mean, cls, max, mean_sqrt_len and lasttoken", path, found);
   const Json* with_prompt = config.find("include_prompt");
   if (with_prompt && with_prompt->is_bool() && !with_prompt->boolean() && !facts.prompt.empty())
-    facts.refusal = format("{}: \"include_prompt\": false is not supported with a default prompt; understood: true", path);
+    facts.refusal = format("{}: \"include_prompt\": false is not supported with a default prompt; expected true", path);
 }
 
 // Reads the default prompt. The prompts "query" and "document" are empty if the file does not define them.
@@ -65,7 +65,7 @@ void read_prompt(const std::string& path, SentenceFacts& facts) {
   if (prompt && prompt->is_string()) {
     facts.prompt = prompt->string();
   } else if (!prompt && name != "query" && name != "document") {
-    facts.refusal = format("{}: \"default_prompt_name\": \"{}\" is none of \"prompts\"", path, name);
+    facts.refusal = format("{}: \"default_prompt_name\": \"{}\" is not one of \"prompts\"", path, name);
   }
 }
 
@@ -76,7 +76,8 @@ void read_limits(const std::string& directory, SentenceFacts& facts) {
     Fields fields(config, path);
     facts.longest = fields.integer_or("max_seq_length", 0);
     facts.lowercases = fields.boolean_or("do_lower_case", false);
-    if (facts.longest < 0) fail(ErrorCode::kFormat, "{}: \"max_seq_length\": expected a positive integer, found {}", path, facts.longest);
+    if (facts.longest < 0)
+      fail(ErrorCode::kFormat, "{}: \"max_seq_length\": expected an integer of 0 or more, found {}", path, facts.longest);
   }
   const std::string beside = directory + "/tokenizer_config.json";
   if (facts.longest > 0 || !is_there(beside)) return;
@@ -104,14 +105,15 @@ SentenceFacts read_sentence_facts(const std::string& directory) {
     Fields fields(module, path);
     const std::string type = fields.string_or("type", ""), folder = fields.string_or("path", "");
     const std::string kind = type.substr(type.rfind('.') + 1);
-    if (folder.find("..") != std::string::npos) fail(ErrorCode::kFormat, "{}: \"path\": \"{}\" leaves the model's folder", path, folder);
+    if (folder.find("..") != std::string::npos)
+      fail(ErrorCode::kFormat, "{}: \"path\": \"{}\" points outside the model's directory", path, folder);
     if (kind == "Transformer") continue;
     if (kind == "Pooling") {
       read_pooling(directory + "/" + folder + "/config.json", facts);
     } else if (kind == "Normalize") {
       facts.normalise = true;
     } else if (facts.refusal.empty()) {
-      facts.refusal = format("{}: module \"{}\" is not supported; known are Transformer, Pooling, Normalize", path, type);
+      facts.refusal = format("{}: module \"{}\" is not supported; expected Transformer, Pooling or Normalize", path, type);
     }
   }
   read_limits(directory, facts);

@@ -40,8 +40,9 @@ std::vector<Encoding> answer_windows(const Tokenizer& tokenizer, std::string_vie
   const int64_t of_text = count_of(kText), of_question = std::min<int64_t>(count_of(kQuestion), settings.window / 2);
   const int64_t room = settings.window - of_question - count_of(Encoding::kSpecial);
   if (room <= settings.overlap) {
-    fail(ErrorCode::kInvalidArgument, "a window of {} tokens has {} for the text beside the question; expected more than the overlap of {}",
-         settings.window, room, settings.overlap);
+    fail(ErrorCode::kInvalidArgument,
+         "a window of {} tokens leaves {} tokens for the text besides the question; expected more than the overlap of {}", settings.window,
+         room, settings.overlap);
   }
   std::vector<Encoding> out;
   for (int64_t begin = 0; begin == 0 || begin + settings.overlap < of_text; begin += room - settings.overlap) {

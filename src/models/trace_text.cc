@@ -18,7 +18,7 @@ Encoding encode(const Model& model, const TraceRequest& request) {
   if (input_kind(model.info()).has_target)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" is an encoder-decoder; trace_of() traces its source and its target",
          model.info().name, model.info().model_type);
-  if (request.input.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
+  if (request.input.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; pass a text, or --file, or - for standard input");
   EncodeOptions options;
   if (request.input.pair) options.pair = *request.input.pair;
   return model.tokenizer().encode(request.input.text, options);
@@ -126,7 +126,8 @@ void check_windows_fit(const RunPlan& whole, const TraceRequest& request, const 
   const uint64_t needed = (size.keys + size.queries) / whole.text.ids.size() * tokens;
   if (needed <= request.options.budget_bytes) return;
   fail(ErrorCode::kBudget,
-       "trace: keys and queries of {} windows of {} tokens need {}, the budget is {}; use --budget to allow more, --layers to keep fewer "
+       "trace: keys and queries of {} windows of {} tokens need {}, but the budget is {}; use --budget to allow more, --layers to keep "
+       "fewer "
        "layers, or --truncate",
        plans.size(), request.window, human_bytes(needed), human_bytes(request.options.budget_bytes));
 }
@@ -167,8 +168,8 @@ TracedText trace_windows(const Model& model, const TraceRequest& request, const 
 
 void check_bytes(const NamedBytes& segment, size_t size) {
   if (segment.begin >= 0 && segment.begin <= segment.end && segment.end <= static_cast<int64_t>(size)) return;
-  fail(ErrorCode::kInvalidArgument, "segments: \"{}\" is bytes [{}, {}) of a text of {} bytes", segment.name, segment.begin, segment.end,
-       size);
+  fail(ErrorCode::kInvalidArgument, "segments: \"{}\" covers bytes [{}, {}), but the text has {} bytes", segment.name, segment.begin,
+       segment.end, size);
 }
 
 Range tokens_of_bytes(const RunText& text, int64_t begin, int64_t end) {
@@ -218,8 +219,8 @@ TracedText trace_text(const Model& model, const TraceRequest& request) {
   if (longest > 0 && count > longest) {
     if (!request.truncate) {
       fail(ErrorCode::kTooLong,
-           "text has {} tokens; this model's positions end at {}. Use --window {} to slide, --truncate to cut, or a model with longer "
-           "positions.",
+           "the text has {} tokens, but the model supports {} positions; use --window {}, --truncate, or a model with more "
+           "positions",
            with_commas(count), with_commas(longest), longest);
     }
     encoding = truncated_to(encoding, longest);

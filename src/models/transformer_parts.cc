@@ -156,8 +156,8 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow&
   const nn::Attention& attention = is_cross ? layer.cross : layer.attention;
   const Dot* dot = std::get_if<Dot>(&attention.spec.score);
   if (!dot)
-    fail(ErrorCode::kUnsupported, "score: the scores of a model of type \"{}\" are not dot products, so they have no such split",
-         facts_.model_type);
+    fail(ErrorCode::kUnsupported,
+         "score: the scores of a model of type \"{}\" are not dot products, so they cannot be split into contributions", facts_.model_type);
   const Arena::Scope scope(run.arena);
   const int64_t width = attention.head_dim, heads = attention.heads, key_heads = attention.key_heads;
   // `head` is the index among all heads that the projection computes side by side.

@@ -29,10 +29,11 @@ Attention::Attention(const Scope& scope, int64_t width, int64_t of_heads, const 
   dropout = options.dropout;
   site = options.site;
   if (heads < 1 || key_heads < 1 || heads % key_heads != 0 || options.head_dim < 0 || (options.head_dim == 0 && width % heads != 0)) {
-    fail(ErrorCode::kInvalidArgument,
-         "attention \"{}\": a width of {} in {} heads and {} key heads; expected heads that divide the width, and key heads that divide "
-         "them",
-         scope.path(), width, heads, key_heads);
+    fail(
+        ErrorCode::kInvalidArgument,
+        "attention \"{}\": the width is {}, with {} heads and {} key heads; the heads must divide the width, and the key heads must divide "
+        "the heads",
+        scope.path(), width, heads, key_heads);
   }
   head_dim = options.head_dim == 0 ? width / heads : options.head_dim;
   const int64_t queries = heads * head_dim, keys = key_heads * head_dim;
@@ -74,7 +75,8 @@ Tensor Attention::run(Compute& compute, const Tensor& x, const Layout& layout, c
   AttentionSpec described = spec;
   if (is_parted(layout) || is_parted(memory_layout)) {
     if (spec.topology.segments)
-      fail(ErrorCode::kInvalidArgument, "attention: padded or packed sequences, and segments in the description; expected one of the two");
+      fail(ErrorCode::kInvalidArgument,
+           "attention: the layout has padded or packed sequences and the description has segments; only one of the two is supported");
     described.topology.segments = Segments{layout.segments(), memory_layout.segments()};
   }
   if (dropout > 0 && compute.is_training())
@@ -85,7 +87,8 @@ Tensor Attention::run(Compute& compute, const Tensor& x, const Layout& layout, c
   if (rotary) {
     const int64_t dims = rotary->dims == 0 ? head_dim : rotary->dims;
     if (dims < 0 || dims % 2 != 0 || dims > head_dim)
-      fail(ErrorCode::kInvalidArgument, "rotary: {} of {} channels; expected an even number of them, at most all", dims, head_dim);
+      fail(ErrorCode::kInvalidArgument, "rotary: cannot rotate {} of {} channels; expected an even number of channels, at most all", dims,
+           head_dim);
     angles = state.angles_of(layout.positions(), rotary->base, dims);
     angles.interleaved = rotary->interleaved;
     sequences.rotation = &angles;

@@ -29,7 +29,8 @@ int64_t Linear::out() const { return weight->out; }
 
 const Tensor& Linear::values() const {
   const auto* live = dynamic_cast<const LiveWeight*>(weight.get());
-  if (!live) fail(ErrorCode::kUnsupported, "linear: the values of a prepared weight; expected a live one (LoadOptions::gradients)");
+  if (!live)
+    fail(ErrorCode::kUnsupported, "linear: the values of a prepared weight are not available; load the model with LoadOptions::gradients");
   return live->values;
 }
 
@@ -63,7 +64,8 @@ Positions Positions::sinusoidal(int64_t longest, int64_t width) {
 Tensor Positions::operator()(Compute& compute, const Tensor& x, const Layout& layout) const {
   layout.check("positions", x);
   if (layout.length > weight.size(0))
-    fail(ErrorCode::kTooLong, "positions: sequences of {}; expected at most {}, the rows of the table", layout.length, weight.size(0));
+    fail(ErrorCode::kTooLong, "positions: the sequence length is {}; expected at most {}, the number of rows of the table", layout.length,
+         weight.size(0));
   return compute.add(x, compute.embed(weight, layout.positions()));
 }
 
@@ -88,7 +90,7 @@ Tensor BatchNorm::operator()(Compute& compute, const Tensor& x) const {
 Conv::Conv(const Scope& scope, int64_t in, int64_t out, const Shape& kernel, const ConvOptions& options) : how(options.how) {
   if ((kernel.size() != 1 && kernel.size() != 2) || how.groups < 1 || in % how.groups != 0) {
     fail(ErrorCode::kInvalidArgument,
-         "convolution \"{}\": a kernel of {}, {} channels in {} groups; expected {{height, width}} or {{length}}, and equal groups",
+         "convolution \"{}\": the kernel is {}, with {} channels in {} groups; expected {{height, width}} or {{length}}, and equal groups",
          scope.path(), to_string(kernel), in, how.groups);
   }
   Shape shape = {out, in / how.groups};

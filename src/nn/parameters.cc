@@ -17,7 +17,7 @@ namespace {
 // √(6/(fan in + fan out)) for a weight [out, in, kernel …].
 double xavier_bound(const std::string& name, const Shape& shape) {
   if (shape.size() < 2)
-    fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" is {}; Xavier's initialisation expects [out, in, …]", name, to_string(shape));
+    fail(ErrorCode::kInvalidArgument, "parameters: \"{}\" is {}; Xavier initialisation expects [out, in, …]", name, to_string(shape));
   const int64_t taps = std::accumulate(shape.begin() + 2, shape.end(), int64_t{1}, std::multiplies<>());
   return std::sqrt(6 / static_cast<double>(std::max<int64_t>(1, (shape[0] + shape[1]) * taps)));
 }
@@ -83,7 +83,7 @@ void Parameters::set(const std::string& name, const Init& init, Tensor& values) 
   if (!file_) return draw(values, name, init, seed_);
   const Tensor found = file_->get(name);
   if (found.shape() != values.shape()) {
-    fail(ErrorCode::kShape, "{}: tensor \"{}\" is {}; expected {}, as the model has it", file_->where(), name, to_string(found.shape()),
+    fail(ErrorCode::kShape, "{}: tensor \"{}\" has shape {}; the model expects {}", file_->where(), name, to_string(found.shape()),
          to_string(values.shape()));
   }
   if (found.dtype() != DType::kF32 && found.dtype() != DType::kBF16 && found.dtype() != DType::kF16) {
@@ -113,7 +113,7 @@ void Parameters::check_all_used() const {
   if (left.empty()) return;
   std::string names;
   for (size_t i = 0; i < std::min(left.size(), kShown); ++i) names += format("{}\"{}\"", i == 0 ? "" : ", ", left[i]);
-  fail(ErrorCode::kNotFound, "{}: the model has no parameter for {} of {} tensors: {}{}; expected none left, or ReadOptions::allow_more",
+  fail(ErrorCode::kNotFound, "{}: the model has no parameter for {} of {} tensors: {}{}; remove them, or set ReadOptions::allow_more",
        file_->where(), left.size(), file_->entries().size(), names, left.size() > kShown ? ", …" : "");
 }
 

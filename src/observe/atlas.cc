@@ -257,7 +257,7 @@ std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family
   for (const MapFamily& known : trace.plan().families) {
     if (known.name == family) shape = &known;
   }
-  if (!shape) fail(ErrorCode::kNotFound, "atlas: no family of maps \"{}\"", family);
+  if (!shape) fail(ErrorCode::kNotFound, "atlas: the trace has no attention family \"{}\"", family);
   for (size_t at = 0; at < layers.size(); ++at) {
     LookOptions own = options;
     if (options.progress) {

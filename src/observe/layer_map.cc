@@ -91,7 +91,7 @@ MapRow row_of_gradients(const GradientMap& map, int64_t head, int64_t query, int
 void refuse_gradients(const std::optional<GradientLook>& look) {
   if (look)
     fail(ErrorCode::kUnsupported,
-         "map: attention between tokens and statistics need a map of weights; this map shows gradients of weights");
+         "map: statistics and attention between tokens need a map of weights, but this map shows gradients of weights");
 }
 
 void check_range(Range range, int64_t length, const char* what) {

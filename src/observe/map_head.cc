@@ -96,7 +96,7 @@ void check_factors(const char* name, const std::vector<float>& factors, int64_t 
   }
   for (const float factor : factors) {
     if (factor < 0)
-      fail(ErrorCode::kInvalidArgument, "map: a tile's {} hold {}; expected numbers that are not negative, or NaN", name, factor);
+      fail(ErrorCode::kInvalidArgument, "map: the {} of a tile contain {}; expected numbers of 0 or more, or NaN", name, factor);
   }
 }
 

@@ -30,8 +30,8 @@ Range rows_of(const AttentionRecord& record, Range queries) {
   const Range kept{record.first_query, record.first_query + record.rows_kept()};
   if (queries.size() > 0 && (queries.begin < kept.begin || queries.end > kept.end)) {
     fail(ErrorCode::kNotFound,
-         "map: Q of queries [{}, {}) was not kept; this record holds [{}, {}). Look inside that, or record more rows.", queries.begin,
-         queries.end, kept.begin, kept.end);
+         "map: Q of queries [{}, {}) was not kept; this record holds [{}, {}). Request queries inside this range, or record more rows.",
+         queries.begin, queries.end, kept.begin, kept.end);
   }
   return {queries.begin - record.first_query, queries.end - record.first_query};
 }
@@ -86,7 +86,8 @@ CellGrid grid_of(const TileRequest& request, Range rows) {
 }
 
 void LookProgress::before_task() const {
-  if (options_.cancel && options_.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "map: the look was cancelled");
+  if (options_.cancel && options_.cancel->load(std::memory_order_relaxed))
+    fail(ErrorCode::kCancelled, "map: the computation was cancelled");
 }
 
 void LookProgress::after_task(int thread) {

@@ -125,9 +125,10 @@ void for_each_block(const MapValues& values, Range rows, Range keys, const LookO
 }  // namespace
 
 void check_vector(const Tensor& r, int64_t batch, int64_t length, const char* what) {
-  if (r.dtype() != DType::kF32) fail(ErrorCode::kUnsupported, "map: a vector of {}; expected f32", to_string(r.dtype()));
+  if (r.dtype() != DType::kF32) fail(ErrorCode::kUnsupported, "map: the dtype of the vector is {}; expected f32", to_string(r.dtype()));
   if (r.rank() != 2 || r.size(0) != batch || r.size(1) != length)
-    fail(ErrorCode::kShape, "map: a vector {}; expected [{}, {}], one number per {}", to_string(r.shape()), batch, length, what);
+    fail(ErrorCode::kShape, "map: the shape of the vector is {}; expected [{}, {}], one number per {}", to_string(r.shape()), batch, length,
+         what);
 }
 
 Tensor times(const MapValues& values, const Tensor& r, const LookOptions& options) {

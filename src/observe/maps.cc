@@ -31,7 +31,7 @@ const AttentionMap& Maps::at(const std::string& family, int layer, int64_t step)
     const Site& site = kept_[i].site;
     sites += format("{}{} {} at step {}", i == 0 ? "" : ", ", site.family, site.layer, site.step);
   }
-  fail(ErrorCode::kNotFound, "maps: no attention of family \"{}\", layer {}, step {}; there are {}{}", family, layer, step,
+  fail(ErrorCode::kNotFound, "maps: no attention of family \"{}\", layer {}, step {}; available: {}{}", family, layer, step,
        kept_.empty() ? "none" : sites, kept_.size() > kShown ? ", …" : "");
 }
 

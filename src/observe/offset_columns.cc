@@ -74,7 +74,8 @@ void add_block(const LayerMap& map, int64_t head, const NearRequest& request, Ra
 NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& request, const LookOptions& options) {
   const Range queries = request.queries, near = request.offsets;
   if (queries.begin < 0 || queries.end > map.queries() || queries.size() <= 0)
-    fail(ErrorCode::kInvalidArgument, "queries [{}, {}): expected a range of the {} of the map", queries.begin, queries.end, map.queries());
+    fail(ErrorCode::kInvalidArgument, "queries [{}, {}): expected a non-empty range of the {} queries of the map", queries.begin,
+         queries.end, map.queries());
   if (near.size() <= 0 || request.row_side < 1 || request.column_side < 1)
     fail(ErrorCode::kInvalidArgument, "offsets [{}, {}) in cells of {} × {}: expected at least one offset, and cells of 1 × 1 or more",
          near.begin, near.end, request.row_side, request.column_side);
@@ -91,7 +92,7 @@ NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& reque
   std::atomic<int64_t> looked_at{0}, done{0};
   const int64_t tasks = (queries.size() + unit - 1) / unit;
   const auto take = [&](int64_t task, int thread) {
-    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the look was cancelled");
+    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the computation was cancelled");
     const Range own{queries.begin + task * unit, std::min(queries.end, queries.begin + (task + 1) * unit)};
     const int64_t step = out.exact ? own.size() : request.row_side;
     for (int64_t cell = own.begin; cell < own.end; cell += step) {

@@ -177,7 +177,7 @@ const MapFamily& Trace::State::family(const std::string& name) const {
   }
   std::string known;
   for (const MapFamily& family : plan.families) known += (known.empty() ? "" : ", ") + family.name;
-  fail(ErrorCode::kNotFound, "trace: no family of maps \"{}\"; this model has {}", name, known.empty() ? "none" : known);
+  fail(ErrorCode::kNotFound, "trace: no attention family \"{}\"; this model has {}", name, known.empty() ? "none" : known);
 }
 
 LayerTrace& Trace::State::layer(const std::string& name, int layer) const {
@@ -188,8 +188,8 @@ LayerTrace& Trace::State::layer(const std::string& name, int layer) const {
     return found->second;
   }
   if (layer < 0 || layer >= known.layers)
-    fail(ErrorCode::kInvalidArgument, "trace: layer {}; this model's layers are 0 to {}", layer, known.layers - 1);
-  fail(ErrorCode::kNotFound, "trace: layer {} was not kept; trace again with --layers naming it", layer);
+    fail(ErrorCode::kInvalidArgument, "trace: layer {} is out of range; this model's layers are 0 to {}", layer, known.layers - 1);
+  fail(ErrorCode::kNotFound, "trace: layer {} was not kept; trace again and include it in --layers", layer);
 }
 
 Trace::Trace(TraceOptions options) : state_(std::make_unique<State>()) { state_->options = std::move(options); }
@@ -229,10 +229,10 @@ void Trace::begin(const RunPlan& plan) {
   const uint64_t rows = is_part ? size_of(plan, unlimited).queries : size.queries;  // families with is_part keep every row or nothing
   const uint64_t needed = size.keys + size.statistics + (size.all_rows && !is_part ? 0 : rows);
   if (needed > state_->options.budget_bytes) {
-    const std::string what = is_part ? format("all rows of {} families of maps", plan.families.size())
-                                     : format("watched rows of {} tokens", with_commas(plan.families.empty() ? 0 : plan.families[0].keys));
+    const std::string what = is_part ? format("all rows of {} attention families", plan.families.size())
+                                     : format("selected rows of {} tokens", with_commas(plan.families.empty() ? 0 : plan.families[0].keys));
     fail(ErrorCode::kBudget,
-         "trace: keys, statistics and {} need {}, the budget is {}; use --budget to allow more, or --layers to keep fewer layers", what,
+         "trace: keys, statistics and {} need {}, but the budget is {}; use --budget to allow more, or --layers to keep fewer layers", what,
          human_bytes(needed), human_bytes(state_->options.budget_bytes));
   }
   TraceOptions options = std::move(state_->options);
@@ -276,7 +276,7 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
     if (!can_join(record.spec))
       fail(ErrorCode::kUnsupported,
            "trace: steps of a layer with segments, masks, biases or dropout cannot be joined into one map; run the whole text at once to "
-           "keep it");
+           "keep its map");
     AttentionRecord step = record;
     step.q = record.q.clone();
     step.rows = record.rows.clone();
@@ -337,7 +337,8 @@ void Trace::set_generated(std::vector<GeneratedToken> tokens) {
   const RunText& text = state_->plan.text;
   const auto count = static_cast<int64_t>(tokens.size());
   const int64_t first = text.tokens() - count;
-  if (first < 0) fail(ErrorCode::kInvalidArgument, "trace: {} generated tokens; the text has {}", count, text.tokens());
+  if (first < 0)
+    fail(ErrorCode::kInvalidArgument, "trace: there are {} generated tokens, but the text has {} tokens", count, text.tokens());
   for (int64_t at = 0; at < count; ++at) {
     const int32_t id = text.ids[static_cast<size_t>(first + at)];
     if (tokens[static_cast<size_t>(at)].id != id)

@@ -186,13 +186,14 @@ RunText read_text(const Reader& file) {
   const std::string pieces = file.text("pieces");
   const std::vector<int64_t> ends = values_of<int64_t>(file.get("piece_ends", DType::kI64, 1));
   file.expect(offsets.size() == 2 * count && text.special.size() == count && ends.size() == count,
-              "ids, offsets, special and piece_ends name different numbers of tokens");
+              "ids, offsets, special and piece_ends have different lengths");
   int64_t begin = 0;
   for (size_t i = 0; i < count; ++i) {
     const std::array<int64_t, 2> range{offsets[2 * i], offsets[2 * i + 1]};
     file.expect(range[0] >= 0 && range[0] <= range[1] && range[1] <= static_cast<int64_t>(text.text.size()),
-                format("offsets of token {} are [{}, {}), the text has {} bytes", i, range[0], range[1], text.text.size()));
-    file.expect(ends[i] >= begin && ends[i] <= static_cast<int64_t>(pieces.size()), format("piece_ends of token {} is {}", i, ends[i]));
+                format("offsets of token {} are [{}, {}), but the text has {} bytes", i, range[0], range[1], text.text.size()));
+    file.expect(ends[i] >= begin && ends[i] <= static_cast<int64_t>(pieces.size()),
+                format("piece_ends of token {} is {}; expected ascending offsets within pieces", i, ends[i]));
     text.offsets.push_back(range);
     text.pieces.push_back(pieces.substr(static_cast<size_t>(begin), static_cast<size_t>(ends[i] - begin)));
     begin = ends[i];
@@ -246,7 +247,7 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     file.expect(problem.empty(), "plan.items: " + problem);
   }
   const Json::Array& made = fields.items("generated");
-  file.expect(static_cast<int64_t>(made.size()) <= plan.text.tokens(), "plan.generated names more tokens than the text has");
+  file.expect(static_cast<int64_t>(made.size()) <= plan.text.tokens(), "plan.generated has more tokens than the text");
   for (size_t i = 0; i < made.size(); ++i) {
     Fields token(made[i], file.where(), "plan.generated");
     const size_t at = static_cast<size_t>(plan.text.tokens()) - made.size() + i;
@@ -288,7 +289,7 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   record.first_query = fields.integer("first_query");
   record.query_length = fields.integer("query_length");
   fields.refuse_rest();
-  file.expect(record.q.size(0) == 1, own + ": q is of more than one sequence; a trace holds one text");
+  file.expect(record.q.size(0) == 1, own + ": q has more than one sequence; a trace contains one text");
   const Shape rows{record.q.size(0), record.q.size(1), record.q.size(2)};
   const bool used_fits = !record.rows.used.defined() || record.rows.used.shape() == rows;
   file.expect(record.rows.m.shape() == rows && record.rows.l.shape() == rows && used_fits && record.q.size(0) == k.size(0) &&
@@ -301,13 +302,14 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   }
   const auto lies_in = [](Range range, int64_t length) { return range.begin >= 0 && range.begin <= range.end && range.end <= length; };
   file.expect(lies_in(frame.queries, tokens) && frame.queries.size() == record.q.size(2),
-              format("{}: queries [{}, {}) are not its {} rows of a text of {} tokens", own, frame.queries.begin, frame.queries.end,
-                     record.q.size(2), tokens));
+              format("{}: queries [{}, {}) do not match its {} rows, or are not inside the text of {} tokens", own, frame.queries.begin,
+                     frame.queries.end, record.q.size(2), tokens));
   file.expect(lies_in({record.first_query, record.query_length}, tokens) && record.q.size(2) <= record.query_length - record.first_query,
-              format("{}: first_query {} and query_length {} do not hold its {} rows in a text of {} tokens", own, record.first_query,
-                     record.query_length, record.q.size(2), tokens));
+              format("{}: first_query {} and query_length {} leave no room for its {} rows, or are not inside the text of {} tokens", own,
+                     record.first_query, record.query_length, record.q.size(2), tokens));
   if (file.contains(own + ".keys")) frame.keys = values_of<int64_t>(file.get(own + ".keys", DType::kI64, 1));
-  file.expect(frame.keys.empty() ? k.size(2) <= tokens : static_cast<int64_t>(frame.keys.size()) == k.size(2), own + ": keys do not fit k");
+  file.expect(frame.keys.empty() ? k.size(2) <= tokens : static_cast<int64_t>(frame.keys.size()) == k.size(2),
+              own + ": the number of keys does not match k");
   for (const int64_t key : frame.keys) file.expect(key >= 0 && key < tokens, own + ": a key lies outside the text");
   validate(record.spec, record.shape());
   record.stamp = stamp_now(record.spec, record.q, record.keys, isa);
@@ -368,7 +370,7 @@ ReductionResult read_statistics(const Reader& file, const std::string& name, con
   file.expect(keys <= tokens, name + ".received has more keys than the text has tokens");
   for (size_t r = 0; r < out.queries.size(); ++r) {
     file.expect(out.queries[r] >= (r == 0 ? 0 : out.queries[r - 1] + 1) && out.queries[r] < keys,
-                name + ".statistics_rows: not ascending rows of the map");
+                name + ".statistics_rows: expected ascending rows of the map");
   }
   return out;
 }
@@ -391,19 +393,21 @@ void check_frames(const Reader& file, const std::string& name, const LayerTrace&
     file.expect(record.q.size(1) == family.heads && key_heads(record.keys) == family.key_heads && record.q.size(3) == family.d_k,
                 own + ": its heads or channels differ from the plan's");
     file.expect(i == 0 || layer.frames[i - 1].queries.end <= frame.queries.begin, own + ": overlaps the previous frame or precedes it");
-    file.expect(frame.queries.end <= queries, format("{}: its queries end at {}, the map has {}", own, frame.queries.end, queries));
-    file.expect(frame.keys.empty() != named || key_length(record.keys) == 0, own + ": some frames name their keys, others do not");
-    file.expect(named || key_length(record.keys) <= keys, format("{}: has {} keys, the map {}", own, key_length(record.keys), keys));
-    for (const int64_t key : frame.keys) file.expect(key < keys, format("{}: names key {}, the map has {}", own, key, keys));
+    file.expect(frame.queries.end <= queries, format("{}: its queries end at {}, but the map has {}", own, frame.queries.end, queries));
+    file.expect(frame.keys.empty() != named || key_length(record.keys) == 0, own + ": some frames list their keys, and others do not");
+    file.expect(named || key_length(record.keys) <= keys,
+                format("{}: has {} keys, but the map has {}", own, key_length(record.keys), keys));
+    for (const int64_t key : frame.keys) file.expect(key < keys, format("{}: lists key {}, but the map has {} keys", own, key, keys));
   }
   for (const auto& [norm, heads] : {std::pair{layer.norms.value, family.key_heads}, std::pair{layer.norms.output, family.heads}}) {
     file.expect(
         !norm.defined() || norm.shape() == Shape{1, heads, keys},
-        format("{}: norms are {}, the map has {} heads and {} keys", name, norm.defined() ? to_string(norm.shape()) : "", heads, keys));
+        format("{}: norms are {}, but the map has {} heads and {} keys", name, norm.defined() ? to_string(norm.shape()) : "", heads, keys));
   }
   if (!layer.statistics) return;
   const int64_t known = layer.statistics->received.size(2);
-  file.expect(family.is_part ? known == keys : known <= keys, format("{}: statistics are of {} keys, the map has {}", name, known, keys));
+  file.expect(family.is_part ? known == keys : known <= keys,
+              format("{}: the statistics have {} keys, but the map has {}", name, known, keys));
 }
 
 LayerTrace read_layer(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {

@@ -28,7 +28,7 @@ std::string problem_with_picture(const ItemRange& range) {
   const bool fits = picture.dtype() == DType::kU8 && picture.rank() == 3 && picture.size(2) == 3 && picture.size(0) > 0 &&
                     picture.size(1) > 0 && picture.size(0) <= kMostPixels && picture.size(1) <= kMostPixels;
   if (fits) return "";
-  return format("its picture is {} {}; expected u8 [height, width, 3], sides of 1 to {}", to_string(picture.dtype()),
+  return format("its picture is {} {}; expected u8 [height, width, 3] with a height and width from 1 to {}", to_string(picture.dtype()),
                 to_string(picture.shape()), kMostPixels);
 }
 
@@ -36,12 +36,11 @@ std::string problem_with_ids(const RunText& text, const ItemRange& range) {
   const bool has_text = !picture_item(range.kind);
   for (int64_t id = range.begin; id < range.end; ++id) {
     const size_t at = static_cast<size_t>(id);
-    if (text.ids[at] != -1 || text.special[at] != 0)
-      return format("id {} has the number {} of a token; expected -1, not special", id, text.ids[at]);
+    if (text.ids[at] != -1 || text.special[at] != 0) return format("ids[{}] is {}; expected -1, not special", id, text.ids[at]);
     if (text.pieces[at].empty()) return format("id {} has no name", id);
     const auto [begin, end] = text.offsets[at];
     if (begin < 0 || begin > end || end > static_cast<int64_t>(text.text.size()))
-      return format("id {} is bytes [{}, {}) of a text of {}", id, begin, end, text.text.size());
+      return format("id {} covers bytes [{}, {}), but the text has {}", id, begin, end, text.text.size());
     if (!has_text && begin != end) return format("id {} covers bytes [{}, {}); a {} has no text", id, begin, end, range.kind);
   }
   return "";
@@ -78,7 +77,7 @@ std::string problem_with_items(const RunText& text) {
     if (!problem.empty()) return format("items[{}], \"{}\": {}", i, range.kind, problem);
     begin = range.end;
   }
-  return begin == static_cast<int64_t>(count) ? "" : format("they end at id {}; expected at the last one, {}", begin, count);
+  return begin == static_cast<int64_t>(count) ? "" : format("they end at id {}; expected them to end at the last one, {}", begin, count);
 }
 
 std::string picture_name(size_t range) { return format("picture{}", range); }

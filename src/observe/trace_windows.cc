@@ -44,7 +44,7 @@ Trace Trace::from_windows(RunPlan whole, const std::vector<Window>& windows) {
     for (auto& [key, layer] : window.trace->state_->layers) {
       join_steps(layer);
       if (layer.frames.size() != 1)
-        fail(ErrorCode::kInvalidArgument, "trace: a window keeps only some of its rows; give its run a larger budget");
+        fail(ErrorCode::kInvalidArgument, "trace: a window keeps only some of its rows; run it with a larger budget");
       LayerTrace& target = state.layers[key];
       if (target.module.empty()) target.module = layer.module;
       target.frames.push_back(owned_frame(layer.frames[0], window));

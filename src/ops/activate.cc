@@ -9,7 +9,7 @@ namespace {
 
 void check_alike(const char* op, const Tensor& x, const Tensor& out) {
   if (x.shape() != out.shape() || !x.is_contiguous() || !out.is_contiguous()) {
-    fail(ErrorCode::kShape, "{}: x is {}, out {}; expected contiguous tensors of one shape", op, to_string(x.shape()),
+    fail(ErrorCode::kShape, "{}: x is {}, out {}; expected contiguous tensors of the same shape", op, to_string(x.shape()),
          to_string(out.shape()));
   }
 }

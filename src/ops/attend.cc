@@ -19,14 +19,14 @@ void check_tensor(const char* name, const char* axes, const Tensor& tensor, cons
     fail(ErrorCode::kUnsupported, "attend: {} is {}; expected f32, bf16 or f16", name, to_string(tensor.dtype()));
   }
   if (tensor.dtype() != q.dtype()) {
-    fail(ErrorCode::kUnsupported, "attend: {} is {}, q is {}; expected one dtype for q, k and v (to_dtype() converts)", name,
+    fail(ErrorCode::kUnsupported, "attend: {} is {}, q is {}; expected the same dtype for q, k and v (to_dtype() converts)", name,
          to_string(tensor.dtype()), to_string(q.dtype()));
   }
 }
 
 void check_axis(const char* name, const char* axis, int64_t found, const char* other, int64_t expected) {
   if (found != expected)
-    fail(ErrorCode::kShape, "attend: {} of {} is {}, of {} {}; they must be equal", axis, name, found, other, expected);
+    fail(ErrorCode::kShape, "attend: {} of {} is {}, but of {} it is {}; they must be equal", axis, name, found, other, expected);
 }
 
 AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v) {
@@ -92,7 +92,7 @@ void check_log_sum_exp(const Tensor& gradient, const Normaliser& normaliser, con
   if (!gradient.defined()) return;
   if (!std::holds_alternative<Softmax>(normaliser)) {
     fail(ErrorCode::kUnsupported,
-         "attend_gradients: a gradient of the log-sum-exp was given, and rows of {} have none; expected softmax, or no such gradient",
+         "attend_gradients: a gradient of the log-sum-exp was passed, but {} has no log-sum-exp; use softmax, or pass no such gradient",
          name_of(normaliser));
   }
   const Shape expected = {shape.batch, shape.heads, shape.queries};
@@ -145,7 +145,7 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   check_output("d_out", given.out, shape, dtype);
   check_log_sum_exp(given.log_sum_exp, record.spec.normaliser, shape);
   if (memory < 0 || memory > shape.keys) {
-    fail(ErrorCode::kInvalidArgument, "attend_gradients: {} keys of memory; expected 0 to {}, the keys there are", memory, shape.keys);
+    fail(ErrorCode::kInvalidArgument, "attend_gradients: memory is {} keys; expected 0 to {}, the number of keys", memory, shape.keys);
   }
   AttendGradients result{
       .q = Tensor::empty(record.q.shape(), dtype), .k = Tensor::empty(k->shape(), dtype), .v = Tensor::empty(v.shape(), dtype)};

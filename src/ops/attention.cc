@@ -208,7 +208,7 @@ Tensor wanted_log_sum_exp(const AttentionCall& call, const AttentionRecord& reco
   if (!is_softmax)
     fail(ErrorCode::kUnsupported, "attention: rows of {} have no log-sum-exp; expected softmax", name_of(record.spec.normaliser));
   if (!std::holds_alternative<Tensor>(call.keys))
-    fail(ErrorCode::kUnsupported, "attention: the log-sum-exp of a call over pages of a cache; expected keys in a tensor");
+    fail(ErrorCode::kUnsupported, "attention: the log-sum-exp is not available for keys in pages of a cache; expected keys in a tensor");
   return *call.log_sum_exp = clearhead::log_sum_exp(record.rows);
 }
 

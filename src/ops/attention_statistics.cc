@@ -134,8 +134,9 @@ void check_pairs(const std::vector<AttentionPair>& pairs, const Tensor& q, const
   for (const AttentionPair& pair : pairs) {
     const auto is_in = [](int64_t at, int64_t count) { return at >= 0 && at < count; };
     if (is_in(pair.batch, q.size(0)) && is_in(pair.query, q.size(2)) && is_in(pair.key, k.size(2))) continue;
-    fail(ErrorCode::kInvalidArgument, "attention_log_weights: the pair of sequence {}, query {} and key {}; there are {}, {} and {}",
-         pair.batch, pair.query, pair.key, q.size(0), q.size(2), k.size(2));
+    fail(ErrorCode::kInvalidArgument,
+         "attention_log_weights: the pair of sequence {}, query {} and key {} is out of range; there are {}, {} and {}", pair.batch,
+         pair.query, pair.key, q.size(0), q.size(2), k.size(2));
   }
 }
 

@@ -113,7 +113,7 @@ void go_back(const Layout& at, const Backward& b) {
 
 void check(const Tensor& x, const BatchNorm& norm, const Tensor& out) {
   if (x.rank() < 2 || x.shape() != out.shape() || !x.is_contiguous() || !out.is_contiguous() || x.shares_storage_with(out)) {
-    fail(ErrorCode::kShape, "batch norm: x is {}, out {}; expected two contiguous tensors of one shape [batch, channels, …]",
+    fail(ErrorCode::kShape, "batch norm: x is {}, out {}; expected two contiguous tensors of the same shape [batch, channels, …]",
          to_string(x.shape()), to_string(out.shape()));
   }
   const Shape expected = {x.size(1)};

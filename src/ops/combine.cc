@@ -12,7 +12,7 @@ namespace clearhead::ops {
 
 void multiply(Run& run, const Tensor& a, const Tensor& b, Tensor& out) {
   if (a.shape() != out.shape() || b.shape() != out.shape() || !out.is_contiguous()) {
-    fail(ErrorCode::kShape, "multiply: {} by {} into {}; expected one shape (Tensor::expand broadcasts a row or a column)",
+    fail(ErrorCode::kShape, "multiply: {} by {} into {}; expected the same shape for all (Tensor::expand broadcasts a row or a column)",
          to_string(a.shape()), to_string(b.shape()), to_string(out.shape()));
   }
   add_strided(a, out, false, b);
@@ -50,11 +50,12 @@ void concat(Run& run, const std::vector<Tensor>& parts, int axis, Tensor& out) {
 void index_add(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out) {
   if (x.rank() != 2 || out.rank() != 2 || x.size(1) != out.size(1) || static_cast<int64_t>(rows.size()) != x.size(0) ||
       !x.is_contiguous() || !out.is_contiguous()) {
-    fail(ErrorCode::kShape, "index_add: {} rows of {} into {}; expected contiguous [rows, width] and [entries, width]", rows.size(),
-         to_string(x.shape()), to_string(out.shape()));
+    fail(ErrorCode::kShape,
+         "index_add: {} row indices, x is {}, out {}; expected one index per row, and contiguous [rows, width] and [entries, width]",
+         rows.size(), to_string(x.shape()), to_string(out.shape()));
   }
   for (const int32_t row : rows) {
-    if (row < 0 || row >= out.size(0)) fail(ErrorCode::kInvalidArgument, "index_add: row {}; expected a row of [0, {})", row, out.size(0));
+    if (row < 0 || row >= out.size(0)) fail(ErrorCode::kInvalidArgument, "index_add: row {}; expected a row in [0, {})", row, out.size(0));
   }
   const int64_t count = x.size(0), width = x.size(1);
   if (out.numel() > 0) std::memset(out.mutable_raw(), 0, out.bytes());

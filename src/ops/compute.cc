@@ -57,7 +57,7 @@ Shape states_shape(const Tensor& x, const Recurrence& layer) {
 Tensor factor_of(Run& run, const Tensor& output_weight, int64_t heads, int64_t d_v) {
   if (!output_weight.defined()) return {};
   if (output_weight.rank() != 2 || output_weight.size(1) != heads * d_v) {
-    fail(ErrorCode::kShape, "attend: the output weight is {}; expected [width, {}], {} heads of {}", to_string(output_weight.shape()),
+    fail(ErrorCode::kShape, "attend: the output weight is {}; expected [width, {}] for {} heads of {}", to_string(output_weight.shape()),
          heads * d_v, heads, d_v);
   }
   return ops::output_factor(run, LiveWeight(output_weight), heads, d_v);
@@ -266,7 +266,8 @@ Tensor Compute::rotate(const Tensor& x, const std::vector<int32_t>& positions, c
   }
   const int64_t dims = how.dims == 0 ? x.size(2) : how.dims;
   if (dims < 0 || dims % 2 != 0 || dims > x.size(2))
-    fail(ErrorCode::kInvalidArgument, "rotate: {} of {} channels; expected an even number of them, at most all", dims, x.size(2));
+    fail(ErrorCode::kInvalidArgument, "rotate: cannot rotate {} of {} channels; expected an even number of channels, at most all", dims,
+         x.size(2));
   const ops::RotaryAngles& angles = state_->angles_of(positions, how.base, dims);
   Tensor out = state_->run.result(x.shape());
   ops::copy(state_->run, x, out);

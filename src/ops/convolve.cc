@@ -37,7 +37,7 @@ ConvolutionShape shape_of(const Tensor& x, const Tensor& weight, const Convoluti
   if (!fits) {
     fail(ErrorCode::kShape,
          "convolution: x is {}, the weight {}, in {} groups; expected [batch, channels, height, width] and [out, channels / groups, kernel "
-         "height, kernel width], with both numbers of channels divisible by the number of groups",
+         "height, kernel width], with in and out channels divisible by the number of groups",
          to_string(x.shape()), to_string(weight.shape()), how.groups);
   }
   ConvolutionShape shape;

@@ -32,13 +32,13 @@ int64_t index_of_largest(const float* x, int64_t count) {
 // Checks shapes and targets. Returns the number of rows that are not ignored.
 int64_t counted_rows(const Tensor& logits, const std::vector<int32_t>& targets, int32_t ignored) {
   if (logits.rank() != 2 || !logits.is_contiguous() || logits.size(1) < 1 || static_cast<int64_t>(targets.size()) != logits.size(0)) {
-    fail(ErrorCode::kShape, "cross_entropy: logits are {}, targets {}; expected contiguous [rows, classes] and [rows]",
+    fail(ErrorCode::kShape, "cross_entropy: logits are {}, with {} targets; expected contiguous [rows, classes], and one target per row",
          to_string(logits.shape()), targets.size());
   }
   int64_t counted = 0;
   for (const int32_t target : targets) {
     if (target != ignored && (target < 0 || target >= logits.size(1))) {
-      fail(ErrorCode::kInvalidArgument, "cross_entropy: target {}; expected a class of [0, {}), or {} for a row to ignore", target,
+      fail(ErrorCode::kInvalidArgument, "cross_entropy: target {}; expected a class in [0, {}), or {} for a row to ignore", target,
            logits.size(1), ignored);
     }
     counted += target != ignored;

@@ -14,7 +14,7 @@ const int32_t* checked(const char* what, const Tensor& table, const std::vector<
   }
   for (const int32_t id : ids) {
     if (id < 0 || id >= table.size(0)) {
-      fail(ErrorCode::kInvalidArgument, "{} id {} is outside the model's table of {}", what, id, table.size(0));
+      fail(ErrorCode::kInvalidArgument, "{} id {} is outside the model's table of {} entries", what, id, table.size(0));
     }
   }
   return ids.data();

@@ -175,7 +175,8 @@ Tensor elu_plus_one_gradient(const Tensor& x, const Tensor& d_features) {
 }
 
 Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed) {
-  if (features < 1 || d < 1) fail(ErrorCode::kInvalidArgument, "orthogonal_projection: {} features of {}; expected 1 or more", features, d);
+  if (features < 1 || d < 1)
+    fail(ErrorCode::kInvalidArgument, "orthogonal_projection: {} features of {} channels; expected 1 or more of each", features, d);
   Tensor out = Tensor::empty({features, d});
   float* to = out.mutable_data<float>();
   std::vector<std::vector<double>> block;  // rows of the current block, orthonormal
@@ -255,7 +256,7 @@ void positive_random_features(Run& run, const Tensor& x, const Tensor& projectio
   check_projection(kWhat, x, projection);
   check_out(kWhat, out, features_of(x, projection));
   if (run.records({&projection}))
-    fail(ErrorCode::kUnsupported, "{}: the projection needs a gradient; expected a projection that is drawn, not trained", kWhat);
+    fail(ErrorCode::kUnsupported, "{}: the projection requires a gradient; expected a fixed random projection", kWhat);
   random_features_into(x, projection, shift, out);
   if (!run.records({&x})) return;
   run.recorder->record(kWhat, out, {x, projection, out}, [=](Gradients& gradients) {

@@ -29,12 +29,11 @@ Rule both(const Rule& a, const Rule& b) {
 void check(const char* what, const Interventions::Pairs& pairs, int64_t heads) {
   for (const auto& [axis, range] : {std::pair{"queries", pairs.queries}, std::pair{"keys", pairs.keys}}) {
     if (range.begin < 0 || range.end < range.begin) {
-      fail(ErrorCode::kInvalidArgument, "{}: {} {} to {}; expected a range that begins at 0 or later and does not run backwards", what,
-           axis, range.begin, range.end);
+      fail(ErrorCode::kInvalidArgument, "{}: {} {} to {}; expected a range with 0 <= begin <= end", what, axis, range.begin, range.end);
     }
   }
   if (pairs.head && (*pairs.head < 0 || *pairs.head >= heads))
-    fail(ErrorCode::kInvalidArgument, "{}: head {}; heads are 0 to {}", what, *pairs.head, heads - 1);
+    fail(ErrorCode::kInvalidArgument, "{}: head {} is out of range; heads are 0 to {}", what, *pairs.head, heads - 1);
 }
 
 // The position of a query within its sequence.
@@ -76,7 +75,8 @@ Rule term_of(const Interventions::Scores& scores, const InterventionSite& site) 
   if (added.dtype() != DType::kF32 || added.rank() != 2 || added.size(0) != site.heads)
     fail(ErrorCode::kShape, "scores of a query: {} {}; expected f32 [{} heads, key]", to_string(added.dtype()), to_string(added.shape()),
          site.heads);
-  if (scores.query && *scores.query < 0) fail(ErrorCode::kInvalidArgument, "scores of query {}; queries count from 0", *scores.query);
+  if (scores.query && *scores.query < 0)
+    fail(ErrorCode::kInvalidArgument, "scores of query {}; expected a query of 0 or more", *scores.query);
   return rule([&](RuleValue score, RulePair at) {
     const RuleValue value = table(added)(at.head, at.key), changed = scores.replaces ? value : score + value;
     return scores.query ? where(place_of(at.query, site) == *scores.query, changed, score) : changed;
@@ -129,7 +129,7 @@ AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions&
   for (const Interventions::Head& head : interventions.ablated) {
     if (head.layer != site.layer || !is_here(head.family)) continue;
     if (head.head < 0 || head.head >= site.heads) {
-      fail(ErrorCode::kInvalidArgument, "ablated head L{}.H{}; heads are 0 to {}", head.layer, head.head, site.heads - 1);
+      fail(ErrorCode::kInvalidArgument, "ablated head L{}.H{} is out of range; heads are 0 to {}", head.layer, head.head, site.heads - 1);
     }
     mask[static_cast<size_t>(head.head)] = 0;
     masked = true;

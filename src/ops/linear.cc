@@ -123,7 +123,8 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
   const auto* live = dynamic_cast<const LiveWeight*>(&weight);
   const Tensor values = live ? live->values : Tensor();
   const bool is_recorded = run.records({&x, &values, &bias}), is_low_precision = run.operands == DType::kBF16;
-  if (!live && is_recorded) fail(ErrorCode::kUnsupported, "linear: gradients are requested through a prepared weight; expected a live one");
+  if (!live && is_recorded)
+    fail(ErrorCode::kUnsupported, "linear: gradients cannot pass through a prepared weight; load the model with LoadOptions::gradients");
   if (!live) return apply(run, x, weight, bias, out, options);
   if (!is_recorded && !is_low_precision) return multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
   if (is_recorded && options.activation != Activation::kNone) {

@@ -89,8 +89,8 @@ void check(const Tensor& logits, const Tensor& gate, const Tensor& copied, const
   }
   for (const int32_t token : tokens) {
     if (token >= logits.size(1)) {
-      fail(ErrorCode::kInvalidArgument, "pointer_mixture: token {}; expected one of [0, {}), or below 0 for an unused column", token,
-           logits.size(1));
+      fail(ErrorCode::kInvalidArgument,
+           "pointer_mixture: token {}; expected a token id in [0, {}), or a negative number for an unused column", token, logits.size(1));
     }
   }
 }

@@ -59,12 +59,12 @@ Layer check(RecurrentKind kind, const Tensor& x, const Recurrence& given, const 
   expect("the input's bias", given.input_bias, {layer.gates()}, true);
   expect("the hidden state's bias", given.hidden_bias, {layer.gates()}, true);
   expect("the initial state", given.state, state, true);
-  expect("the initial cell", given.cell, layer.is_lstm() ? state : Shape{}, true);
+  expect("the initial cell state", given.cell, layer.is_lstm() ? state : Shape{}, true);
   const Shape sequence = {layer.batch, layer.time, layer.width};
   expect("out", out, layer.is_lstm() ? Shape{2, layer.batch, layer.time, layer.width} : sequence, false);
   if (given.lengths.empty()) return layer;
   if (static_cast<int64_t>(given.lengths.size()) != layer.batch) {
-    fail(ErrorCode::kShape, "recurrence: {} lengths for {} sequences", given.lengths.size(), layer.batch);
+    fail(ErrorCode::kShape, "recurrence: {} lengths for {} sequences; expected one for each", given.lengths.size(), layer.batch);
   }
   for (int64_t t = 0; t < layer.time; ++t) {
     for (const int32_t length : given.lengths) layer.runs.push_back(t < length);

@@ -41,7 +41,7 @@ void reduce(Run& run, Reduction reduction, const Tensor& x, int axis, Tensor& ou
   without.erase(without.begin() + at);
   kept[static_cast<size_t>(at)] = 1;
   if (size == 0 || out.shape() != without || !out.is_contiguous()) {
-    fail(ErrorCode::kShape, "reduce: axis {} of {} into {}; expected an axis that is not empty, and a contiguous {}", axis,
+    fail(ErrorCode::kShape, "reduce: axis {} of {} into {}; expected a non-empty axis, and a contiguous out of shape {}", axis,
          to_string(x.shape()), to_string(out.shape()), to_string(without));
   }
   if (reduction == Reduction::kMax) {

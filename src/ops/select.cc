@@ -36,7 +36,7 @@ AttentionShape shape_of(const char* what, const Tensor& q, const Tensor& k) {
   check_tensor(what, q);
   check_tensor(what, k);
   if (q.dtype() != k.dtype()) {
-    fail(ErrorCode::kUnsupported, "{}: q is {}, k is {}; expected one dtype (to_dtype() converts)", what, to_string(q.dtype()),
+    fail(ErrorCode::kUnsupported, "{}: q is {}, k is {}; expected the same dtype (to_dtype() converts)", what, to_string(q.dtype()),
          to_string(k.dtype()));
   }
   if (q.size(0) != k.size(0) || q.size(3) != k.size(3)) {
@@ -239,7 +239,7 @@ std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t
 namespace {
 
 BlockSparse top_keys(const Tensor& q, const Keys& keys, const AttentionSpec& spec, int64_t count, const AttentionShape& shape) {
-  if (count < 1) fail(ErrorCode::kInvalidArgument, "select_top_keys: count is {}; expected 1 or more keys of each query", count);
+  if (count < 1) fail(ErrorCode::kInvalidArgument, "select_top_keys: count is {}; expected 1 or more keys for each query", count);
   AttentionRecord record{.spec = spec, .q = q, .keys = keys, .query_length = shape.queries};
   record.rows = {Tensor::zeros({shape.batch, shape.heads, shape.queries}), Tensor::zeros({shape.batch, shape.heads, shape.queries})};
   constexpr int64_t kRows = 48;  // a block of queries of the CPU backend with AVX-512, one per lane (cpu.h)

@@ -7,7 +7,7 @@ namespace clearhead::ops {
 
 void softmax(Run& run, const Tensor& x, Tensor& out) {
   if (x.rank() < 1 || x.shape() != out.shape() || !x.is_contiguous() || !out.is_contiguous() || x.size(-1) < 1) {
-    fail(ErrorCode::kShape, "softmax: x is {}, out {}; expected contiguous tensors of one shape whose last axis is not empty",
+    fail(ErrorCode::kShape, "softmax: x is {}, out {}; expected contiguous tensors of the same shape whose last axis is not empty",
          to_string(x.shape()), to_string(out.shape()));
   }
   const int64_t width = x.size(-1), rows = x.numel() / width;

@@ -96,8 +96,8 @@ void sum_strided(const Pointers& p, std::vector<Axis> kept, std::vector<Axis> su
 
 void add_strided(const Tensor& x, Tensor& out, bool accumulate, const Tensor& factor, float scale) {
   if (x.shape() != out.shape() || (factor.defined() && factor.shape() != out.shape())) {
-    fail(ErrorCode::kShape, "add: x is {}, its factor {}, out {}; expected one shape", to_string(x.shape()), to_string(factor.shape()),
-         to_string(out.shape()));
+    fail(ErrorCode::kShape, "add: x is {}, its factor {}, out {}; expected the same shape for all", to_string(x.shape()),
+         to_string(factor.shape()), to_string(out.shape()));
   }
   if (x.numel() == 0) return;
   const Pointers p{x.data<float>(), factor.defined() ? factor.data<float>() : nullptr, out.mutable_data<float>()};

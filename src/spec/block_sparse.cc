@@ -34,14 +34,14 @@ BlockSparse gathered(const std::vector<std::vector<int32_t>>& lists, int64_t bat
 
 Graph graph(const Tensor& edges, int64_t queries) {
   if (!edges.defined() || edges.dtype() != DType::kI32 || edges.rank() != 2 || edges.size(0) != 2) {
-    fail(ErrorCode::kShape, "graph: edges: expected i32 [2, edge] (who attends, to whom), found {} {}",
+    fail(ErrorCode::kShape, "graph: edges: expected i32 [2, edge] (query, key), found {} {}",
          edges.defined() ? to_string(edges.dtype()) : "nothing", edges.defined() ? to_string(edges.shape()) : "");
   }
   const Tensor both = edges.contiguous();
   const int32_t *from = both.data<int32_t>(), *to = from + edges.size(1);
   for (int64_t e = 0; e < edges.size(1); ++e) {
     if (from[e] < 0 || from[e] >= queries || to[e] < 0) {
-      fail(ErrorCode::kInvalidArgument, "graph: edge {} goes from {} to {}; expected a query of [0, {}) and a key from 0 on", e, from[e],
+      fail(ErrorCode::kInvalidArgument, "graph: edge {} goes from {} to {}; expected a query in [0, {}) and a key of 0 or more", e, from[e],
            to[e], queries);
     }
   }

@@ -58,7 +58,8 @@ Tensor value_rows(const PagedKV& paged, Range range) {
   const int64_t bytes = paged.d_v * static_cast<int64_t>(size_of(paged.dtype));
   return gathered(paged, range, {0, paged.key_heads}, paged.d_v,
                   [&](const KVPage& page, int64_t head, int64_t from, int64_t count, std::byte* to) {
-                    if (!page.values.defined()) fail(ErrorCode::kInvalidArgument, "cache: its pages keep keys only; values were asked for");
+                    if (!page.values.defined())
+                      fail(ErrorCode::kInvalidArgument, "cache: its pages contain keys only, but values were requested");
                     std::memcpy(to, page.values.raw() + (head * page.length() + from) * bytes, static_cast<size_t>(count * bytes));
                   });
 }

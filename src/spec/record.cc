@@ -94,7 +94,7 @@ void AttentionRecord::check_fresh() const {
   size_t index = 0;
   for_each_stamped(spec, q, keys, [&](const std::string& name, const Tensor& operand) {
     if (index >= stamp.versions.size()) {
-      fail(ErrorCode::kStale, "record: operand \"{}\" was not there when the record was stamped; attend again to get a new record", name);
+      fail(ErrorCode::kStale, "record: operand \"{}\" did not exist when the record was made; attend again to get a new record", name);
     }
     if (operand.version() != stamp.versions[index]) {
       fail(ErrorCode::kStale,
@@ -105,7 +105,7 @@ void AttentionRecord::check_fresh() const {
     ++index;
   });
   if (index != stamp.versions.size()) {
-    fail(ErrorCode::kStale, "record: stamped over {} operands, it has {} now; attend again to get a new record", stamp.versions.size(),
+    fail(ErrorCode::kStale, "record: made with {} operands, but it has {} now; attend again to get a new record", stamp.versions.size(),
          index);
   }
 }

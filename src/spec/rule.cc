@@ -129,7 +129,7 @@ RuleTable::RuleTable(Tensor values) {
   const bool fits = values.defined() && (values.dtype() == DType::kF32 || values.dtype() == DType::kI32) && values.rank() >= 1 &&
                     values.rank() <= 4 && values.numel() > 0;
   if (!fits) {
-    fail(ErrorCode::kShape, "rule: a table is f32 or i32 with 1 to 4 axes and at least one entry, found {}",
+    fail(ErrorCode::kShape, "rule: expected a table of f32 or i32 with 1 to 4 axes and at least one entry, found {}",
          values.defined() ? std::string(to_string(values.dtype())) + " " + to_string(values.shape()) : std::string("no tensor"));
   }
   values_ = std::make_shared<const Tensor>(std::move(values));
@@ -137,7 +137,7 @@ RuleTable::RuleTable(Tensor values) {
 
 RuleValue RuleTable::look_up(std::initializer_list<RuleValue> indices) const {
   if (static_cast<int>(indices.size()) != values_->rank()) {
-    fail(ErrorCode::kShape, "rule: a table {} is looked up by {} indices; expected {}", to_string(values_->shape()),
+    fail(ErrorCode::kShape, "rule: a table {} is looked up with {} indices; expected {}", to_string(values_->shape()),
          static_cast<int64_t>(indices.size()), values_->rank());
   }
   RuleRecorder* recorder = RuleRecorder::current();

@@ -40,7 +40,8 @@ void check_table(const Rule& rule, const RuleNode& node, const std::string& wher
   }
   const int found = static_cast<int>(std::find(node.arguments.begin(), node.arguments.end(), -1) - node.arguments.begin());
   if (found != table.rank()) {
-    fail(ErrorCode::kShape, "attention: operand \"{}\" has shape {} but is looked up by {} indices", name, to_string(table.shape()), found);
+    fail(ErrorCode::kShape, "attention: operand \"{}\" has shape {} but is looked up with {} indices", name, to_string(table.shape()),
+         found);
   }
 }
 

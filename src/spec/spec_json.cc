@@ -139,7 +139,7 @@ class Reader {
   // Returns the only field of an object like {"dot": {…}}. `known` lists the possible names, for error messages.
   const std::pair<std::string, Json>& alternative(const Json& json, const std::string& path, const char* known) const {
     if (!json.is_object() || json.size() != 1) {
-      fail(ErrorCode::kFormat, "{}: \"{}\": expected an object with one field, its kind ({}), found {}", where_, path, known,
+      fail(ErrorCode::kFormat, "{}: \"{}\": expected an object with exactly one field (one of {}), found {}", where_, path, known,
            json.is_object() && json.size() > 1 ? format("{} fields", json.size())
            : json.is_object()                  ? "no field"
                                                : json.describe());
@@ -323,7 +323,7 @@ class Reader {
       Fields inner(*dropout, where_, "after.dropout");
       const Json &rate = inner.require("rate"), &seed = inner.require("seed");
       after.dropout = Dropout{.rate = real(inner, "rate", rate)};
-      if (!(after.dropout->rate >= 0 && after.dropout->rate < 1)) inner.wrong("rate", "a number from 0 up to, not including, 1", rate);
+      if (!(after.dropout->rate >= 0 && after.dropout->rate < 1)) inner.wrong("rate", "a number in [0, 1)", rate);
       if (!seed.is_integer()) inner.wrong("seed", "an integer", seed);
       after.dropout->seed = static_cast<uint64_t>(seed.integer());
       inner.refuse_rest();

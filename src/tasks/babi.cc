@@ -59,10 +59,10 @@ class Reader {
     begin_ = line;
     std::string_view rest = line;
     const int32_t number = number_of(rest);
-    if (number < 1 || !rest.starts_with(' ')) wrong(at, rest, "a line's number and a blank, as in \"1 Mary moved to the bathroom.\"");
+    if (number < 1 || !rest.starts_with(' ')) wrong(at, rest, "a line number and a space, as in \"1 Mary moved to the bathroom.\"");
     if (number == 1) story_ = {};
     if (number != story_.last + 1)
-      wrong(at, line, format("number {} (or 1, where a story begins) after {}, found {}", story_.last + 1, story_.last, number));
+      wrong(at, line, format("the line number {} (or 1 to start a new story) after {}, found {}", story_.last + 1, story_.last, number));
     story_.last = number;
     if (const std::vector<std::string_view> cells = cells_of(rest); cells.size() > 1) return add_question(cells, at);
     if (trimmed(rest).empty()) wrong(at, rest, "a statement after the number");
@@ -160,7 +160,7 @@ class Stories final : public ItemTask {
       out.emplace_back(short_name(files[static_cast<size_t>(file)]), count.accuracy());
     for (const StoryQuestion& one : read_stories(recipe_.task->test, recipe_)) {
       if (!knows(recipe_, one.asked.label))
-        out.emplace_back(format("{}: training has no answer \"{}\"", one.asked.where, one.asked.label), 0);
+        out.emplace_back(format("{}: the training data does not contain the answer \"{}\"", one.asked.where, one.asked.label), 0);
     }
     return out;
   }

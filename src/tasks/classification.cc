@@ -52,7 +52,8 @@ class Texts : public ItemTask {
         tokenizer_(tokenizer),
         recipe_(recipe) {
     if (network && recipe.noise.any()) {
-      fail(ErrorCode::kUnsupported, "{}: \"noise\" changes texts of an encoder; a model of this type reads a {}", recipe.where,
+      fail(ErrorCode::kUnsupported,
+           "{}: \"noise\" applies only to texts that an encoder reads, but a model of this type reads a {}; leave it out", recipe.where,
            network->reads);
     }
   }
@@ -271,7 +272,9 @@ class Regression final : public Texts {
 std::unique_ptr<Task> make(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) {
   if (recipe.task->as<ClassifyRecipe>().shuffles_labels && recipe.task->held_out > 0) {
     fail(ErrorCode::kUnsupported,
-         "{}: \"task.shuffle_labels\" beside \"task.held_out\" would shuffle the validation labels too; give \"valid\"", recipe.where);
+         "{}: \"task.shuffle_labels\" with \"task.held_out\" would also shuffle the validation labels; use \"valid\" instead of "
+         "\"held_out\"",
+         recipe.where);
   }
   switch (recipe.task->data.problem) {
     case ProblemType::kMultiLabel: return std::make_unique<ManyLabels>(recipe, tokenizer, facts.network);
@@ -312,7 +315,7 @@ const Schema<LabelledDataRecipe>& data_schema() {
       schema::column("text", &Data::text, true,
                      "the column of texts, in a table (*.csv with commas, others with tabs) or in JSON lines (*.jsonl)")
           .when(has_texts),
-      schema::column("pair", &Data::pair, false, "the column of second texts, for pairs").when(has_texts),
+      schema::column("pair", &Data::pair, false, "for pairs of texts: the column of the second text").when(has_texts),
       schema::column("label", &Data::label, true, "the column of labels").when(has_labels),
       schema::strings("skip", &Data::skip, "none", "examples with these labels are left out"),
       schema::choice("problem_type", &Data::problem, problems(),
@@ -324,7 +327,7 @@ const Schema<LabelledDataRecipe>& data_schema() {
 void read_class_weights(Fields& fields, ClassifyRecipe& to) {
   const Json* weights = fields.take("class_weights");
   if (!weights) return;
-  const std::string expected = "\"balanced\", or a weight above 0 of each label that has not 1, as in {\"rare\": 5}";
+  const std::string expected = "\"balanced\", or an object that maps labels to positive weights (default 1), as in {\"rare\": 5}";
   to.balances_classes = weights->is_string() && weights->string() == "balanced";
   if (to.balances_classes) return;
   if (!weights->is_object()) fields.wrong("class_weights", expected, *weights);
@@ -338,7 +341,7 @@ const Schema<ClassifyRecipe>& settings_schema() {
   static const Schema<ClassifyRecipe> schema = {
       schema::boolean("shuffle_labels", &ClassifyRecipe::shuffles_labels,
                       "permute the labels of the training examples, as a control for explanations"),
-      {{"class_weights", "\"balanced\", or an object of label and weight", "1",
+      {{"class_weights", "\"balanced\", or an object that maps labels to weights", "1",
         "single label: weight of each label in the loss; balanced: number of examples / (number of labels · examples with the label)"},
        read_class_weights},
   };
@@ -353,8 +356,8 @@ void read(Fields& fields, Recipe& to) {
   settings_schema().read(fields, settings);
   if (data.folds && data.examples) {
     const char* const instead =
-        data.examples->files().empty() ? "\"held_out\" makes a validation split of them" : "they have parts of their own";
-    fields.wrong("folds", format("none beside \"{}\"; {}", data.examples.kind->name, instead), Json("folds"));
+        data.examples->files().empty() ? "\"held_out\" splits off validation examples" : "they have their own splits";
+    fields.wrong("folds", format("no folds with \"{}\"; {}", data.examples.kind->name, instead), Json("folds"));
   }
   if (const Json* weights = fields.take("class_weights"); weights && data.problem != ProblemType::kSingleLabel)
     fields.wrong("class_weights", format("none: \"problem_type\" is {}", problem_name(data.problem)), *weights);

@@ -42,8 +42,8 @@ class Windows : public Task {
     };
     DataSummary held = of("validation", held_);
     const int64_t windows = std::max<int64_t>(0, held_.tokens() - 1) / recipe_.length;
-    if (windows == 0) held.notes.push_back("without a whole window nothing is validated, and best/ is the model after the last step");
-    if (windows > kValidationWindows) held.notes.push_back(format("the first {} windows are validated", kValidationWindows));
+    if (windows == 0) held.notes.push_back("shorter than one window, so nothing is validated, and best/ is the model after the last step");
+    if (windows > kValidationWindows) held.notes.push_back(format("only the first {} windows are used for validation", kValidationWindows));
     return {of("training", training_), held};
   }
   std::string digest() const override { return digest_of(training_, held_); }

@@ -23,7 +23,7 @@ constexpr uint64_t kTraining = 0x6D61736B, kMeasuring = 0x6D656173;
 
 int32_t mask_of(const Recipe& recipe, const Tokenizer& tokenizer) {
   if (const std::optional<int32_t> mask = tokenizer.special_tokens().mask) return *mask;
-  fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token such as [MASK], which \"task.masked-lm\" puts in the place of words",
+  fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token such as [MASK], which the task \"masked-lm\" puts in place of words",
        recipe.where);
 }
 
@@ -150,7 +150,7 @@ const Schema<LabelledDataRecipe>& text_schema() {
 const TaskDefinition& masked_lm_task() {
   static const TaskDefinition definition = {
       .name = "masked-lm",
-      .description = "masked tokens of a text, by an encoder with a masked-language head",
+      .description = "masked tokens of a text, by an encoder with a masked language modelling head",
       .head = TrainedHead::kMasked,
       .class_suffix = "ForMaskedLM",
       .fields = [] { return text_schema().describe(); },

@@ -45,7 +45,7 @@ const Schema<AnswerRecipe>& recipe_schema() {
       schema::integer("answerable_first", &AnswerRecipe::answerable_first, {0},
                       "for the first N steps, train only on windows that contain the answer"),
       {{"threshold", "a number", "the one with the best F1 on the validation file",
-        "how far the null score may exceed the score of the best span"},
+        "if the null score exceeds the score of the best span by more than this, the question has no answer"},
        [](Fields& fields, AnswerRecipe& to) {
          if (const Json* given = fields.take("threshold"); given) to.threshold = fields.number("threshold");
        }},
@@ -103,7 +103,7 @@ class AnswerFiles {
         Fields fields(json, where);
         const std::string id = fields.string("id");
         if (!contexts_.emplace(id, std::make_shared<const std::string>(fields.string("text"))).second)
-          fail(ErrorCode::kFormat, "{}: \"id\": \"{}\" names an earlier context, too", where, id);
+          fail(ErrorCode::kFormat, "{}: \"id\": \"{}\" is already the id of an earlier context; expected different ids", where, id);
       });
     }
   }
@@ -301,11 +301,11 @@ class Answer final : public ItemTask {
     }
     summary.note(format("windows of at most {} tokens", with_commas(settings_.window)), static_cast<int64_t>(out.size()));
     summary.note("questions without an answer", without_answer);
-    summary.note("questions whose answer does not fit one window, read as questions without an answer", in_no_window);
+    summary.note("questions whose answer does not fit into one window, treated as questions without an answer", in_no_window);
     const auto answerable_first = recipe_.task->as<AnswerRecipe>().answerable_first;
     if (file == recipe_.task->train && answerable_first > 0 && std::none_of(out.begin(), out.end(), &holds_answer)) {
-      fail(ErrorCode::kInvalidArgument, "{}: \"task.answerable_first\" is {}, and no window of {} holds an answer", recipe_.where,
-           answerable_first, file);
+      fail(ErrorCode::kInvalidArgument, "{}: \"task.answerable_first\" is {}, but no window of {} contains an answer; set it to 0",
+           recipe_.where, answerable_first, file);
     }
     return out;
   }

@@ -85,15 +85,16 @@ class Matching final : public Task {
     const std::vector<Match>& all = training_of().all;
     const auto count = static_cast<int64_t>(all.size()), batches = count / recipe_.batch;  // only complete batches
     if (batches == 0)
-      fail(ErrorCode::kInvalidArgument, "{}: the training part has {} pairs, fewer than one batch of {}", recipe_.where, count,
-           recipe_.batch);
+      fail(ErrorCode::kInvalidArgument, "{}: the training data has {} pairs, fewer than one batch of {}; reduce \"batch\"", recipe_.where,
+           count, recipe_.batch);
     order_.open(recipe_.seed, number / batches, count, batches, [](std::vector<int64_t>&) {});
     const int64_t begin = order_.batches[static_cast<size_t>(number % batches)] * recipe_.batch;
     return example_of(all, {order_.items.begin() + begin, order_.items.begin() + begin + recipe_.batch});
   }
   std::vector<Example> validation_batches() const override { return in_order(held_of().all); }
   std::vector<Example> test() const override {
-    if (recipe_.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe_.where);
+    if (recipe_.pairs->test.empty())
+      fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" has no \"test\" file; --test needs one", recipe_.where);
     int64_t cut = 0;
     return in_order(read_matches(Part::kTest, recipe_, tokenizer_, cut));
   }
@@ -264,7 +265,7 @@ class Matching final : public Task {
 const TaskDefinition& sentence_similarity_task() {
   static const TaskDefinition definition = {
       .name = "sentence-similarity",
-      .description = "embeddings of texts that belong together, by an encoder",
+      .description = "similar embeddings for texts that belong together, by an encoder",
       .data = DataFields::kTaskAndPairs,
       .head = TrainedHead::kNone,
       .class_suffix = "Model",

@@ -50,7 +50,7 @@ class Sounds {
     for (size_t at = 0; at < all_.size(); ++at) {
       const Sound& sound = all_[at].sound;
       if (sound.rate != rate() || sound.samples.size(0) != 1) {
-        fail(ErrorCode::kShape, "{}: {} channels of {} samples a second; expected one of {}, as in {}", texts.rows()[at].path,
+        fail(ErrorCode::kShape, "{}: {} channels of {} samples a second; expected one channel of {}, as in {}", texts.rows()[at].path,
              sound.samples.size(0), with_commas(sound.rate), with_commas(rate()), texts.rows()[0].path);
       }
     }
@@ -102,8 +102,8 @@ class Transcribe final : public Task {
       : recipe_(recipe), tokenizer_(tokenizer), facts_(facts), training_(recipe, recipe.task->train), held_(recipe, recipe.task->valid) {
     if (const int64_t rate = facts.sound.mel.rate; training_.rate() != rate || held_.rate() != rate) {
       fail(ErrorCode::kInvalidArgument,
-           "{}: \"model.sound.rate\" is {}; the sounds of {} have {} samples a second in training, {} in "
-           "validation",
+           "{}: \"model.sound.rate\" is {}, but the sounds of {} have {} samples a second in training and {} in "
+           "validation; expected the same rate",
            recipe.where, rate, recipe.task->as<SoundTable>().table, training_.rate(), held_.rate());
     }
   }
@@ -186,7 +186,7 @@ class Transcribe final : public Task {
       out.input.length = std::max(out.input.length, static_cast<int64_t>(texts.back().size()));
     }
     if (out.input.length > recipe_.length) {
-      fail(ErrorCode::kTooLong, "{}: a text of {} tokens; \"length\" is {}. Give a larger length, or join fewer sounds", recipe_.where,
+      fail(ErrorCode::kTooLong, "{}: a text has {} tokens, but \"length\" is {}; give a larger length, or join fewer sounds", recipe_.where,
            out.input.length, recipe_.length);
     }
     std::vector<const EncodedSide*> readings;
@@ -229,20 +229,20 @@ SoundTable::Count read_count(Fields& fields, const char* name, const SoundTable:
   const SoundTable::Count out =
       is_pair ? SoundTable::Count{given->items()[0].integer(), given->items()[1].integer()} : SoundTable::Count{0, 0};
   if (out[0] < 1 || out[1] < out[0] || out[1] > 100)
-    fields.wrong(name, "the least and the largest number of sounds that are joined, as in [1, 7]", *given);
+    fields.wrong(name, "the smallest and the largest number of sounds to join, from 1 to 100, as in [1, 7]", *given);
   return out;
 }
 
 const Schema<SoundTable>& sound_schema() {
   static const Schema<SoundTable> schema = {
       schema::required_string("table", &SoundTable::table, "the table: a file in the data's folder whose first line names the columns"),
-      schema::required_string("file", &SoundTable::file, "the column of the sounds' files"),
+      schema::required_string("file", &SoundTable::file, "the column with the paths of the sound files"),
       schema::required_string("part", &SoundTable::part,
                               "the column with the split of each sound; \"train\", \"valid\" and \"test\" give its values"),
       schema::string("speaker", &SoundTable::speaker,
                      "the column with the speaker of each sound; only sounds of the same speaker are joined"),
       {{"joined", "two integers from 1 to 100", "[1, 1]",
-        "least and largest number of sounds that are joined to an example, with pauses of 0.05 to 0.2 s"},
+        "smallest and largest number of sounds that are joined into one example, with pauses of 0.05 to 0.2 s"},
        [](Fields& fields, SoundTable& to) { to.joined = read_count(fields, "joined", to.joined); }},
       {{"tested", "two integers from 1 to 100", "as \"joined\"", "the same, for the examples that --test measures"},
        [](Fields& fields, SoundTable& to) { to.tested = read_count(fields, "tested", to.joined); }},
@@ -260,7 +260,8 @@ const Schema<LabelledDataRecipe>& text_schema() {
 }  // namespace
 
 TestTranscripts test_transcripts(const Recipe& recipe) {
-  if (recipe.task->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"task\" names no \"test\" part", recipe.where);
+  if (recipe.task->test.empty())
+    fail(ErrorCode::kInvalidArgument, "{}: \"task\" has no \"test\"; --test needs the name of the test split", recipe.where);
   const Sounds sounds(recipe, recipe.task->test);
   return {sounds.all(), sounds.strings(recipe.seed, recipe.task->as<SoundTable>().tested)};
 }

@@ -136,7 +136,7 @@ const Schema<LabelledDataRecipe>& column_schema() {
 const TaskDefinition& summarisation_task() {
   static const TaskDefinition definition = {
       .name = "summarisation",
-      .description = "the sentence of a document that summarises it best, by a network whose attention is the answer",
+      .description = "the sentence of a document that summarises it best, chosen by the attention weights of a network",
       .reads = {"document"},
       .chooses_sentence = true,
       .fields = [] { return column_schema().describe(); },

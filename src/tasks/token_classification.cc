@@ -25,7 +25,7 @@ struct Sentence {
 void add_word(std::string_view line, const std::string& where, Sentence& to) {
   const size_t first = line.find_first_of("\t "), last = line.find_last_of("\t ");
   if (first == std::string_view::npos || first == 0 || last + 1 == line.size())
-    fail(ErrorCode::kFormat, "{}: expected a word and its tag with a tab between, found \"{}\"", where, line);
+    fail(ErrorCode::kFormat, "{}: expected a word and its tag, separated by a tab or a space, found \"{}\"", where, line);
   to.words.emplace_back(line.substr(0, first));
   to.tags.emplace_back(line.substr(last + 1));
   to.where.push_back(where);

@@ -226,7 +226,7 @@ Tensor Tensor::reshape(Shape shape) const {
   }
   if (unknown) *unknown = known > 0 ? numel() / known : 0;
   if (!is_contiguous() || count_elements(shape, dtype_) != numel()) {
-    fail(ErrorCode::kShape, "tensor: {}shape {} cannot be viewed as {}", is_contiguous() ? "" : "strided ", to_string(shape_),
+    fail(ErrorCode::kShape, "tensor: {}shape {} cannot be viewed as {}", is_contiguous() ? "" : "non-contiguous ", to_string(shape_),
          to_string(shape));
   }
   Tensor out = *this;

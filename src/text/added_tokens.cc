@@ -19,7 +19,7 @@ std::vector<AddedToken> read_added_tokens(const Json& json, std::string_view whe
     Fields fields(item, where, format("added_tokens[{}]", index++));
     AddedToken token;
     const int64_t id = fields.integer("id");
-    if (id < 0 || id > Vocabulary::kMaximumId) fields.wrong("id", format("an integer of 0..{}", Vocabulary::kMaximumId), Json(id));
+    if (id < 0 || id > Vocabulary::kMaximumId) fields.wrong("id", format("an integer from 0 to {}", Vocabulary::kMaximumId), Json(id));
     token.id = static_cast<int32_t>(id);
     token.content = fields.string("content");
     if (token.content.size() > 4096) fields.wrong("content", "at most 4096 bytes", Json(static_cast<int64_t>(token.content.size())));

@@ -182,8 +182,8 @@ std::string bleu_words(std::string_view sentence, BleuWords words) {
 
 Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references, BleuWords words) {
   if (hypotheses.size() != references.size()) {
-    fail(ErrorCode::kInvalidArgument, "BLEU of {} sentences against {} references; expected one for each", hypotheses.size(),
-         references.size());
+    fail(ErrorCode::kInvalidArgument, "BLEU: {} sentences against {} references; expected one reference for each sentence",
+         hypotheses.size(), references.size());
   }
   Bleu sums;
   for (size_t at = 0; at < hypotheses.size(); ++at) count_sentence(hypotheses[at], references[at], words, sums);

@@ -75,11 +75,12 @@ std::unique_ptr<Model> read_bpe(Fields& fields, const Json& vocab, std::string_v
 }  // namespace
 
 void read_vocabulary(const Json& json, std::string_view where, std::string_view path, Vocabulary& vocabulary) {
-  if (!json.is_object()) fail(ErrorCode::kFormat, "{}: \"{}\": expected an object of ids by token, found {}", where, path, json.describe());
+  if (!json.is_object())
+    fail(ErrorCode::kFormat, "{}: \"{}\": expected an object that maps tokens to ids, found {}", where, path, json.describe());
   vocabulary.reserve(json.size());
   for (const auto& [token, id] : json.fields()) {
     if (!id.is_integer() || id.integer() < 0 || id.integer() > Vocabulary::kMaximumId) {
-      fail(ErrorCode::kFormat, "{}: \"{}\": the id of \"{}\" must be an integer of 0..{}, found {}", where, path, token,
+      fail(ErrorCode::kFormat, "{}: \"{}\": the id of \"{}\" must be an integer from 0 to {}, found {}", where, path, token,
            Vocabulary::kMaximumId, id.describe());
     }
     const int32_t number = static_cast<int32_t>(id.integer());

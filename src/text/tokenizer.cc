@@ -67,7 +67,8 @@ std::vector<AddedToken> added_tokens(const TokenizerConfig& config, const Vocabu
       int64_t id = -1;
       const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
       if (error != std::errc() || end != key.data() + key.size() || !value.is_object()) {
-        fail(ErrorCode::kFormat, "{}: \"added_tokens_decoder\": expected tokens by their ids, found \"{}\"", config.where, key);
+        fail(ErrorCode::kFormat, "{}: \"added_tokens_decoder\": expected an object that maps ids to tokens, found the key \"{}\"",
+             config.where, key);
       }
       Json item = value;
       item["id"] = Json(id);

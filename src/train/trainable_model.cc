@@ -51,7 +51,7 @@ tasks::TaskFacts facts_of(const Network& network, const tasks::Recipe& recipe) {
 void copy_values(const io::SafeTensors& file, const std::string& tensor, const std::string& parameter, Tensor to) {
   const Tensor from = file.get(tensor);
   if (from.shape() != to.shape()) {
-    fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), tensor,
+    fail(ErrorCode::kShape, "{}: \"{}\" has the shape {}, but the recipe's \"{}\" has {}; give the model these sizes", file.where(), tensor,
          to_string(from.shape()), parameter, to_string(to.shape()));
   }
   convert(from, to);
@@ -199,7 +199,8 @@ class TrainableNetwork final : public TrainableModel {
     const size_t tab = texts[0].find('\t');
     if (texts.size() != 1 || tab == std::string::npos || tab == 0 || tab + 1 == texts[0].size())
       fail(ErrorCode::kInvalidArgument,
-           "{}: \"watch.texts\": a network is watched on one pair; expected a source and its target with a tab between", recipe_.where);
+           "{}: \"watch.texts\": a model of this type is traced on a single pair; expected a source and its target, separated by a tab",
+           recipe_.where);
     const Encoding source = tokenizer.encode(texts[0].substr(0, tab));
     Encoding target{.ids = {facts_.first_token}, .type_ids = {0}, .offsets = {{0, 0}}, .segment = {Encoding::kSpecial}};
     const Encoding words = tokenizer.encode(texts[0].substr(tab + 1));
@@ -266,7 +267,9 @@ void check_is_that_bert(const std::string& folder, const Json& encoder, const st
   for (const auto& [name, otherwise] : said) {
     const Json *theirs = bert.find(name), *ours = encoder.find(name);
     const std::string found = (theirs ? *theirs : otherwise).dump(), expected = (ours ? *ours : otherwise).dump();
-    if (found != expected) fail(ErrorCode::kUnsupported, "{}: \"{}\" is {}; the encoder of {} has {}", path, name, found, where, expected);
+    if (found != expected)
+      fail(ErrorCode::kUnsupported, "{}: \"{}\" is {}, but the encoder of {} has {}; expected the same value in both", path, name, found,
+           where, expected);
   }
 }
 

@@ -42,9 +42,9 @@ int64_t micro_batches_of_one(const tasks::Recipe& recipe, const Comm& comm) {
   if (micro_batches * comm.size() == recipe.accumulate && (comm.size() == 1 || (micro_batches & (micro_batches - 1)) == 0))
     return micro_batches;
   fail(ErrorCode::kInvalidArgument,
-       "{}: a step has {} micro-batch(es) (\"accumulate\") and there are {} processes; each takes 1, 2, 4, 8 … of them: give "
-       "accumulate={}, or "
-       "start another number of processes",
+       "{}: a step has {} micro-batch(es) (\"accumulate\") and there are {} processes; each process must run 1, 2, 4, 8 … of "
+       "them: give accumulate={}, or "
+       "start a different number of processes",
        recipe.where, recipe.accumulate, comm.size(), comm.size());
 }
 
@@ -262,7 +262,7 @@ std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
     }
   }
   return comm_->size() > 1 ? "the gradients of this process's batches are finite"
-                           : "each batch has a finite gradient, and their sum is not";
+                           : "each batch has a finite gradient, but their sum is not finite";
 }
 
 // Counts the tokens that encoder and decoder read, for tokens_per_second.
@@ -530,8 +530,8 @@ void Trainer::read_checkpoint(const io::SafeTensors& file, bool data_changed) {
   const auto read = [&](const char* what, size_t at, Tensor to) {
     const Tensor from = file.get(format("{}.{}", what, at));
     if (from.shape() != to.shape()) {
-      fail(ErrorCode::kShape, "{}: \"{}.{}\" is {}, the model has {}", file.where(), what, at, to_string(from.shape()),
-           to_string(to.shape()));
+      fail(ErrorCode::kShape, "{}: \"{}.{}\" has the shape {}, but the model's has {}; resume with the recipe of this run", file.where(),
+           what, at, to_string(from.shape()), to_string(to.shape()));
     }
     convert(from, to);
   };

@@ -40,7 +40,7 @@ Watch::Watch(const tasks::Recipe& recipe, const Architecture& facts, const Token
     const size_t tab = texts[at].find('\t');
     const bool is_pair =
         tab != std::string::npos && tab > 0 && tab + 1 < texts[at].size() && texts[at].find('\t', tab + 1) == std::string::npos;
-    if (!is_pair) wrong(at, "is no pair; expected a source and its target with a tab between");
+    if (!is_pair) wrong(at, "is not a pair; expected a source and its target, separated by a tab");
     sources.push_back(texts[at].substr(0, tab));
     texts[at].erase(0, tab + 1);
   }
@@ -91,7 +91,8 @@ void Watch::check_lengths(const Side& side, const Architecture& facts, const std
   for (const int32_t document : side.documents) ++lengths[static_cast<size_t>(document)];
   for (size_t at = 0; at < lengths.size(); ++at) {
     if (facts.longest > 0 && lengths[at] > facts.longest) {
-      fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": text {} has {} tokens, the model's positions end at {}", where, at + 1,
+      fail(ErrorCode::kInvalidArgument,
+           "{}: \"watch.texts\": text {} has {} tokens, but the model supports {} positions; give a shorter text", where, at + 1,
            lengths[at], facts.longest);
     }
   }

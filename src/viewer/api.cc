@@ -257,12 +257,12 @@ ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptio
     ExportedFile file = export_file(loaded, query.text("kind"), query.text("state"), query.text("budget"), options);
     return {.type = file.type, .body = std::move(file.bytes), .filename = file.name};
   }
-  fail(ErrorCode::kNotFound, "api/{}: no such question.", path);
+  fail(ErrorCode::kNotFound, "api/{}: no such endpoint.", path);
 }
 
 ApiAnswer answer_alone(const ApiRequest& request, const AloneOptions& options) {
   if (request.path == "pdf") return pdf_answer(request, options);
-  fail(ErrorCode::kNotFound, "api/{}: no such question.", request.path);
+  fail(ErrorCode::kNotFound, "api/{}: no such endpoint.", request.path);
 }
 
 const char* stream_type(const ApiRequest& request) {
@@ -291,7 +291,7 @@ void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<
   } else if (request.path == "compare-heads") {
     questions::compare_heads(loaded, other ? *other : loaded, compare_look_of(query), take, teller.watched());
   } else {
-    fail(ErrorCode::kNotFound, "api/{}: no such stream.", request.path);
+    fail(ErrorCode::kNotFound, "api/{}: no such endpoint.", request.path);
   }
   take(event_frame(Json::object({{"event", "done"}})));
 }

@@ -43,7 +43,7 @@ std::vector<ExportedLine> lines_of(LoadedTrace& loaded, const ViewState& state, 
     item.look.ranges = in && !state.keys.empty() ? state.keys : state.queries;
     if (item.look.ranges.empty()) {
       const FamilyFacts& known = loaded.facts(item.at.family);
-      if (known.rows.empty()) fail(ErrorCode::kNotFound, "export: this trace keeps no rows.");
+      if (known.rows.empty()) fail(ErrorCode::kNotFound, "export: this trace has no query vectors, so it has no row to draw.");
       item.look.ranges = {{known.rows.back().end - 1, known.rows.back().end}};
     }
     item.line = in ? questions::column_line(loaded, item.look, options) : questions::row_line(loaded, item.look, options);
@@ -187,7 +187,7 @@ Tensor numbers_of(LoadedTrace& loaded, const ViewState& state, const LookOptions
 
 std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
   if (state.view != "map")
-    fail(ErrorCode::kUnsupported, "export: a picture of the view \"{}\" is painted by the page; kind=png is for v=map.", state.view);
+    fail(ErrorCode::kUnsupported, "export: the server draws no PNG of the view \"{}\", only of v=map; export it in the page.", state.view);
   const ExportedMap map = map_of(loaded, state, kPictureSide, options);
   const FamilyFacts& known = loaded.facts(map.at.family);
   PictureOptions painted;

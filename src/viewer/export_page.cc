@@ -599,15 +599,15 @@ Json TraceWriter::manifest() {
   const std::string live = loaded_.options().command;
   if (tier_ != 'A') {
     const bool could = all_weights_ <= static_cast<double>(kMostWeights);  // whether a larger budget would help
-    const std::string detail = could ? format("All weights of all heads do not fit into {}.", human_bytes(options_.budget_bytes))
-                                     : "All weights of all heads are too large for a page; the live view has them.";
+    const std::string detail = could ? format("The weights of all heads do not fit into {}.", human_bytes(options_.budget_bytes))
+                                     : "The weights of all heads are too large for an offline page; use the live view.";
     for (const char* feature : {"weights", "column", "tile", "mass", "compare"})
       lacks(feature, "over-budget", could ? larger : live, detail);
     const bool all = holds("top8") || holds("qk");
     lacks("row", "over-budget", larger, format("The page has rows of {} heads{}.", heads_held_, all ? "" : ", for the last tokens"));
     if (!holds("overview")) lacks("overview", "over-budget", larger, detail);
   }
-  lacks("verify", "not-in-page", live, "A page cannot recompute from Q and K in f32.");
+  lacks("verify", "not-in-page", live, "An offline page cannot recompute weights from Q and K in f32.");
   for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "An offline page contains no model.");
   lacks("export", "not-in-page", live, "An offline page cannot export files; its state can be copied as text.");
   std::vector<const char*> kinds{"value", "output"};

@@ -147,7 +147,7 @@ FamilyFacts find_facts(const Trace& trace, const std::string& name) {
     if (family.name == name) return facts_of(trace, family);
     known += (known.empty() ? "" : ", ") + family.name;
   }
-  fail(ErrorCode::kNotFound, "f={}: no such family of maps; there is {}", name, known);
+  fail(ErrorCode::kNotFound, "f={}: no such family of maps; expected one of: {}", name, known);
 }
 
 }  // namespace clearhead::viewer

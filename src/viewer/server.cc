@@ -246,7 +246,7 @@ httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request
   };
   const auto refuse = [&](const char* why) { return refuse_as(403, "forbidden", why); };
   if (request.get_header_value_count("Host") != 1 || !is_known_host(request.get_header_value("Host"))) {
-    return refuse("This server answers to 127.0.0.1 and localhost only.");
+    return refuse("This server accepts only requests to 127.0.0.1 and localhost.");
   }
   if (request.has_header("Origin")) {
     const std::string origin = request.get_header_value("Origin");

@@ -60,9 +60,9 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k, bool of_tokens) {
   if (spec.topology.segments) out += " in its own segment";
   if (spec.topology.mask) out += " where the mask allows";
   if (spec.topology.visible) out += " where the rule allows";
-  if (spec.topology.block_sparse) out += " in its own list";
+  if (spec.topology.block_sparse) out += " in the key blocks listed for it";
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
-  if (softmax && softmax->sinks) out += "; a sink logit takes part of every row";
+  if (softmax && softmax->sinks) out += "; a sink logit takes some weight from every row";
   return out;
 }
 

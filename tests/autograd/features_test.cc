@@ -130,7 +130,7 @@ TEST(Features, RefuseATrainableProjectionAndInvalidOutputs) {
   const Tensor x = random_tensor({1, 1, 6, 4}, 45), w = random_tensor({6, 4}, 46);
   tape.watch(w);
   Tensor out = Tensor::empty({1, 1, 6, 6}), strided = out.permute({0, 1, 3, 2});
-  expect_refused(ErrorCode::kUnsupported, "the projection needs a gradient",
+  expect_refused(ErrorCode::kUnsupported, "the projection requires a gradient",
                  [&] { ops::positive_random_features(run, x, w, FeatureShift::kNone, out); });
   expect_refused(ErrorCode::kShape, "out is strided",
                  [&] { ops::positive_random_features(run, x, w.clone(), FeatureShift::kNone, strided); });

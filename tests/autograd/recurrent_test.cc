@@ -154,7 +154,7 @@ TEST(Recurrences, MismatchedShapesAndLengthsAreRefused) {
   refused(code, "the input's bias is [14]", [](auto&, auto& given, auto&) { given.input_bias = Tensor::zeros({14}); });
   refused(code, "the hidden state's bias is [14]", [](auto&, auto& given, auto&) { given.hidden_bias = Tensor::zeros({14}); });
   refused(code, "the initial state is [5]", [](auto&, auto& given, auto&) { given.state = Tensor::zeros({5}); });
-  refused(code, "the initial cell is [2, 5]", [](auto&, auto& given, auto&) { given.cell = Tensor::zeros({2, 5}); });
+  refused(code, "the initial cell state is [2, 5]", [](auto&, auto& given, auto&) { given.cell = Tensor::zeros({2, 5}); });
   refused(code, "out is [2, 3, 6]", [](auto&, auto&, Tensor& out) { out = Tensor::zeros({2, 3, 6}); });
   refused(code, "3 lengths for 2 sequences", [](auto&, auto& given, auto&) { given.lengths = {1, 2, 3}; });
   refused(ErrorCode::kInvalidArgument, "a length of 4; expected 0 to 3", [](auto&, auto& given, auto&) { given.lengths = {1, 4}; });

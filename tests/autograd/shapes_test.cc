@@ -269,7 +269,7 @@ TEST(Shapes, MismatchedShapesAndInvalidIndicesAreRefused) {
   Tensor wrong = Tensor::zeros({2, 2}), two = Tensor::zeros({2}), four = Tensor::zeros({4, 3});
   expect_refused(ErrorCode::kShape, "axis 0 of [2, 3] into [2]", [&] { ops::reduce(run, Reduction::kSum, x, 0, two); });
   expect_refused(ErrorCode::kShape, "axis 2 is out of range for shape", [&] { ops::reduce(run, Reduction::kSum, x, 2, two); });
-  expect_refused(ErrorCode::kShape, "not empty", [&] { ops::reduce(run, Reduction::kMax, empty, 1, two); });
+  expect_refused(ErrorCode::kShape, "non-empty", [&] { ops::reduce(run, Reduction::kMax, empty, 1, two); });
   expect_refused(ErrorCode::kShape, "strided", [&] { ops::reduce(run, Reduction::kMax, four.permute({1, 0}).slice(1, 0, 2), 0, two); });
   expect_refused(ErrorCode::kShape, "multiply: [2, 3] by [2, 2]", [&] { ops::multiply(run, x, wrong, four); });
   expect_refused(ErrorCode::kShape, "a part of shape [2, 2]", [&] { ops::concat(run, {x, wrong}, 0, four); });
@@ -277,8 +277,8 @@ TEST(Shapes, MismatchedShapesAndInvalidIndicesAreRefused) {
   expect_refused(ErrorCode::kShape, "at offset 2 of axis 0 does not fit out", [&] {
     ops::concat(run, {x, Tensor::zeros({3, 3})}, 0, four);
   });
-  expect_refused(ErrorCode::kShape, "3 rows of [2, 3]", [&] { ops::index_add(run, x, {0, 1, 2}, four); });
-  expect_refused(ErrorCode::kInvalidArgument, "row 4; expected a row of [0, 4)", [&] { ops::index_add(run, x, {0, 4}, four); });
+  expect_refused(ErrorCode::kShape, "3 row indices, x is [2, 3]", [&] { ops::index_add(run, x, {0, 1, 2}, four); });
+  expect_refused(ErrorCode::kInvalidArgument, "row 4; expected a row in [0, 4)", [&] { ops::index_add(run, x, {0, 4}, four); });
   expect_refused(ErrorCode::kShape, "softmax: x is [2, 3], out [2, 2]", [&] { ops::softmax(run, x, wrong); });
   Tensor mixed = Tensor::zeros({2, 3});
   const Tensor gate = Tensor::zeros({2, 1});
@@ -286,7 +286,7 @@ TEST(Shapes, MismatchedShapesAndInvalidIndicesAreRefused) {
   expect_refused(ErrorCode::kShape, "copied [2, 3], 9 tokens", [&] {
     ops::pointer_mixture(run, x, gate, x, {0, 1, 2, 0, 1, 2, 0, 1, 2}, mixed);
   });
-  expect_refused(ErrorCode::kInvalidArgument, "token 3; expected one of [0, 3)", [&] {
+  expect_refused(ErrorCode::kInvalidArgument, "token 3; expected a token id in [0, 3)", [&] {
     ops::pointer_mixture(run, x, gate, x, {0, 3, 1}, mixed);
   });
 }

@@ -315,12 +315,13 @@ TEST(Statistics, RefuseUnsupportedDescriptionsByName) {
   EXPECT_EQ(refusal({.normaliser = Softmax{Tensor::zeros({kHeads})}}, logs), "no error");
   EXPECT_EQ(refusal({.normaliser = Sigmoid{}}, [&](const AttentionSpec& spec) { return compute.attention_log_sum_exp(q, k, spec); }),
             "kUnsupported: attention: rows of sigmoid have no log-sum-exp; expected softmax");
-  EXPECT_NE(refusal({},
-                    [&](const AttentionSpec& spec) {
-                      return compute.attention_log_weights(q, k, spec, {{0, 5, 0}});
-                    })
-                .find("kInvalidArgument: attention_log_weights: the pair of sequence 0, query 5 and key 0; there are 2, 5 and 7"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal({},
+              [&](const AttentionSpec& spec) {
+                return compute.attention_log_weights(q, k, spec, {{0, 5, 0}});
+              })
+          .find("kInvalidArgument: attention_log_weights: the pair of sequence 0, query 5 and key 0 is out of range; there are 2, 5 and 7"),
+      std::string::npos);
 }
 
 }  // namespace

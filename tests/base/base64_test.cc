@@ -23,8 +23,8 @@ TEST(Base64, MatchesTheExamplesOfRfc4648) {
 
 TEST(Base64, RefusesInvalidLengthsAndLetters) {
   expect_refused(ErrorCode::kFormat, "here: 3 characters of base64; expected a multiple of 4", [] { from_base64("Zm9", "here"); });
-  expect_refused(ErrorCode::kFormat, "here: letter 1 is not one of base64", [] { from_base64("Z*9v", "here"); });
-  expect_refused(ErrorCode::kFormat, "here: letter 2 is not one of base64", [] { from_base64("Zg==Zm9v", "here"); });
+  expect_refused(ErrorCode::kFormat, "here: the character at index 1 is not valid base64", [] { from_base64("Z*9v", "here"); });
+  expect_refused(ErrorCode::kFormat, "here: the character at index 2 is not valid base64", [] { from_base64("Zg==Zm9v", "here"); });
 }
 
 }  // namespace

@@ -210,13 +210,13 @@ class Inspection(Case):
 
         self.assertIsNone(cells("L0.H0")[3][2])
         self.assertIsNotNone(cells("L0.H1")[3][2])
-        message = '--cut: expected QUERIES/KEYS as 10:20/3:5, then @L3 or @L3.H5 for one layer or head, found "4:5"'
+        message = '--cut: expected QUERIES/KEYS, such as 10:20/3:5, optionally with @L3 or @L3.H5 for one layer or head, found "4:5"'
         self.refused(2, message, "show", self.both, "abca", "--cut", "4:5")
 
     def test_windows_map_a_long_text_and_leave_other_pairs_unscored(self):
         text = "".join(random.Random(1).choice("abcdefgh") for _ in range(60))
         done = run("show", self.both, text, "--window", "24", "--overlap", "8", "--head", "L0.H0", "--json")
-        self.assertEqual((done.code, done.errors), (0, "4 windows of 24 tokens; pairs in different windows were never scored\n"))
+        self.assertEqual((done.code, done.errors), (0, "4 windows of 24 tokens; pairs of tokens that no window contains were never scored\n"))
         cells = done.json["cells"]
         self.assertIsNone(cells[0][59])
         self.assertIsNone(cells[59][0])
@@ -230,7 +230,7 @@ class Inspection(Case):
         kept = self.folder / "kept.trace"
         told = self.ok("trace", self.causal, "--file", self.text, "--layers", "1", "-o", kept, "--json").json
         self.assertEqual(told["layers"], [1])
-        self.refused(1, "trace: layer 0 was not kept; trace again with --layers naming it", "show", kept, "--head", "L0.H0")
+        self.refused(1, "trace: layer 0 was not kept; trace again and include it in --layers", "show", kept, "--head", "L0.H0")
 
     def test_the_number_of_threads_changes_no_bit(self):
         seen = [self.ok("show", self.causal, "--file", self.text, "--head", "L1.H0", "--threads", n, "--json").out for n in (1, 2)]
@@ -388,7 +388,7 @@ class Attend(Case):
         tensor = lambda: ("BF16", [1, 1, rows, d], [struct.unpack("<I", struct.pack("<f", draw.gauss(0, 1)))[0] >> 16 for _ in range(rows * d)])
         write_safetensors(self.into, {name: tensor() for name in "qkv"})
         done = run("attend", self.into, "-o", to)
-        self.assertEqual((done.code, done.errors.split("\n")[0]), (0, "q is bf16: converted to f32 (--dtype keeps 16 bits)"))
+        self.assertEqual((done.code, done.errors.split("\n")[0]), (0, "q is bf16: converted to f32; to compute in 16 bits, use --dtype bf16 or --dtype f16"))
 
         def weights(*flags):
             self.ok("attend", self.into, "-o", to, "--dtype", "bf16", "--weights", *flags)
@@ -454,7 +454,7 @@ class Answers(Case):
     def test_embeddings_of_long_texts_are_truncated_with_a_message(self):
         model = self.golden("bert/mlm")
         done = run("run", "embed", model, "a b c d e " * 5, "--json")
-        self.assertEqual((done.code, done.errors), (0, "truncated: 20 of 27 tokens were used (the model's positions end there)\n"))
+        self.assertEqual((done.code, done.errors), (0, "truncated: 20 of 27 tokens were used (the model has no more positions)\n"))
         self.assertEqual(done.json, self.ok("run", "embed", model, ("a b c d e " * 4)[:36], "--json").json)
 
     def test_generation_copies_what_followed(self):
@@ -524,7 +524,7 @@ class Answers(Case):
         self.assertEqual(self.ok("info", model, "--json").json["tasks"], ["classify"])
         two = run("run", "classify", model, "a b", "--pair", "c", "--top", "2")
         self.assertEqual([line.split()[-1] for line in two.out.splitlines()], [one["label"] for one in told[:2]])
-        self.assertEqual(two.errors, "1 more label; for all: --top 3\n")
+        self.assertEqual(two.errors, "1 more label; to print all: --top 3\n")
 
     def test_a_pairs_texts_are_segments(self):
         model = self.golden("bert/classify")

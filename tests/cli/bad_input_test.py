@@ -78,7 +78,7 @@ class Usage(Case):
         self.refused(2, "--to is required (clearhead ask --help says more)", "ask", self.causal, "abc", "--from", "a")
         self.refused(2, "a model needs a text: give one, or --file, or - for standard input", "show", self.causal)
         self.refused(2, "give the text or --file, not both", "show", self.causal, "abc", "--file", self.text)
-        self.refused(2, "--overlap needs --window: how many tokens neighbouring windows share", "show", self.causal, "abc", "--overlap", "2")
+        self.refused(2, "--overlap is the number of tokens that neighbouring windows share: add --window", "show", self.causal, "abc", "--overlap", "2")
         self.refused(2, "give a text, --file, or - for standard input", "run", "embed", self.both)
 
     def test_values_outside_their_range_are_named(self):
@@ -90,12 +90,12 @@ class Usage(Case):
         self.refused(2, "--head and --layer name different layers", "show", model, text, "--head", "L0.H0", "--layer", "1")
         self.refused(2, "--family enc: this model's maps are dec", "show", model, text, "--family", "enc")
         self.refused(2, "--layers names layer 7; this model's layers are 0 to 1", "trace", model, text, "--layers", "0,7", "-o", "x")
-        self.refused(2, '--rows: expected a token N or a range BEGIN:END, found "9:3"', "trace", model, text, "--rows", "9:3", "-o", "x")
+        self.refused(2, '--rows: expected a token number or a range BEGIN:END, found "9:3"', "trace", model, text, "--rows", "9:3", "-o", "x")
         self.refused(2, '--budget: expected a size like 512M or 4G, found "lots"', "trace", model, text, "--budget", "lots", "-o", "x")
-        self.refused(2, 'span "#6": the text has 6 tokens', "show", model, text, "--query", "6")
+        self.refused(2, 'span "#6" is out of range: the text has 6 tokens, counted from 0', "show", model, text, "--query", "6")
         says = 'span "z" does not occur in the text; expected a piece of the text, a token range such as #12:20, or seg:NAME for a segment'
         self.refused(2, says, "ask", model, text, "--from", "z", "--to", "a")
-        self.refused(2, 'span "seg:doc": no segment of that name; the text has none (--segments)', "ask", model, text, "--from", "a", "--to", "seg:doc")
+        self.refused(2, 'span "seg:doc": there is no segment of that name; name segments with --segments FILE', "ask", model, text, "--from", "a", "--to", "seg:doc")
         self.refused(2, '--top: expected a whole number, 1 to 1,000,000,000, found "0" (clearhead show --help says more)', "show", model, text, "--top", "0")
         self.refused(2, '--threads: expected a whole number, 1 to 1,024, found "100000" (clearhead show --help says more)', "show", model, text, "--threads", "100000")
         self.refused(2, '--temperature: expected a number above 0, found "0" (clearhead run generate --help says more)', "run", "generate", model, text, "--temperature", "0")
@@ -104,7 +104,7 @@ class Usage(Case):
         self.refused(2, "--page-size applies to --html: add --html FILE", "view", model, text, "--page-size", "20MB")
         self.refused(2, "--window reads the whole text and --truncate shortens it: give only one of them", "show", model, text, "--window", "3", "--truncate")
         self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1", "--by", "segment")
-        self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text, "--sort", "nothing")
+        self.refused(2, "--sort nothing: expected strength or the name of a score (clearhead atlas --definitions lists them)", "atlas", model, text, "--sort", "nothing")
 
     def test_a_trace_refuses_options_that_affect_a_run(self):
         kept = self.folder / "kept.trace"
@@ -112,7 +112,7 @@ class Usage(Case):
         self.refused(2, "a trace already has its text; give a model to read another one", "show", kept, "abc")
         self.refused(2, "--window affects a run, but a trace is not run again: give a model and a text", "show", kept, "--window", "8")
         self.refused(2, "--precision affects a run, but a trace is not run again: give a model and a text", "show", kept, "--precision", "bf16")
-        another = "expected another trace: a trace already has its text; give a model to read this one"
+        another = "expected another trace, because a trace already has its text; to read a new text, give a model"
         self.refused(2, f'"abc": {another}', "view", kept, "abc")
         self.refused(2, f'"abc": {another}', "view", kept, kept, "abc")
         self.refused(2, "--budget affects a run, but a trace is not run again: give a model and a text", "view", kept, kept, "--budget", "2M")
@@ -139,7 +139,7 @@ class Models(Case):
         shutil.rmtree(self.model)
         self.fails(
             'model "model" was not found; searched model, models/model, /nowhere/.cache/clearhead/models/model, '
-            "/hub/hub/models--model/snapshots/main. Nothing is downloaded silently: `hf download model` fetches it from the hub."
+            "/hub/hub/models--model/snapshots/main. Models are not downloaded automatically; run `hf download model` to get it from the Hub"
         )
 
     def test_missing_files_are_named(self):
@@ -148,7 +148,7 @@ class Models(Case):
         (self.model / "model.safetensors").unlink()
         self.fails("model: expected model.safetensors or model.safetensors.index.json in this directory, found neither")
         (self.model / "config.json").unlink()
-        self.fails("model: there is no config.json in it; expected a model's directory")
+        self.fails("model: this directory has no config.json; expected a model directory")
 
     def test_garbled_configurations_name_the_byte_or_the_field(self):
         self.change("config.json", lambda data: data[:20])
@@ -162,7 +162,7 @@ class Models(Case):
         self.config(model_type="mamba")
         done = run("show", "model", "abc", folder=self.folder, HOME="/nowhere", XDG_CACHE_HOME="", HF_HOME="/hub")
         self.assertEqual(done.code, 1)
-        self.assertRegex(done.errors, '^clearhead: model/config.json: "model_type": "mamba" is not supported; known are bert, (.*, )?llama, .*, '
+        self.assertRegex(done.errors, '^clearhead: model/config.json: "model_type": "mamba" is not supported; expected one of: bert, (.*, )?llama, .*, '
                                       'hierarchical_attention, (.*, )?vision_transformer\n$')
         self.config(model_type="clearhead-attention", num_attention_heads="two")
         self.fails('model/config.json: "num_attention_heads": expected an integer, found "two"')
@@ -171,7 +171,7 @@ class Models(Case):
 
     def test_rope_scalings_that_are_not_known_are_refused_by_name(self):
         self.config(**json.loads((GOLDENS / "llama/linear/config.json").read_text()) | {"rope_scaling": {"type": "yarn", "factor": 2.0}})
-        self.fails('model/config.json: "rope_scaling": rope type "yarn" is not supported; understood: default, linear, llama3 (model: llama)')
+        self.fails('model/config.json: "rope_scaling": rope type "yarn" is not supported; expected default, linear or llama3 (model: llama)')
 
     def test_pickled_weights_are_refused_with_the_line_that_converts_them(self):
         (self.model / "model.safetensors").rename(self.model / "pytorch_model.bin")
@@ -186,30 +186,30 @@ class Models(Case):
         shutil.rmtree(self.model)
         (self.folder / "sharded").rename(self.model)
         (self.model / "model-00002-of-00003.safetensors").unlink()
-        self.fails("model/model.safetensors.index.json: names the shard model-00002-of-00003.safetensors, which is not there. The download is probably incomplete.")
+        self.fails("model/model.safetensors.index.json: names the shard model-00002-of-00003.safetensors, which does not exist. The download is probably incomplete.")
 
     def test_a_tokenizer_of_another_model_is_noticed(self):
         tokenizer = (self.model / "tokenizer.json").read_bytes()
         shutil.rmtree(self.model)
         shutil.copytree(GOLDENS / "llama/gqa", self.model)
         (self.model / "tokenizer.json").write_bytes(tokenizer)
-        self.fails("run: token id 97 is outside the model's 67 words; is the tokenizer another model's?")
+        self.fails("run: token id 97 is outside the model's vocabulary of 67 tokens; does the tokenizer belong to another model?")
 
     def test_truncated_weights_say_where_the_file_ends(self):
         self.change("model.safetensors", lambda data: data[:-10])
-        self.fails('model/model.safetensors: tensor "lm_head.weight": header says bytes 359664..474352, the file ends at 474342. The download is probably incomplete.')
+        self.fails('model/model.safetensors: tensor "lm_head.weight": the header gives bytes 359664..474352, but the file ends at 474342. The download is probably incomplete.')
         self.change("model.safetensors", lambda data: data[:100])
-        self.fails("model/model.safetensors: the header ends at byte 1248, the file ends at 100. The download is probably incomplete.")
+        self.fails("model/model.safetensors: the header ends at byte 1248, but the file ends at 100. The download is probably incomplete.")
         self.change("model.safetensors", lambda data: data[:3])
-        self.fails("model/model.safetensors: a safetensors file begins with 8 bytes of header length, this one has 3. The download is probably incomplete.")
+        self.fails("model/model.safetensors: a safetensors file begins with the header length in 8 bytes, but this file has only 3 bytes. The download is probably incomplete.")
 
     def test_oversized_weights_say_how_far_the_file_goes(self):
         self.change("model.safetensors", lambda data: data + b"more")
-        self.fails("model/model.safetensors: the last tensor ends at byte 474352, the file goes on to 474356. The header does not describe these bytes.")
+        self.fails("model/model.safetensors: the last tensor ends at byte 474352, but the file ends at 474356. The header does not describe the bytes in between.")
 
     def test_garbled_weights_are_refused(self):
         self.change("model.safetensors", lambda data: b"PK\x03\x04" * 100)
-        self.fails("model/model.safetensors: the header's length reads 289157608118635344 bytes, at most 100000000 are allowed. This is probably not a safetensors file.")
+        self.fails("model/model.safetensors: the header length is 289157608118635344 bytes, but at most 100000000 are allowed. This is probably not a safetensors file.")
         self.change("model.safetensors", lambda data: struct.pack("<Q", 16) + b"not json at all!")
         self.fails("model/model.safetensors: expected the header to begin with { at byte 8. This is probably not a safetensors file.")
 
@@ -228,7 +228,7 @@ class Models(Case):
         header = json.loads((self.model / "model.safetensors").read_bytes()[8 : 8 + size])
         self.poisoned = sorted(name for name in header if name != "__metadata__")[0]
         self.change("model.safetensors", poison)
-        self.fails(f'model/model.safetensors: tensor "{self.poisoned}": element 3 is NaN or infinite; the file is damaged, or training it failed')
+        self.fails(f'model/model.safetensors: tensor "{self.poisoned}": element 3 is NaN or infinite; the file is damaged, or training diverged')
 
     def test_garbled_tokenizers_are_named(self):
         self.change("tokenizer.json", lambda data: data[: len(data) // 2])
@@ -243,7 +243,7 @@ class Models(Case):
 
     def test_sizes_that_no_model_has_are_named_with_their_value(self):
         self.config(hidden_size=1 << 30)
-        self.fails("model/config.json: the sizes do not fit each other: the width: expected 1 to 1048576, found 1073741824 (model: clearhead-attention)")
+        self.fails("model/config.json: the sizes are inconsistent: the hidden size: expected 1 to 1048576, found 1073741824 (model: clearhead-attention)")
 
     def test_a_file_in_place_of_a_model_is_named(self):
         (self.folder / "book.txt").write_text("Once upon a time.")
@@ -258,7 +258,7 @@ class Texts(Case):
         return "model"
 
     def test_an_empty_text_is_refused(self):
-        message = "the text is empty; give some, or --file, or - for standard input"
+        message = "the text is empty; pass a text, or --file, or - for standard input"
         self.refused(1, message, "show", self.causal, "")
         self.refused(1, message, "atlas", self.causal, "-", stdin=b"")
         (self.folder / "empty.txt").write_text("")
@@ -278,7 +278,7 @@ class Texts(Case):
         model = self.long_model()
         self.refused(
             1,
-            "text has 27 tokens; this model's positions end at 20. Use --window 20 to slide, --truncate to cut, or a model with longer positions.",
+            "the text has 27 tokens, but the model supports 20 positions; use --window 20, --truncate, or a model with more positions",
             "show", model, "a b c d e " * 5, folder=self.folder,
         )
         cut = run("show", model, "a b c d e " * 5, "--truncate", "--json", "--head", "L0.H0", folder=self.folder)
@@ -294,7 +294,7 @@ class Texts(Case):
         )
 
     def test_a_task_whose_text_is_too_long_says_so(self):
-        message = "text has 27 tokens; this model's positions end at 20. Shorten the text, or use a model with longer positions."
+        message = "the text has 27 tokens, but the model supports 20 positions; shorten the text, or use a model with more positions"
         model, text = self.long_model(), "a b c d e " * 5
         self.refused(1, message, "run", "fill", model, "[MASK] " + text[2:], folder=self.folder)
         shutil.rmtree(self.folder / model)
@@ -303,8 +303,8 @@ class Texts(Case):
         self.refused(1, message, "run", "classify", model, text, folder=self.folder)
 
     def test_tasks_a_model_cannot_do_are_named(self):
-        self.refused(1, "causal: the model has no masked-language head to fill masks with", "run", "fill", "causal", "a", folder=self.shelf)
-        self.refused(1, "causal: the model has no head that classifies whole texts", "run", "classify", "causal", "a", folder=self.shelf)
+        self.refused(1, "causal: the model has no masked language modelling head to fill masks with", "run", "fill", "causal", "a", folder=self.shelf)
+        self.refused(1, "causal: the model has no sequence classification head", "run", "classify", "causal", "a", folder=self.shelf)
         self.refused(1, 'bidirectional: a model of type "clearhead-attention" without a causal head cannot generate text', "run", "generate", "bidirectional", "a", folder=self.shelf)
         model = self.long_model()
         self.refused(1, "fill: the text has no [MASK]; write it where a word is missing", "run", "fill", model, "a b", folder=self.folder)
@@ -319,7 +319,7 @@ class Texts(Case):
             ("{", "parts.json: not valid JSON at byte 2: unexpected end of input; expected string literal"),
             ("{}", "parts.json: expected an array of segments, found an object"),
             ('[{"name": "x", "begin": 0}]', 'parts.json: field "segments[0].end" is missing'),
-            ('[{"name": "x", "begin": 0, "end": 99}]', 'segments: "x" is bytes [0, 99) of a text of 3 bytes'),
+            ('[{"name": "x", "begin": 0, "end": 99}]', 'segments: "x" covers bytes [0, 99), but the text has 3 bytes'),
             ('[{"name": "x", "begin": 0, "end": 1, "colour": 1}]', 'parts.json: field "segments[0].colour" is not understood; remove it, or use a version of clearhead that knows it'),
         ):
             parts.write_text(written)
@@ -329,7 +329,7 @@ class Texts(Case):
             self.refused(1, message, "show", kept, "--segments", "parts.json", folder=self.folder)
 
     def test_a_trace_over_its_budget_is_refused_before_it_runs(self):
-        self.refused(1, "trace: keys, statistics and watched rows of 1,200 tokens need 1.4 MiB, the budget is 1.0 KiB; use --budget to allow more, or --layers to keep fewer layers", "trace", self.causal, "--file", self.text, "--budget", "1K", "-o", self.folder / "x")
+        self.refused(1, "trace: keys, statistics and selected rows of 1,200 tokens need 1.4 MiB, but the budget is 1.0 KiB; use --budget to allow more, or --layers to keep fewer layers", "trace", self.causal, "--file", self.text, "--budget", "1K", "-o", self.folder / "x")
         self.assertFalse((self.folder / "x").exists())
 
 
@@ -346,11 +346,11 @@ class Traces(Case):
         whole = self.kept.read_bytes()
         size = len(whole)  # not constant: the header contains the name of the instruction set
         self.kept.write_bytes(whole[:-4])
-        self.fails(f'kept.trace: tensor "text": header says bytes {size - 6}..{size}, the file ends at {size - 4}. The download is probably incomplete.')
+        self.fails(f'kept.trace: tensor "text": the header gives bytes {size - 6}..{size}, but the file ends at {size - 4}. The download is probably incomplete.')
         self.kept.write_bytes(whole + b"x")
-        self.fails(f"kept.trace: the last tensor ends at byte {size}, the file goes on to {size + 1}. The header does not describe these bytes.")
+        self.fails(f"kept.trace: the last tensor ends at byte {size}, but the file ends at {size + 1}. The header does not describe the bytes in between.")
         self.kept.write_bytes(b"")
-        self.fails("kept.trace: a safetensors file begins with 8 bytes of header length, this one has 0. The download is probably incomplete.")
+        self.fails("kept.trace: a safetensors file begins with the header length in 8 bytes, but this file has only 0 bytes. The download is probably incomplete.")
 
     def test_a_safetensors_file_that_is_no_trace_is_named(self):
         write_safetensors(self.kept, {"x": NUMBERS})
@@ -368,7 +368,7 @@ class Traces(Case):
         self.assertEqual((drawn.code, drawn.errors), (0, said))
 
     def test_windows_over_the_budget_are_refused_before_they_run(self):
-        message = ("trace: keys and queries of 100 windows of 16 tokens need 822.9 KiB, the budget is 1.0 KiB; use --budget to allow more, "
+        message = ("trace: keys and queries of 100 windows of 16 tokens need 822.9 KiB, but the budget is 1.0 KiB; use --budget to allow more, "
                    "--layers to keep fewer layers, or --truncate")
         self.refused(1, message, "trace", self.both, "--file", self.text, "--window", "16", "--budget", "1K", "-o", self.folder / "x")
 
@@ -434,7 +434,7 @@ class AttendInput(Case):
         self.given(q=("F32", [2, 2], [1.0] * 4), k=NUMBERS, v=NUMBERS)
         self.fails("attend: q: expected [batch, head, query, d_k], found [2, 2]")
         self.given(q=NUMBERS, k=("F32", [1, 1, 2, 1], [1.0, 2.0]), v=NUMBERS)
-        self.fails("attend: d_k of k is 1, of q 2; they must be equal")
+        self.fails("attend: d_k of k is 1, but of q it is 2; they must be equal")
         self.given(q=("F32", [1, 3, 2, 2], [1.0] * 12), k=("F32", [1, 2, 2, 2], [1.0] * 8), v=("F32", [1, 2, 2, 2], [1.0] * 8))
         self.fails("attention: 3 query heads cannot share 2 key heads evenly; query heads must be a multiple of key heads")
         self.given(q=("I32", [1, 1, 2, 2], [1] * 4), k=NUMBERS, v=NUMBERS)

@@ -22,7 +22,7 @@ class Bleu(Case):
         self.theirs.write_text("狗坐在垫子上。\n", encoding="utf-8")
         done = run("bleu", self.ours, self.theirs, "--json")
         self.assertEqual(done.json["score"], 0)
-        self.assertIn("takes a whole sentence for one word; set --tokenize zh or --tokenize char", done.errors)
+        self.assertIn("treats a whole sentence as one word; set --tokenize zh or --tokenize char", done.errors)
         found = self.ok("bleu", self.ours, self.theirs, "--tokenize", "zh", "--json").json
         self.assertEqual((found["matched"], found["total"]), ([6, 5, 4, 3], [7, 6, 5, 4]))
         self.assertIn("|tok:zh|", found["signature"])

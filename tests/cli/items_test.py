@@ -58,9 +58,9 @@ class Items(unittest.TestCase):
             left = 100 * row["sink_logit"]
             self.assertTrue(least <= left <= most, left)
             self.assertAlmostEqual(left, 100 * (1 - sum(key["weight"] for key in row["keys"])), 3)
-            says = re.search(r"^ +(\d+) % goes to a sink logit, which has no value$", support.run("show", model, *question).out, re.M)
+            says = re.search(r"^ +(\d+) % goes to a sink logit, which has no value vector$", support.run("show", model, *question).out, re.M)
             self.assertEqual(says and int(says[1]), round(left) or None)
-            says = re.search(r"^ +([\d.]+) %  to a sink logit, which has no value$",
+            says = re.search(r"^ +([\d.]+) %  to a sink logit, which has no value vector$",
                              support.run("show", model, *question, "--query", "query").out, re.M)
             self.assertEqual(says and float(says[1]), round(left, 2) or None)
         self.assertNotIn("sink logit", self.shown("memory", "--head", "L1.H0"))

@@ -98,11 +98,11 @@ class Lines(Case):
         self.assertEqual(long.code, 1)
         answers = [json.loads(line) for line in long.out.splitlines()]
         self.assertEqual([list(answer) for answer in answers], [["classes"], ["error"], ["classes"]])
-        self.assertRegex(answers[1]["error"], r"^line 2: text has [\d,]+ tokens; this model's positions end at \d+")
+        self.assertRegex(answers[1]["error"], r"^line 2: the text has [\d,]+ tokens, but the model supports [\d,]+ positions")
         self.close(answers[0], run("run", "classify", self.golden("bert/classify"), "a", "--json").json, LINE_PLACES)
         alone = run("run", "classify", self.golden("bert/classify"), "-", "--lines", stdin=b"a b c d e " * 200)
         self.assertEqual((alone.code, alone.out), (1, ""))
-        self.assertIn("line 1: text has", alone.errors)
+        self.assertIn("line 1: the text has", alone.errors)
 
     def test_errors_common_to_all_lines_are_printed_once(self):
         done = run("run", "fill", self.golden("bert/classify"), "-", "--lines", stdin=b"a [MASK]\nb [MASK]\n")

@@ -26,7 +26,7 @@ class Messages(Case):
         for token in (0, 99):
             self.said(1, f"{BOOK}: token {token} of a text of 9 tokens; expected 1 to 8 (token 0 has none before it)",
                       "why", BOOK, TEXT, "--target", f"token {token}")
-        self.said(2, '--layers: expected a layer N or a range BEGIN:END, found "abc"', "show", BOOK, TEXT, "--layers", "abc")
+        self.said(2, '--layers: expected a layer number or a range BEGIN:END, found "abc"', "show", BOOK, TEXT, "--layers", "abc")
         self.said(2, '--from: tokens #0:1 are not all queries of the family "spatial"; its queries are tokens #256:257',
                   "ask", DIGITS, DIGITS / "example.png", "--from", "patch 1,1", "--to", "patch 1,2")
 
@@ -41,6 +41,6 @@ class Messages(Case):
             self.said(1, "some.bin: is a binary file, or text in another encoding; expected text in UTF-8", *command, "--file", "some.bin", folder=self.folder)
 
     def test_a_task_that_the_model_does_not_have(self):
-        self.said(1, f'{DIGITS}: a model of type "convolutional_attention" reads a picture and no text', "run", "generate", DIGITS, "7")
-        self.said(1, f'{ROOT / "models/en-fr"}: a model of type "marian" writes texts and gives no sentence embeddings',
+        self.said(1, f'{DIGITS}: a model of type "convolutional_attention" reads a picture, not text', "run", "generate", DIGITS, "7")
+        self.said(1, f'{ROOT / "models/en-fr"}: a model of type "marian" generates text and has no sentence embeddings',
                   "run", "embed", ROOT / "models/en-fr", "a")

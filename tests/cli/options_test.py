@@ -77,12 +77,12 @@ class Options(Case):
         self.assertIn("an attention knockout names keys 90:99", done.errors)
         done = run("trace", translator, "Hello.", "--layers", "99", "-o", self.folder / "x")
         self.assertEqual(done.code, 1)
-        self.assertIn("layers to keep: layer 99; this model's layers are 0 to", done.errors)
+        self.assertIn("layers to keep: layer 99 is out of range; this model's layers are 0 to", done.errors)
         trace = self.folder / "kept.trace"
         self.ok("trace", self.causal, text, "-o", trace)
         page = self.folder / "page.html"
         self.refused(2, "layer 99: this model's layers are 0 to 1", "view", trace, "--head", "L99.H0", "--html", page)
-        self.refused(2, 'span "#99": the text has 4 tokens', "view", trace, "--query", "99", "--html", page)
+        self.refused(2, 'span "#99" is out of range: the text has 4 tokens, counted from 0', "view", trace, "--query", "99", "--html", page)
         self.refused(2, "--by lists what one token attends to: add --query", "show", trace, "--by", "segment")
         self.refused(2, "--top applies to a list: add --query, or leave out --head and --layer", "show", trace, "--head", "L0.H0", "--top", "3")
         self.assertEqual(len(self.ok("show", trace, "--top", "3", "--json").json["heads"]), 3)

@@ -80,8 +80,8 @@ class Classifiers(TaskCase):
         file.write_text("colour\tthe red road\nplant\ta tree\n", encoding="utf-8")
         table = ["robust", self.model, "--file", file]
         self.refused(1, 'text 2: "plant" is not a label of this model; expected one of animal, colour', *table, "--text", 2, "--label", 1)
-        self.refused(2, "--text words: expected a column number of the table, from 1 (only fields of .jsonl files have names)", *table, "--text", "words")
-        self.refused(1, f"{file}, line 1: expected 3 columns with tabs between, found 2", *table, "--text", 3)
+        self.refused(2, "--text words: expected a column number, counted from 1 (only fields of .jsonl files have names)", *table, "--text", "words")
+        self.refused(1, f"{file}, line 1: expected 3 columns separated by tabs, found 2", *table, "--text", 3)
         self.refused(1, f"{self.folder}/none.tsv: cannot be read: No such file or directory", "robust", self.model, "--file", self.folder / "none.tsv")
         file.write_text("", encoding="utf-8")
         self.refused(1, f"{file}: contains no texts; expected at least one", *table)
@@ -116,7 +116,7 @@ class Classifiers(TaskCase):
         self.write(task, noise={"upper": 0.6, "lower": 0.6})
         self.refused(1, f'{self.recipe}: "noise.lower": expected a number from 0 to 0.4, found 0.6', *train)
         self.write({"kind": "masked-lm", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, noise={"typos": 0.1})
-        self.refused(1, f'{self.recipe}: "noise" changes the sources of "pairs" and the texts of "task.kind" "classification"; this recipe has neither', *train)
+        self.refused(1, f'{self.recipe}: "noise" applies only to the sources of "pairs" and the texts of "task.kind" "classification"; this recipe has neither', *train)
 
 
 class Translators(Case):
@@ -153,4 +153,4 @@ class LanguageModels(Case):
     def test_a_model_of_another_kind_is_refused(self):
         done = run("robust", self.both, "--file", self.text)
         self.assertEqual(done.code, 1)
-        self.assertIn("robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict the next token", done.errors)
+        self.assertIn("robustness can be measured for Transformers that classify a text (single-label), generate a text from another, or predict the next token", done.errors)

@@ -81,7 +81,7 @@ class Answers(AnswerCase):
         names = read_safetensors(self.folder / "run/best/model.safetensors")
         self.assertEqual((names["qa_outputs.weight"][0], names["qa_outputs.bias"][0]), ([2, 32], [2]))
         self.assertNotIn("bert.pooler.dense.weight", names)
-        self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify", self.folder / "run/best", "a hen")
+        self.refused(1, f"{self.folder}/run/best: the model has no sequence classification head", "run", "classify", self.folder / "run/best", "a hen")
 
     def test_squad_style_answers_and_inline_contexts_train_the_same_model(self):
         for part in ("train", "valid"):
@@ -109,7 +109,7 @@ class Answers(AnswerCase):
         self.assertEqual(saved["first"], saved["few-first"])
         self.assertNotEqual(saved["first"], saved["all"])
         self.write_lines("none.jsonl", [line for line in self.lines_of("train.jsonl") if not line["answers"]])
-        self.refused(1, f'{self.recipe}: "task.answerable_first" is 20, and no window of none.jsonl holds an answer', "train", self.recipe, f"data={self.folder}",
+        self.refused(1, f'{self.recipe}: "task.answerable_first" is 20, but no window of none.jsonl contains an answer; set it to 0', "train", self.recipe, f"data={self.folder}",
                      "task.train=none.jsonl", "task.answerable_first=20", "-o", self.folder / "none")
 
     def test_smoothing_is_refused(self):
@@ -137,5 +137,5 @@ class Answers(AnswerCase):
         lines[first] |= {"answers": [], "context": "text -1"}
         self.write_lines("train.jsonl", lines)
         self.refused(1, f'{self.folder}/train.jsonl, line {first + 1}: "context": no file of "task.contexts" has the id "text -1"', *task)
-        self.refused(1, "a window of 10 tokens has 4 for the text beside the question; expected more than the overlap of 8", *task, "length=10",
+        self.refused(1, "a window of 10 tokens leaves 4 tokens for the text besides the question; expected more than the overlap of 8", *task, "length=10",
                      "task.train=valid.jsonl")

@@ -135,10 +135,10 @@ class Vectors(DocumentsCase):
         self.assertIn('"max_position_embeddings": expected 1 to 16, the positions of the encoder, found 17', self.tried())
         recipe["model"] = model | {"encoder": encoder | {"num_attention_heads": 4}}
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
-        self.assertIn(f'{bert_folder}/config.json: "num_attention_heads" is 2; the encoder of {self.recipe} has 4', self.tried())
+        self.assertIn(f'{bert_folder}/config.json: "num_attention_heads" is 2, but the encoder of {self.recipe} has 4', self.tried())
         recipe["vectors"]["deviation"] = 1
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
-        self.assertIn('"vectors.deviation": expected a "tensor" beside it: an encoder stays as it is, found 1', self.tried())
+        self.assertIn('"vectors.deviation": expected 0 without "tensor": the weights of a whole encoder are not scaled, found 1', self.tried())
         self.vectors()
         recipe = json.loads(self.recipe.read_text(encoding="utf-8"))
         del recipe["vectors"]["tensor"]
@@ -152,7 +152,7 @@ class Vectors(DocumentsCase):
         self.vectors(tensor="words.weight")
         self.assertIn(f'{file}', self.tried())
         self.vectors(tensor="word_attention.query")
-        self.assertIn(f'{file}: "word_attention.query" is [1, 16], the recipe\'s "embedding.weight" [200, 16]; give the model these sizes', self.tried())
+        self.assertIn(f'{file}: "word_attention.query" has the shape [1, 16], but the recipe\'s "embedding.weight" has [200, 16]; give the model these sizes', self.tried())
 
     def tried(self):
         done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
@@ -223,7 +223,7 @@ class Summaries(DocumentsCase):
         self.write_lines("kinds.jsonl", self.kinds(40))
         self.write(model=HAN, task={"kind": "classification", "train": "kinds.jsonl", "valid": "kinds.jsonl", "text": "said", "label": "kind"})
         model = self.trained("steps=2", folder="other") / "best"
-        self.refused(1, f'{model}: a model of type "hierarchical_attention", which reads a document, chooses no sentence of a document', "run", "summarise", model, "A cat.")
+        self.refused(1, f'{model}: a model of type "hierarchical_attention", which reads a document, does not select sentences of a document', "run", "summarise", model, "A cat.")
 
     def test_a_document_without_a_summary_is_named_by_its_line(self):
         self.write_lines("valid.jsonl", [{"said": ["A cat."], "short": []}])

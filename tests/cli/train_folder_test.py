@@ -84,7 +84,7 @@ class Pictures(Folder):
     def test_a_model_without_resize_names_the_field(self):
         self.pictures("photos", 4)
         self.write({"train": "photos", "valid": "photos", "pictures": {"form": "folder"}}, VIT)
-        self.refused_because('channels: 1; expected 8 × 8 pixels, channels: 1. Resize it, or train a model with "resize" in "task.pictures"')
+        self.refused_because('channels: 1); expected 8 × 8 pixels, channels: 1. Resize it, or train a model with "resize" in "task.pictures"')
         self.write({"train": "photos", "valid": "photos", "pictures": {"form": "folder", "resize": "crop"}}, VIT)
         self.refused_because('"task.pictures.resize": expected none, stretch or fit')
 
@@ -93,19 +93,19 @@ class Pictures(Folder):
         photos = self.folder / "photos"
         self.refused_because(f"{photos}: there is no such file")
         photos.mkdir()
-        self.refused_because(f"{photos}: has no folders; expected a folder for each class, with its pictures in it")
+        self.refused_because(f"{photos}: has no subfolders; expected a subfolder with the pictures of each class")
         self.pictures("photos", 2)
         for path, data, message in (
-                (photos / "lying" / "notes.txt", b"hello", "neither PNG nor JPEG by its first bytes; convert it to one of these. Every file"),
+                (photos / "lying" / "notes.txt", b"hello", "the first bytes are neither those of a PNG nor of a JPEG file; convert it to one of these formats. Every file"),
                 (photos / "lying" / "cut.png", stripes(9, 9, True, self.random)[:60], "damaged PNG"),
-                (photos / "README", b"hello", f"stands beside the class folders of {photos}; move it")):
+                (photos / "README", b"hello", f"expected only class folders in {photos}, found a file; move it")):
             path.write_bytes(data)
             self.refused_because(f"{path}: {message}")
             path.unlink()
         (photos / "empty").mkdir()
         self.refused_because(f"{photos / 'empty'}: the class folder has no files; expected one picture or more")
         self.write({"train": "folder.json", "held_out": 0.5, "pictures": {"form": "folder"}}, VIT)
-        self.refused_because(f"{self.recipe}: is a file; expected a folder whose folders are classes of pictures")
+        self.refused_because(f"{self.recipe}: is a file; expected a folder that contains one subfolder of pictures for each class")
 
 
 class Sounds(Folder):

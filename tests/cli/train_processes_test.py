@@ -112,8 +112,8 @@ class Processes(TrainingCase):
     def test_micro_batches_that_cannot_be_shared_evenly_are_refused(self):
         done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "three")
         self.assertNotEqual(done.code, 0)
-        self.assertIn("a step has 4 micro-batch(es) (\"accumulate\") and there are 3 processes; each takes 1, 2, 4, 8 … of them: give accumulate=3, "
-                      "or start another number of processes", done.errors)
+        self.assertIn("a step has 4 micro-batch(es) (\"accumulate\") and there are 3 processes; each process must run 1, 2, 4, 8 … of them: give accumulate=3, "
+                      "or start a different number of processes", done.errors)
         self.assertFalse((self.folder / "three").exists())
 
     def test_six_micro_batches_on_three_processes_give_the_bits_of_one(self):

@@ -73,7 +73,7 @@ class Stories(Case):
         self.assertEqual(self.train("run", "steps=20").code, 0)
         tested = self.measure("run", "--json").json
         self.assertEqual(tested["counted"], 120)
-        self.assertIn(f'{self.folder}/t2_test.txt, line 242: training has no answer "perhaps"', tested["details"])
+        self.assertIn(f'{self.folder}/t2_test.txt, line 242: the training data does not contain the answer "perhaps"', tested["details"])
         self.assertLessEqual(tested["details"]["t2"], 60 / 61)
 
     def test_invalid_files_and_settings_are_named(self):

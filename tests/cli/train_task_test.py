@@ -106,7 +106,7 @@ class Matching(TaskCase):
         self.assertLessEqual({(texts[0], texts[2]), (texts[1], texts[3])}, known)
 
     def test_fields_of_a_task_that_contradict_pairs_or_batch_are_refused(self):
-        for fields, what in (({"kind": "classification", "train": "a", "valid": "b", "text": 1, "label": 2}, '"task.kind": expected sentence-similarity, beside "pairs"'),
+        for fields, what in (({"kind": "classification", "train": "a", "valid": "b", "text": 1, "label": 2}, '"task.kind": expected sentence-similarity, because "pairs" is given'),
                              ({"kind": "sentence-similarity", "candidates": 1}, '"task.candidates": expected an integer of 2 or more')):
             recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {"task": fields}
             self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
@@ -114,7 +114,7 @@ class Matching(TaskCase):
             self.assertEqual(done.code, 1)
             self.assertIn(what, done.errors)
         self.write({"kind": "sentence-similarity"})
-        self.assertIn('expected another task, or "pairs" beside it', self.train("refused").errors)
+        self.assertIn('expected another task, or "pairs" in addition to it', self.train("refused").errors)
         files = {part: f"{part}.tsv" for part in ("train", "valid", "test")}
         self.write({"kind": "sentence-similarity"}, pairs=files, batch=500)
         self.assertIn("400 pairs, fewer than one batch of 500", self.train("refused").errors)
@@ -209,7 +209,7 @@ class Classification(TaskCase):
         count = len((self.folder / "valid.tsv").read_text(encoding="utf-8").splitlines())
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
         self.refused(1, f'{self.folder}/valid.tsv, line {count}: "plant" is a label that does not occur in the training data; expected "animal", "colour"', *task)
-        self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
+        self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns separated by tabs, found 2', *task, "task.text=4")
         first = ", ".join(json.dumps(cell) for cell in (self.folder / "train.tsv").read_text(encoding="utf-8").splitlines()[0].split("\t"))
         self.refused(1, f'{self.folder}/train.tsv, line 1: no column "sentence" ("task.text"); the first line names {first}', *task, "task.text=sentence")
         done = run(*task, "task.kind=order")
@@ -330,7 +330,7 @@ class Problems(TaskCase):
         self.assertGreater(rare["balanced"], 0.35)
         self.assertGreater(rare["given"], 0.35)
         task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
-        self.refused(1, f'{self.recipe}: "task.class_weights": expected "balanced", or a weight above 0 of each label that has not 1, as in {{"rare": 5}}, found 0',
+        self.refused(1, f'{self.recipe}: "task.class_weights": expected "balanced", or an object that maps labels to positive weights (default 1), as in {{"rare": 5}}, found 0',
                      *task, 'task.class_weights={"rare": 0}')
         self.refused(1, f'{self.recipe}: "task.class_weights": "seldom" is a label that does not occur in the training data; expected "often", "rare"',
                      *task, 'task.class_weights={"seldom": 2}')
@@ -350,12 +350,12 @@ class Tagging(TaskCase):
         spans = run("run", "tag", self.folder / "run/best", "we saw a blue hen on it", "--json").json
         self.assertEqual([(span["type"], span["text"], span["begin"], span["end"]) for span in spans],
                          [("colour", "blue", 9, 13), ("animal", "hen", 14, 17)])
-        self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify", self.folder / "run/best", "a hen")
+        self.refused(1, f"{self.folder}/run/best: the model has no sequence classification head", "run", "classify", self.folder / "run/best", "a hen")
 
     def test_a_line_without_a_tag_is_named(self):
         (self.folder / "train.conll").write_text("we\tO\nsaw\n", encoding="utf-8")
         self.write({"kind": "token-classification", "train": "train.conll", "valid": "valid.conll"})
-        self.refused(1, f'{self.folder}/train.conll, line 2: expected a word and its tag with a tab between, found "saw"',
+        self.refused(1, f'{self.folder}/train.conll, line 2: expected a word and its tag, separated by a tab or a space, found "saw"',
                      "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run")
 
 
@@ -405,5 +405,5 @@ class Masks(TaskCase):
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual((self.folder / "whole/log.csv").read_bytes(), (self.folder / "parts/log.csv").read_bytes())
         self.write({"kind": "masked-lm", "train": "train.tsv", "valid": "valid.tsv", "text": 2})
-        self.refused(1, f'{self.recipe}: the tokenizer has no mask token such as [MASK], which "task.masked-lm" puts in the place of words',
+        self.refused(1, f'{self.recipe}: the tokenizer has no mask token such as [MASK], which the task "masked-lm" puts in place of words',
                      "train", self.recipe, f"data={self.folder}", "-o", self.folder / "other")

@@ -203,7 +203,7 @@ class Training(TrainingCase):
         self.write(**{"from": str(self.folder / "elsewhere/best")}, model=MODEL | {"hidden_size": 64})
         wrong = self.train("fourth")
         self.assertEqual(wrong.code, 1)
-        self.assertIn('"model.embed_tokens.weight" is [256, 32], the recipe\'s "model.embed_tokens.weight" [256, 64]', wrong.errors)
+        self.assertIn('"model.embed_tokens.weight" has the shape [256, 32], but the recipe\'s "model.embed_tokens.weight" has [256, 64]', wrong.errors)
         self.assertFalse((self.folder / "fourth").exists())
 
     def test_batches_are_shown_before_anything_is_trained(self):
@@ -251,10 +251,10 @@ class Training(TrainingCase):
         self.assertEqual(first_loss("residual", "model.dropout=0.2"), first_loss("residual of the recipe", "dropout=0.2"))
         for settings, said in {
             ("model.attention_dropout=0.1", "attention_dropout=0.2"):
-                "\"attention_dropout\" is 0.2 and \"model.attention_dropout\" is 0.1; both are the rate of one dropout: give one, or the same",
+                "\"attention_dropout\" is 0.2 and \"model.attention_dropout\" is 0.1; both set the same dropout rate: give only one of them, or equal values",
             ("model.dropout=0.1", "model.hidden_dropout_prob=0"):
-                "\"model.dropout\" is 0.1 and \"model.hidden_dropout_prob\" is 0; both are the rate of one dropout: give one, or the same",
-            ("model.activation_dropout=0.1",): "\"model.activation_dropout\" is 0.1; training has no such dropout: set it to 0",
+                "\"model.dropout\" is 0.1 and \"model.hidden_dropout_prob\" is 0; both set the same dropout rate: give only one of them, or equal values",
+            ("model.activation_dropout=0.1",): "\"model.activation_dropout\" is 0.1, but training does not support it; set it to 0",
             ("attention_dropout=1",): "\"attention_dropout\": expected a number from 0 to 0.9, found 1",
             ("files=5",): "\"files\": expected an array, found 5",
             ("files=[1]",): "\"files\": expected an array of strings, found 1",
@@ -291,9 +291,9 @@ class Training(TrainingCase):
         self.assertEqual([made["signature"].split("|")[3] for made in (measured, by_characters)], ["tok:13a", "tok:char"])
         translated = self.ok("run", "translate", self.folder / "run/best", "a g\nb h").out.splitlines()
         self.assertEqual(translated, ["G A", "H B"])
-        self.refused(1, f"{where}: \"pairs\" names no \"test\" file", "train", where, f"data={self.folder}", "--test", self.folder / "run/best")
+        self.refused(1, f"{where}: \"pairs\" has no \"test\" file; --test needs one", "train", where, f"data={self.folder}", "--test", self.folder / "run/best")
         (self.folder / "valid.tsv").write_text("no tab\n", encoding="utf-8")
-        self.refused(1, f"{self.folder}/valid.tsv, line 1: expected 2 columns with tabs between (source 1, target 2), found \"no tab\"", "train", where, f"data={self.folder}",
+        self.refused(1, f"{self.folder}/valid.tsv, line 1: expected 2 columns separated by tabs (source 1, target 2), found \"no tab\"", "train", where, f"data={self.folder}",
                      "-o", self.folder / "other")
         self.write(model=MARIAN)
         self.refused(1, f"{where}: a model of type \"marian\" reads a pair; \"files\" is for models that read a text. Expected \"pairs\"", "train", where,
@@ -317,7 +317,7 @@ class Training(TrainingCase):
         cut, end = text.index("line 350:"), len(text.encode())
         self.write(held_out=None)
         (self.folder / "splits.tsv").write_text("file\nx\ttext.txt\n", encoding="utf-8")
-        self.refused(1, f"{self.folder}/splits.tsv, line 2: expected a file and six byte positions between tabs, found \"x\\ttext.txt\"", "train", self.recipe,
+        self.refused(1, f"{self.folder}/splits.tsv, line 2: expected a file name and six byte positions, separated by tabs, found \"x\\ttext.txt\"", "train", self.recipe,
                      f"data={self.folder}", "splits=splits.tsv", "--test", self.folder / "run/best")
         (self.folder / "splits.tsv").write_text(f"file\ntext.txt\t0\t100\t100\t{cut}\t{cut}\t{end}\n", encoding="utf-8")
         measured = self.ok("train", self.recipe, f"data={self.folder}", "splits=splits.tsv", "--test",
@@ -344,7 +344,7 @@ class Training(TrainingCase):
         self.refused(1, "nowhere/text.txt: there is no such file; give the folder that holds it with data=DIR. The text is made by the test.", "train",
                      where, "data=nowhere", "-o", self.folder / "other")
         self.refused(1, "\"steps\": expected key=value", "train", where, "steps")
-        self.refused(1, f"{where}: \"length\" is 100, the model's positions end at 64", "train", where, f"data={self.folder}", "length=100", "-o",
+        self.refused(1, f"{where}: \"length\" is 100, but the model supports 64 positions; reduce \"length\"", "train", where, f"data={self.folder}", "length=100", "-o",
                      self.folder / "other")
         self.refused(1, f"{where}: \"schedule.kind\": expected constant, linear, cosine or noam, found \"steps\"", "train", where, "schedule.kind=steps")
         self.refused(1, f"{where}: field \"optimiser.beta1\" is not understood; remove it, or use a version of clearhead that knows it", "train", where,

@@ -97,10 +97,10 @@ class Watch(TrainingCase):
     def test_texts_that_are_not_pairs_are_refused(self):
         for text in ("no tab", "\tb", "a\t", "a\tb\tc"):
             self.pairs({"texts": ["a\tA", text]})
-            self.refused(1, f'{self.recipe}: "watch.texts": text 2 is no pair; expected a source and its target with a tab between', "train",
+            self.refused(1, f'{self.recipe}: "watch.texts": text 2 is not a pair; expected a source and its target, separated by a tab', "train",
                          self.recipe, f"data={self.folder}", "-o", self.folder / "run")
         self.pairs({"texts": ["a\t" + "b " * 70]})
-        self.assertIn("tokens, the model's positions end at 64", self.train("run").errors)
+        self.assertIn("tokens, but the model supports 64 positions", self.train("run").errors)
 
     def test_view_exports_a_page_from_a_watch_folder(self):
         self.write(steps=3, watch={"texts": TEXTS})
@@ -111,14 +111,14 @@ class Watch(TrainingCase):
         self.assertEqual([one["info"]["step"] for one in manifests], [0, 1, 2, 3])
         self.assertEqual([step["step"] for step in manifests[0]["info"]["checkpoints"]], [0, 1, 2, 3])
         self.refused(2, "a trace already has its text; give a model to read another one", "view", folder, "text")
-        self.refused(2, "--segments names parts of one text; here are several traces", "view", folder, "--segments", self.recipe)
+        self.refused(2, "--segments names sections of one text, but several traces were given", "view", folder, "--segments", self.recipe)
         self.assertEqual(self.ok("view", folder / "step-000003.trace", "--html", self.folder / "page.html").code, 0)
 
     def test_invalid_watch_settings_are_refused(self):
         where = self.recipe
         for watch, message_of in (
             ({"texts": ["a", ""]}, '"watch.texts": text 2 is empty'),
-            ({"texts": ["x" * 65]}, '"watch.texts": text 1 has 65 tokens, the model\'s positions end at 64'),
+            ({"texts": ["x" * 65]}, '"watch.texts": text 1 has 65 tokens, but the model supports 64 positions; give a shorter text'),
             ({"texts": ["x" * 60] * 9}, '"watch.texts" have 540 tokens; expected at most 512'),
             ({"texts": ["a"], "checkpoints": 41}, '"watch.checkpoints": expected an integer from 1 to 40, found 41'),
             ({"checkpoints": 4}, 'field "watch.texts" is missing'),

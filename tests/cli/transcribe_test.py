@@ -127,12 +127,12 @@ class Transcription(Case):
         self.assertEqual(len(line["source_frames"]), 16)
 
     def test_bad_data_is_named(self):
-        self.refused(1, f'{self.table}, line 1: no column "wort"; there are "file", "word", "voice", "split"', *self.task("task.text=wort"))
-        self.refused(1, f'{self.recipe}: "task.joined": expected the least and the largest number of sounds that are joined, as in [1, 7], found '
+        self.refused(1, f'{self.table}, line 1: no column "wort"; the columns are "file", "word", "voice", "split"', *self.task("task.text=wort"))
+        self.refused(1, f'{self.recipe}: "task.joined": expected the smallest and the largest number of sounds to join, from 1 to 100, as in [1, 7], found '
                         'an array of 2', *self.task("task.joined=[3,1]"))
-        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second in training, 8000 in validation',
+        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000, but the sounds of tones.tsv have 8000 samples a second in training and 8000 in validation; expected the same rate',
                      *self.task("model.sound.rate=16000"))
-        self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds',
+        self.refused(1, f'{self.recipe}: a text has 4 tokens, but "length" is 2; give a larger length, or join fewer sounds',
                      *self.task("length=2"))
         self.refused(1, f'{self.recipe}: a model of type "hierarchical_attention" reads a document; "task.kind" "speech-recognition" is for models '
                         'that read a sound. Expected "task.kind" "classification" or "task.kind" "summarisation"',

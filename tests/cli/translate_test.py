@@ -143,7 +143,7 @@ class Translate(Case):
         self.ok(*one, "--cut", "1/2:4@cross.L1.H0", "--trace", trace)
         cells = self.ok("show", trace, "--family", "cross", "--head", "L1.H0", "--json").json["cells"]
         self.assertEqual([[not weight for weight in row] for row in cells], [[row == 1 and key in (2, 3) for key in range(5)] for row in range(len(cells))])
-        self.refused(1, 'an ablated head names no family; the families of attention of a model of type "marian": enc, dec and cross', *one, "--knock-out", "L0.H0")
+        self.refused(1, 'an ablated head names no family; a model of type "marian" has the attention families enc, dec and cross', *one, "--knock-out", "L0.H0")
         self.refused(2, '--knock-out: expected a head like L3.H5, found "L0"', *one, "--knock-out", "cross.L0")
         self.refused(2, '--cut: expected @L3, @L3.H5 or @cross.L3.H5, found "@cross.x"', *one, "--cut", "1/2@cross.x")
 
@@ -157,7 +157,7 @@ class Translate(Case):
         self.assertEqual(shown.out, again.out, written)
         self.refused(1, f"{self.model} is an encoder-decoder, for which --pair is not supported",
                      "show", self.model, "a cat", "--pair", "a dog")  # fmt: skip
-        self.refused(1, "text has 70 tokens; this model's positions end at 64. Use --truncate to cut it", "show", self.model, "b" * 70)
+        self.refused(1, "the text has 70 tokens, but the model supports 64 positions; use --truncate", "show", self.model, "b" * 70)
         self.assertIn("truncated: 6 of 70 tokens were removed (--truncate)", run("show", self.model, "b" * 70, "--truncate").errors)
 
     def test_info_knows_both_stacks(self):
@@ -166,7 +166,7 @@ class Translate(Case):
         self.assertIn("2 encoder layers, 2 layers × 2 heads", self.ok("info", self.model).out)
 
     def test_a_line_that_is_too_long_leaves_the_others(self):
-        text, says = "a\n" + "b" * 70 + "\n\nc d", "line 2 has 70 tokens; this model's positions end at 64. Give it one sentence a line."
+        text, says = "a\n" + "b" * 70 + "\n\nc d", "line 2 has 70 tokens, but this model supports 64 positions. Give it one sentence per line."
         alone = [self.ok("run", "translate", self.model, line).out.strip("\n") for line in ("a", "c d")]
         done = run("run", "translate", self.model, text)
         self.assertEqual((done.code, done.errors), (1, f"{says}\nclearhead: 1 of 4 lines has no translation\n"))
@@ -177,7 +177,7 @@ class Translate(Case):
         self.assertEqual(done.json["translations"][1], {"source": "b" * 70, "error": says})
 
     def test_unsupported_inputs_and_options_are_refused(self):
-        self.refused(1, "line 1 has 70 tokens; this model's positions end at 64. Give it one sentence a line.",
+        self.refused(1, "line 1 has 70 tokens, but this model supports 64 positions. Give it one sentence per line.",
                      "run", "translate", self.model, "b" * 70)  # fmt: skip
         self.refused(1, f'{self.causal}: a model of type "clearhead-attention" reads no source; expected an encoder-decoder',
                      "run", "translate", self.causal, "a")  # fmt: skip

@@ -36,7 +36,7 @@ class Vocabulary(Case):
 
     def test_a_text_with_too_few_pairs_says_so(self):
         done = run("vocabulary", "bpe", self.text, "--size", "4000", "-o", self.out)
-        self.assertEqual((done.code, done.errors), (0, "265 of 4,000 tokens: no other pair of adjacent tokens occurs 2 times in the text\n"))
+        self.assertEqual((done.code, done.errors), (0, "the vocabulary has 265 of 4,000 tokens: no other pair of adjacent tokens occurs at least 2 times in the text\n"))
 
     def test_invalid_sizes_texts_and_paths_are_refused(self):
         room = "a vocabulary of 100 tokens has no room for its 0 special tokens and 256 single bytes; expected a size of 256 or more"

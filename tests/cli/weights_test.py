@@ -68,7 +68,7 @@ class Weights(Case):
         digits = ROOT / "models/digits"
         self.refused(1, f'{digits}: a model of type "convolutional_attention" supports only f32 weights; leave `weights` at f32',
                      "run", "classify", digits, digits / "example.png", "--weights", "int8-dynamic")
-        says = "gradients pass through weights of f32 only"
+        says = "gradients are supported for f32 weights only"
         done = run("show", ROOT / "models/book", "It was", "--gradients", "--weights", "int8-dynamic")
         self.assertEqual((done.code, done.out), (1, ""))
         self.assertIn(says, done.errors)

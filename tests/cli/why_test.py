@@ -69,9 +69,9 @@ class Why(Asking):
         self.assertIn('L4.H0 · the score of #6 ', out)
         self.assertIn("the other", out)
         self.refused("expected one query, one key and a head", "why", self.BOOK, "It was", "--score", "1/0@L2")
-        self.fails("token 0 does not see token 1", "why", self.BOOK, "It was", "--score", "0/1@L2.H1")
+        self.fails("token 0 cannot attend to token 1", "why", self.BOOK, "It was", "--score", "0/1@L2.H1")
         translator = str(ROOT / "models/en-fr")
-        self.refused("has three attentions; expected 12/3@cross.L0.H0", "why", translator, "It was", "--score", "0/1@L0.H0")
+        self.refused("has three kinds of attention; expected 12/3@cross.L0.H0", "why", translator, "It was", "--score", "0/1@L0.H0")
         split = self.done("why", translator, "The red car is here.", "--score", "2/1@cross.L2.H1", "--json").json
         self.assertEqual(split["family"], "cross")
         for side, others in (("query", "enc"), ("key", ("dec", "cross"))):  # terms of the other stack contribute nothing
@@ -82,7 +82,7 @@ class Why(Asking):
         out = self.done("why", self.BOOK, self.TEXT, "--target", "night", "--method", "relevance,occlusion").out
         self.assertIn('next token " night"', out)
         self.assertIn("relevance", out)
-        self.assertRegex(out, r"without \".*\": \d+\.\d\d % with it unseen")
+        self.assertRegex(out, r"without \".*\": \d+\.\d\d % if it is unseen")
 
     def test_an_answer_of_several_tokens_is_explained_as_a_whole(self):
         for of in ("night falls", "zebra", "."):
@@ -195,7 +195,7 @@ class Judge(Asking):
         self.assertIn("reverse of attention", text)
         self.assertEqual(text.count("<svg"), 1)
         refused = run("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--sanity", "--svg", str(page))
-        self.assertIn("not with --sanity", refused.errors)
+        self.assertIn("leave them out with --sanity", refused.errors)
         self.assertEqual(refused.code, 2)
 
     def test_agreement_with_another_model_of_the_task_is_measured(self):
@@ -212,16 +212,16 @@ class Judge(Asking):
         self.fails("layer 9; this model's layers are 0 to 2", "judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--moved", "--layer", "9")
 
     def test_bad_questions_are_named(self):
-        self.fails('"mark": expected text, question, pair, target, contrast or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
-        self.fails('there is no "text"', "judge", str(ROOT / "models/en-fr"), '{"target": "a"}')
+        self.fails('unknown field "mark"; expected text, question, pair, target, contrast or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
+        self.fails('"text" is missing or empty', "judge", str(ROOT / "models/en-fr"), '{"target": "a"}')
         self.fails("no text has 3 items or more", "judge", str(ROOT / "models/en-fr"), "Hello.")
         self.fails("there is no column 2; the line has 1", "judge", str(ROOT / "models/en-fr"), "one column", "--column", "2")
         file = self.folder / "texts.jsonl"
         for line, says in (
             ('{"text": 5}', '"text": expected a string, found 5'),
             ('{"text": "a", "marks": 3}', '"marks": expected an array, found 3'),
-            ('{"text": "a", "marks": [3]}', '"marks": expected pairs [begin, end] of bytes, found 3'),
-            ('{"text": "a", "marks": [[0, "x"]]}', '"marks": expected pairs [begin, end] of bytes, found [0,"x"]'),
+            ('{"text": "a", "marks": [3]}', '"marks": expected pairs [begin, end] of whole numbers, 0 or more, found 3'),
+            ('{"text": "a", "marks": [[0, "x"]]}', '"marks": expected pairs [begin, end] of whole numbers, 0 or more, found [0,"x"]'),
         ):
             file.write_text('{"text": "a b c d"}\n' + line + "\n", encoding="utf-8")
             self.fails(f"texts.jsonl:2: {says}", "judge", str(ROOT / "models/en-fr"), "--file", str(file))

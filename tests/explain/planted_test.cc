@@ -161,10 +161,10 @@ TEST(Planted, InvalidInputsAreRefusedWithAReason) {
                  [&] { erasure(silent, scores); });
   expect_refused(ErrorCode::kInvalidArgument, "a share of 0; expected a number above 0 and at most 1",
                  [&] { erasure(silent, scores, std::vector<double>{0}); });
-  expect_refused(ErrorCode::kInvalidArgument, "none of 2 items is marked", [&] { plausibility(scores, none); });
+  expect_refused(ErrorCode::kInvalidArgument, "none of the 2 items is marked", [&] { plausibility(scores, none); });
   expect_refused(ErrorCode::kInvalidArgument, "neither predicted nor sure links", [&] { alignment({}, {}, {}); });
   expect_refused(ErrorCode::kInvalidArgument, "sets of 3 out of 2 items", [&] { random_removals(2, 3, 1, 1); });
-  expect_refused(ErrorCode::kInvalidArgument, "sets of 1 and of 2 items; expected one size", [&] {
+  expect_refused(ErrorCode::kInvalidArgument, "sets of 1 and of 2 items; expected sets of equal size", [&] {
     sensitivity_n(scores, {{{1, 0}, {1, 1}}, {0.1, 0.2}});
   });
   expect_refused(ErrorCode::kInvalidArgument, "2 items against 3", [&] { infidelity(longer, {{{1, 0}}, {0.1}}); });

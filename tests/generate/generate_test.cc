@@ -284,7 +284,7 @@ TEST(Generate, StopsWhereThePositionsEnd) {
   const Generated made = generate(*model, std::vector<int32_t>(38, 5), {.max_tokens = 50, .stop_ids = std::vector<int32_t>{}});
   EXPECT_EQ(made.reason, StopReason::kPositions);
   EXPECT_EQ(made.ids.size(), 3U);  // from rows 37, 38 and 39
-  expect_refused(ErrorCode::kTooLong, "text has 41 tokens; this model's positions end at 40",
+  expect_refused(ErrorCode::kTooLong, "the text has 41 tokens, but the model supports 40 positions",
                  [&] { generate(*model, std::vector<int32_t>(41, 5), {}); });
 }
 

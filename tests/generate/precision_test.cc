@@ -42,7 +42,7 @@ TEST(ModelPrecision, Bf16HiddenStatesStayNearF32InEveryFamily) {
     EXPECT_LT(difference(of_bytes, exact), 0.1 * largest(exact)) << family;
     EXPECT_GT(difference(of_bytes, rounded), 0) << family;
   }
-  expect_refused(ErrorCode::kUnsupported, "a precision of f16; expected f32 or bf16",
+  expect_refused(ErrorCode::kUnsupported, "precision is f16; expected f32 or bf16",
                  [&] { (void)load(golden_directory("gpt2", "plain"), {.tokenizer = false, .precision = DType::kF16}); });
 }
 

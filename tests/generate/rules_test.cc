@@ -133,7 +133,7 @@ TEST(GenerationSettings, UnsupportedSettingsAreRefusedByName) {
             "without it");
   EXPECT_EQ(message(R"({"num_beam_groups": 2})").substr(0, 50), "generation_config.json: \"num_beam_groups\": 2 is no");
   EXPECT_EQ(message(R"({"do_sample": true})"),
-            "generation_config.json: \"do_sample\": true is not supported for generation from a source; understood: false");
+            "generation_config.json: \"do_sample\": true is not supported for encoder-decoder models; expected false");
   EXPECT_EQ(message(R"({"repetition_penalty": 0})"), "generation_config.json: repetition_penalty: expected a positive number, found 0");
   EXPECT_EQ(message(R"({"no_repeat_ngram_size": "two"})"),
             "generation_config.json: \"no_repeat_ngram_size\": expected a whole number of 0 or more, found \"two\"");

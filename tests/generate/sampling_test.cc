@@ -99,7 +99,7 @@ TEST(Sampling, RefusesInvalidOptions) {
     }
     return "";
   };
-  EXPECT_EQ(message({.temperature = 0}), "temperature: expected a positive number (greedy: no sampling), found 0");
+  EXPECT_EQ(message({.temperature = 0}), "temperature: expected a positive number (for greedy decoding, turn sampling off), found 0");
   EXPECT_EQ(message({.top_k = -1}), "top_k: expected 0 (all) or more, found -1");
   EXPECT_EQ(message({.top_p = 1.5}), "top_p: expected a number above 0, at most 1, found 1.5");
   EXPECT_EQ(message({}), "");

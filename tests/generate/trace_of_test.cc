@@ -40,7 +40,7 @@ TEST(TraceOf, ReadsATargetThatWasGeneratedBefore) {
 TEST(TraceOf, RefusesOptionsThatDoNotApply) {
   const auto model = load(kModels + "book");
   const ModelInput input{.text = "It was a dark and stormy night"};
-  expect_refused(ErrorCode::kInvalidArgument, "generates no text from its input",
+  expect_refused(ErrorCode::kInvalidArgument, "this model does not generate text from its input",
                  [&] { (void)trace_of(*model, {.input = input, .written = std::vector<int32_t>{1}}); });
   expect_refused(ErrorCode::kUnsupported, "each window over a text has its own logits",
                  [&] { (void)trace_of(*model, {.input = input, .window = 4, .logits = true}); });

@@ -162,7 +162,7 @@ TEST(ReadImage, GivesTheChannelsOfJpeg) {
     expect_pixels(image_from(file, "jpeg"), pixels, channels, channels, 4.0 / 255);
     expect_refused(ErrorCode::kFormat, "cut: damaged JPEG", [&] { image_from(file.substr(0, file.size() - 8), "cut"); });
     expect_refused(ErrorCode::kFormat, "cut: damaged JPEG", [&] { image_from(file.substr(0, 30), "cut"); });
-    expect_refused(ErrorCode::kBudget, "5 × 4 pixels; at most 19", [&] { image_from(file, "large", 19); });
+    expect_refused(ErrorCode::kBudget, "5 × 4 pixels, but at most 19", [&] { image_from(file, "large", 19); });
   }
   tjDestroy(encoder);
 }
@@ -179,14 +179,14 @@ TEST(ReadImage, ChecksTheSizeBeforeItDecodes) {
   const ScratchFolder folder;
   const std::string broken = folder.put("broken.png", no_pixels), whole = folder.put("whole.png", png),
                     of_grey = folder.put("grey.png", png_of(PNG_FORMAT_GRAY, grey.data()));
-  expect_refused(ErrorCode::kShape, broken + ": a picture of 5 × 4 pixels, channels: 3; expected 8 × 8, channels: 3", [&] {
+  expect_refused(ErrorCode::kShape, broken + ": the picture has 5 × 4 pixels (channels: 3); expected 8 × 8 (channels: 3)", [&] {
     read_image(broken, {3, 8, 8});
   });
-  expect_refused(ErrorCode::kShape, "channels: 3; expected 5 × 4, channels: 1", [&] { read_image(broken, {1, 4, 5}); });
+  expect_refused(ErrorCode::kShape, "(channels: 3); expected 5 × 4 (channels: 1)", [&] { read_image(broken, {1, 4, 5}); });
   expect_pixels(read_image(whole, {3, 4, 5}), rgb, 3, 3);
   EXPECT_EQ(read_image(of_grey, {3, 4, 5}).shape(), (Shape{3, 4, 5}));
   const std::string table = folder.put("table.tsv", "file\tlabel\nwhole.png\ta\nbroken.png\tb\ngrey.png\tc\n");
-  expect_refused(ErrorCode::kShape, "line 4, column \"file\": " + of_grey + " is [1, 4, 5]", [&] {
+  expect_refused(ErrorCode::kShape, "line 4, column \"file\": " + of_grey + " has shape [1, 4, 5]", [&] {
     LabelledFiles(table).pictures({0, 1, 2});
   });  // refused before the second picture, which cannot be decoded
 }
@@ -202,7 +202,7 @@ TEST(ReadImage, RefusesTooManyPixelsFromTheHeaderAlone) {
   put(header + 4, 16384);
   put(header + 8, 16384);
   put(header + 17, static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(png.data()) + header, 17)));
-  expect_refused(ErrorCode::kBudget, "a picture of 16384 × 16384 pixels; at most 67,108,864 are read. Make it smaller",
+  expect_refused(ErrorCode::kBudget, "the picture has 16384 × 16384 pixels, but at most 67,108,864 pixels are supported; resize it",
                  [&] { image_from(png, "huge"); });
 }
 
@@ -214,9 +214,9 @@ TEST(ReadImage, RefusesDamagedAndUnknownFiles) {
   std::string damaged = png;
   damaged[50] = static_cast<char>(damaged[50] + 1);
   expect_refused(ErrorCode::kFormat, "hurt: damaged PNG", [&] { image_from(damaged, "hurt"); });
-  expect_refused(ErrorCode::kBudget, "5 × 4 pixels; at most 19", [&] { image_from(png, "large", 19); });
-  expect_refused(ErrorCode::kFormat, "neither PNG nor JPEG", [&] { image_from("GIF89a", "other"); });
-  expect_refused(ErrorCode::kFormat, "neither PNG nor JPEG", [&] { image_from("", "empty"); });
+  expect_refused(ErrorCode::kBudget, "5 × 4 pixels, but at most 19", [&] { image_from(png, "large", 19); });
+  expect_refused(ErrorCode::kFormat, "neither those of a PNG nor of a JPEG file", [&] { image_from("GIF89a", "other"); });
+  expect_refused(ErrorCode::kFormat, "neither those of a PNG nor of a JPEG file", [&] { image_from("", "empty"); });
   expect_refused(ErrorCode::kNotFound, "none.png", [] { read_image("/nowhere/none.png"); });
 }
 

@@ -75,25 +75,25 @@ TEST(LabelledFiles, RefuseATableThatIsWrongAndSayWhere) {
   };
   const LabelledColumns train = columns_of("train");
   expect_refused(ErrorCode::kNotFound, "none.tsv", [&] { LabelledFiles(folder / "none.tsv", train); });
-  expect_refused(ErrorCode::kFormat, "an empty file; expected a line that names columns", open("", train));
-  expect_refused(ErrorCode::kFormat, "no rows after the line that names columns", open("file\tword\tsplit\n", train));
-  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, line 1: no column "label"; there are "file", "speaker", "word", "split")",
+  expect_refused(ErrorCode::kFormat, "the file is empty; expected a header line with column names", open("", train));
+  expect_refused(ErrorCode::kFormat, "there are no rows after the header line", open("file\tword\tsplit\n", train));
+  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, line 1: no column "label"; the columns are "file", "speaker", "word", "split")",
                  open(kTable, {}));
   expect_refused(ErrorCode::kInvalidArgument, R"(no column "part")",
                  open(kTable, {.label = "word", .part_column = "part", .part = "train"}));
   expect_refused(ErrorCode::kInvalidArgument, R"(part "train" was given without part_column)",
                  open(kTable, {.label = "word", .part = "train"}));
-  expect_refused(ErrorCode::kFormat, R"(line 1: two columns "word")", open("file\tword\tword\n", train));
-  expect_refused(ErrorCode::kFormat, "table.tsv, line 6: expected 4 cells between tabs as in the first line, found 2",
+  expect_refused(ErrorCode::kFormat, R"(line 1: two columns are named "word")", open("file\tword\tword\n", train));
+  expect_refused(ErrorCode::kFormat, "table.tsv, line 6: expected 4 cells separated by tabs, as in the first line, found 2",
                  open(std::string(kTable) + "e.wav\tanna\n", train));
-  expect_refused(ErrorCode::kFormat, "line 6: expected 4 cells between tabs as in the first line, found 5",
+  expect_refused(ErrorCode::kFormat, "line 6: expected 4 cells separated by tabs, as in the first line, found 5",
                  open(std::string(kTable) + "e.wav\tanna\tno\ttrain\tloud\n", train));
   expect_refused(ErrorCode::kFormat, "line 6: expected 4 cells", open(std::string(kTable) + "\n", train));
   expect_refused(ErrorCode::kFormat, R"(line 6, column "word": the cell is empty)",
                  open(std::string(kTable) + "e.wav\tanna\t\ttest\n", train));
   expect_refused(ErrorCode::kFormat, R"(line 6, column "file": the cell is empty)",
                  open(std::string(kTable) + "\tanna\tno\ttest\n", train));
-  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, column "split": no row has the value "trian"; the column has "test", "train")",
+  expect_refused(ErrorCode::kInvalidArgument, R"(table.tsv, column "split": no row has the value "trian"; the values are "test", "train")",
                  open(kTable, columns_of("trian")));
 }
 
@@ -148,16 +148,17 @@ TEST(LabelledSounds, RefuseInvalidBatches) {
   write_sound(folder / "b.wav", 30, 0, 1, 16000);
   write_sound(folder / "d.wav", 30, 0, 2);
   expect_refused(ErrorCode::kShape,
-                 R"(line 3, column "file": )" + (folder / "b.wav") + " is 16,000 frames a second, channels: 1; line 2 is 8,000", [&] {
+                 R"(line 3, column "file": )" + (folder / "b.wav") + " has 16,000 frames a second (channels: 1), but line 2 has 8,000",
+                 [&] {
                    train.sounds({0, 1});
                  });
-  expect_refused(ErrorCode::kShape, "d.wav is 8,000 frames a second, channels: 2; line 2 is 8,000, channels: 1", [&] {
+  expect_refused(ErrorCode::kShape, "d.wav has 8,000 frames a second (channels: 2), but line 2 has 8,000 (channels: 1)", [&] {
     train.sounds({0, 2});
   });
-  expect_refused(ErrorCode::kShape, "b.wav is 16,000", [&] { train.frames(); });
-  expect_refused(ErrorCode::kInvalidArgument, "an empty batch; expected at least one row", [&] { train.sounds({}); });
-  expect_refused(ErrorCode::kInvalidArgument, "row 3 is out of range; this part has 3 rows", [&] { train.sounds({0, 3}); });
-  expect_refused(ErrorCode::kInvalidArgument, "row -1 is out of range; this part has 3 rows", [&] { train.sounds({-1}); });
+  expect_refused(ErrorCode::kShape, "b.wav has 16,000", [&] { train.frames(); });
+  expect_refused(ErrorCode::kInvalidArgument, "the batch is empty; expected at least one row", [&] { train.sounds({}); });
+  expect_refused(ErrorCode::kInvalidArgument, "row 3 is out of range; this data set has 3 rows", [&] { train.sounds({0, 3}); });
+  expect_refused(ErrorCode::kInvalidArgument, "row -1 is out of range; this data set has 3 rows", [&] { train.sounds({-1}); });
   expect_refused(ErrorCode::kBudget, "2,049 rows of 1,048,576 samples", [&] { train.sounds(std::vector<int64_t>(2049, 0)); });
 }
 
@@ -178,16 +179,18 @@ TEST(LabelledPictures, AreStackedInABatch) {
       }
     }
   }
-  expect_refused(
-      ErrorCode::kShape,
-      R"(table.tsv, line 4, column "file": )" + (folder / "of/c.png") + " is [3, 5, 4] [channels, height, width]; line 2 is [3, 4, 5]",
-      [&] {
-        pictures.pictures({0, 2});
-      });
+  expect_refused(ErrorCode::kShape,
+                 R"(table.tsv, line 4, column "file": )" + (folder / "of/c.png") +
+                     " has shape [3, 5, 4] [channels, height, width], but line 2 has [3, 4, 5]",
+                 [&] {
+                   pictures.pictures({0, 2});
+                 });
   folder.put("of/b.png", "these are words");
-  expect_refused(ErrorCode::kFormat, R"(table.tsv, line 3, column "file": )" + (folder / "of/b.png") + ": neither PNG nor JPEG",
-                 [&] { pictures.pictures({1}); });
-  expect_refused(ErrorCode::kInvalidArgument, "row 3 is out of range; this part has 3 rows", [&] { pictures.pictures({3}); });
+  expect_refused(
+      ErrorCode::kFormat,
+      R"(table.tsv, line 3, column "file": )" + (folder / "of/b.png") + ": the first bytes are neither those of a PNG nor of a JPEG file",
+      [&] { pictures.pictures({1}); });
+  expect_refused(ErrorCode::kInvalidArgument, "row 3 is out of range; this data set has 3 rows", [&] { pictures.pictures({3}); });
 }
 
 // --- the order of an epoch ---
@@ -293,8 +296,8 @@ TEST(ShuffledBatches, OfOneLengthAreShuffledThroughout) {
 }
 
 TEST(ShuffledBatches, RefuseBoundsThatNoBatchMeets) {
-  expect_refused(ErrorCode::kInvalidArgument, "batches of 0 rows", [] { batches_by_length({1, 2}, {.rows = 0}, 0); });
-  expect_refused(ErrorCode::kInvalidArgument, "-1 frames", [] { batches_by_length({1, 2}, {.frames = -1}, 0); });
+  expect_refused(ErrorCode::kInvalidArgument, "batch order: rows is 0", [] { batches_by_length({1, 2}, {.rows = 0}, 0); });
+  expect_refused(ErrorCode::kInvalidArgument, "frames is -1", [] { batches_by_length({1, 2}, {.frames = -1}, 0); });
   expect_refused(ErrorCode::kInvalidArgument, "row 1 has 9 frames; expected 0 to 8", [] { batches_by_length({8, 9}, {.frames = 8}, 0); });
   expect_refused(ErrorCode::kInvalidArgument, "row 0 has -1 frames", [] { batches_by_length({-1}, {}, 0); });
   expect_refused(ErrorCode::kInvalidArgument, "shuffled_batches: count is 3 and frames is 8",

@@ -56,9 +56,11 @@ TEST(LogMel, AveragesChannelsAndReadsSoundsShorterThanAFrame) {
 }
 
 TEST(LogMel, RefusesOtherRatesAndEmptySounds) {
-  expect_refused(ErrorCode::kInvalidArgument, "8,000 samples a second, expected 16,000", [] { log_mel({Tensor::zeros({1, 100}), 8000}); });
+  expect_refused(ErrorCode::kInvalidArgument, "the sample rate of the sound is 8,000 Hz; expected 16,000 Hz", [] {
+    log_mel({Tensor::zeros({1, 100}), 8000});
+  });
   expect_refused(ErrorCode::kInvalidArgument, "the sound is empty", [] { log_mel({Tensor::zeros({1, 0}), 16000}); });
-  expect_refused(ErrorCode::kInvalidArgument, "half the rate, 8000", [] { mel_filters({.highest = 9000}); });
+  expect_refused(ErrorCode::kInvalidArgument, "half the sample rate, 8000", [] { mel_filters({.highest = 9000}); });
 }
 
 }  // namespace

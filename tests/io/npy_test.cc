@@ -82,8 +82,9 @@ TEST(Npy, ReadsVersionsTwoAndThree) {
 TEST(Npy, RefusesWhatIsNoNpyFile) {
   EXPECT_EQ(refusal(""), "kFormat: a.npy: not a .npy file; its first bytes differ");
   EXPECT_EQ(refusal("\x93NUMPY\x01"), "kFormat: a.npy: the file ends at byte 7, within the npy header");
-  EXPECT_EQ(refusal(file_of("{}", 0, 9)), "kUnsupported: a.npy: npy version 9; expected 1, 2 or 3");
-  EXPECT_EQ(refusal(file_of("{}   ", 0).substr(0, 12)), "kFormat: a.npy: the npy header ends at byte 15, the file at 12");
+  EXPECT_EQ(refusal(file_of("{}", 0, 9)), "kUnsupported: a.npy: version 9 of the npy format is not supported; expected 1, 2 or 3");
+  EXPECT_EQ(refusal(file_of("{}   ", 0).substr(0, 12)),
+            "kFormat: a.npy: the npy header ends at byte 15, but the file ends at 12; it is probably incomplete");
 }
 
 TEST(Npy, RefusesHeadersThatAreNotTheDict) {
@@ -102,21 +103,21 @@ TEST(Npy, RefusesHeadersThatAreNotTheDict) {
 
 TEST(Npy, RefusesUnsupportedElementTypes) {
   EXPECT_EQ(dict_refusal("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}", 8),
-            "kUnsupported: a.npy: elements of '<f8' are not supported; expected one of <f4 <f2 <i4 <i8 |u1 |b1. In numpy: a.astype('<f4')");
+            "kUnsupported: a.npy: dtype '<f8' is not supported; expected one of <f4 <f2 <i4 <i8 |u1 |b1. In numpy: a.astype('<f4')");
   EXPECT_EQ(dict_refusal("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (1,)}", 4),
             "kUnsupported: a.npy: an array of structures; expected plain numbers");
 }
 
 TEST(Npy, RefusesDataThatDisagreesWithTheShape) {
   EXPECT_EQ(dict_refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}", 23),
-            "kFormat: a.npy: f32 of shape [2, 3] takes 24 bytes, 23 follow the header");
+            "kFormat: a.npy: f32 of shape [2, 3] takes 24 bytes, but 23 bytes follow the header");
   EXPECT_EQ(dict_refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}", 25),
-            "kFormat: a.npy: f32 of shape [2, 3] takes 24 bytes, 25 follow the header");
+            "kFormat: a.npy: f32 of shape [2, 3] takes 24 bytes, but 25 bytes follow the header");
   EXPECT_EQ(dict_refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296)}", 0),
-            "kFormat: a.npy: shape [4294967296, 4294967296] overflows memory");
+            "kFormat: a.npy: shape [4294967296, 4294967296] is too large; its size in bytes exceeds 2^63 - 1");
   std::string mask = file_of("{'descr': '|b1', 'fortran_order': False, 'shape': (2,)}", 2);
   mask.back() = 2;
-  EXPECT_EQ(refusal(mask), "kFormat: a.npy: element 1 is 2; expected a bool of 0 or 1");
+  EXPECT_EQ(refusal(mask), "kFormat: a.npy: element 1 is 2; expected 0 or 1, because the dtype is bool");
 }
 
 TEST(Npy, AMisalignedArrayIsCopied) {

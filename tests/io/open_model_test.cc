@@ -43,7 +43,7 @@ TEST(OpenModel, NamesTheMissingShard) {
   put_shards(folder);
   std::filesystem::remove(folder / "two.safetensors");
   EXPECT_EQ(refusal(folder.path()), "kNotFound: " + (folder / "model.safetensors.index.json") +
-                                        ": names the shard two.safetensors, which is not there. The download is probably incomplete.");
+                                        ": names the shard two.safetensors, which does not exist. The download is probably incomplete.");
 }
 
 TEST(OpenModel, RefusesShardsOutsideTheDirectory) {
@@ -59,14 +59,14 @@ TEST(OpenModel, RefusesAnIndexThatIsWrongAboutItsShards) {
   const ScratchFolder folder;
   put_shards(folder);
   const std::string index = folder.put("model.safetensors.index.json", R"({"weight_map":{"a":"two.safetensors","b":"one.safetensors"}})");
-  EXPECT_EQ(refusal(folder.path()), "kFormat: " + index + ": says that tensor \"a\" is in two.safetensors, where it is not");
+  EXPECT_EQ(refusal(folder.path()), "kFormat: " + index + ": lists tensor \"a\" in two.safetensors, but that file does not contain it");
   folder.put("model.safetensors.index.json", R"({"weight_map":{"a":"one.safetensors","x":"one.safetensors"}})");
-  EXPECT_EQ(refusal(folder.path()), "kFormat: " + index + ": says that tensor \"x\" is in one.safetensors, where it is not");
+  EXPECT_EQ(refusal(folder.path()), "kFormat: " + index + ": lists tensor \"x\" in one.safetensors, but that file does not contain it");
   folder.put("model.safetensors.index.json", R"({"weight_map":{"a":5}})");
   EXPECT_EQ(refusal(folder.path()), "kFormat: " + index + ": \"weight_map.a\": expected a file name, found 5");
   folder.put("model.safetensors.index.json", R"({"weight_map":[]})");
   EXPECT_EQ(refusal(folder.path()),
-            "kFormat: " + index + ": \"weight_map\": expected an object of tensor name to file name, found an array of 0");
+            "kFormat: " + index + ": \"weight_map\": expected an object that maps tensor names to file names, found an array of 0");
   folder.put("model.safetensors.index.json", "{}");
   EXPECT_EQ(refusal(folder.path()), "kFormat: " + index + ": field \"weight_map\" is missing");
 }

@@ -72,23 +72,25 @@ TEST(Png, IsWrittenToAFileWholeOrNotAtAll) {
 }
 
 TEST(Png, RefusesInvalidPictures) {
-  EXPECT_EQ(refusal({0, 2, 3, {}}), "kInvalidArgument: png: 0 x 2 pixels; expected sides from 1 to 1,000,000");
-  EXPECT_EQ(refusal({1, 1000001, 3, {}}), "kInvalidArgument: png: 1 x 1000001 pixels; expected sides from 1 to 1,000,000");
+  EXPECT_EQ(refusal({0, 2, 3, {}}), "kInvalidArgument: png: the image has 0 x 2 pixels; expected a width and a height from 1 to 1,000,000");
+  EXPECT_EQ(refusal({1, 1000001, 3, {}}),
+            "kInvalidArgument: png: the image has 1 x 1000001 pixels; expected a width and a height from 1 to 1,000,000");
   EXPECT_EQ(refusal({1, 1, 2, {0, 0}}), "kInvalidArgument: png: 2 channels; expected 3 or 4");
   EXPECT_EQ(refusal({2, 2, 4, {0}}), "kInvalidArgument: png: 2 x 2 pixels of 4 channels take 16 bytes, found 1");
 }
 
 TEST(Png, RefusesNotesThatReadersWouldReject) {
-  const std::string expected = "; expected 1 to 79 Latin-1 characters, without line breaks and leading, trailing or double spaces";
+  const std::string expected = "; expected 1 to 79 Latin-1 characters, without line breaks and without leading, trailing or double spaces";
   for (const std::string key : {"", " a", "a ", "a  b", "猫"}) {
     EXPECT_EQ(refusal(picture(3), {{key, "x"}}), "kInvalidArgument: png: invalid keyword \"" + key + "\"" + expected);
   }
   EXPECT_EQ(refusal(picture(3), {{"a\nb", "x"}}), "kInvalidArgument: png: invalid keyword \"a\\nb\"" + expected);
   EXPECT_EQ(refusal(picture(3), {{std::string(80, 'k'), "x"}}),
             "kInvalidArgument: png: invalid keyword \"" + std::string(80, 'k') + "\"" + expected);
-  EXPECT_EQ(refusal(picture(3), {{"Text", "\xFF"}}), "kInvalidArgument: png: the text entry \"Text\" is not UTF-8 without NUL");
+  EXPECT_EQ(refusal(picture(3), {{"Text", "\xFF"}}),
+            "kInvalidArgument: png: the text entry \"Text\" is invalid; expected UTF-8 without NUL characters");
   EXPECT_EQ(refusal(picture(3), {{"Text", std::string("a\0b", 3)}}),
-            "kInvalidArgument: png: the text entry \"Text\" is not UTF-8 without NUL");
+            "kInvalidArgument: png: the text entry \"Text\" is invalid; expected UTF-8 without NUL characters");
 }
 
 }  // namespace

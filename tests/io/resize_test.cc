@@ -37,9 +37,10 @@ TEST(ResizeImage, KeepsAPictureOfTheSameSizeBitForBit) {
 
 TEST(ResizeImage, RefusesEmptyPicturesAndSizes) {
   const auto refused = [](const Tensor& picture, int64_t height) {
-    expect_refused(ErrorCode::kInvalidArgument, "expected a picture f32 [channels, height, width]",
+    expect_refused(ErrorCode::kInvalidArgument, "expected a non-empty f32 picture [channels, height, width]",
                    [&] { resize_image(picture, height, 4); });
-    expect_refused(ErrorCode::kInvalidArgument, "expected a picture f32 [channels, height, width]", [&] { fit_image(picture, height, 4); });
+    expect_refused(ErrorCode::kInvalidArgument, "expected a non-empty f32 picture [channels, height, width]",
+                   [&] { fit_image(picture, height, 4); });
   };
   refused(Tensor::zeros({1, 0, 4}), 4);
   refused(Tensor::zeros({4, 4}), 4);

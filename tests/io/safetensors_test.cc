@@ -96,7 +96,7 @@ TEST(SafeTensors, UnsupportedElementTypesAreListedButRefusedByName) {
   EXPECT_EQ(file.find("f64")->shape, Shape{1});
   EXPECT_FALSE(file.find("f64")->dtype);
   EXPECT_EQ(error_of([&] { file.get("f64"); }), "kUnsupported: " + kGoldens +
-                                                    "double.safetensors: tensor \"f64\": elements of F64 are not supported; expected F32, "
+                                                    "double.safetensors: tensor \"f64\": dtype F64 is not supported; expected F32, "
                                                     "BF16, F16, I32, I64, U8 or BOOL");
   EXPECT_EQ(file.get("u8").numel(), 3);
 }
@@ -112,7 +112,8 @@ TEST(SafeTensors, ABoolThatIsNeitherZeroNorOneIsRefused) {
   std::string file = file_of(R"({"mask":{"dtype":"BOOL","shape":[3],"data_offsets":[0,3]}})", 3);
   file.back() = 7;
   const SafeTensors tensors = parse(file);
-  EXPECT_EQ(error_of([&] { tensors.get("mask"); }), "kFormat: m.safetensors: tensor \"mask\": element 2 is 7; expected a bool of 0 or 1");
+  EXPECT_EQ(error_of([&] { tensors.get("mask"); }),
+            "kFormat: m.safetensors: tensor \"mask\": element 2 is 7; expected 0 or 1, because the dtype is BOOL");
 }
 
 TEST(SafeTensors, ReleasedPagesLeaveMemoryAndComeBackWhenTouched) {
@@ -142,20 +143,21 @@ TEST(SafeTensors, ReleasedPagesLeaveMemoryAndComeBackWhenTouched) {
 
 TEST(SafeTensorsHeader, TooShortForItsLength) {
   EXPECT_EQ(refusal("abc"),
-            "kFormat: m.safetensors: a safetensors file begins with 8 bytes of header length, this one has 3. The download is probably "
+            "kFormat: m.safetensors: a safetensors file begins with the header length in 8 bytes, but this file has only 3 bytes. The "
+            "download is probably "
             "incomplete.");
 }
 
 TEST(SafeTensorsHeader, LongerThanTheFormatAllows) {
   EXPECT_EQ(
       refusal("<!DOCTYPE html>"),
-      "kFormat: m.safetensors: the header's length reads 5789751444030890300 bytes, at most 100000000 are allowed. This is probably not a "
+      "kFormat: m.safetensors: the header length is 5789751444030890300 bytes, but at most 100000000 are allowed. This is probably not a "
       "safetensors file.");
 }
 
 TEST(SafeTensorsHeader, LongerThanTheFile) {
   EXPECT_EQ(refusal(file_of("{}          ").substr(0, 12)),
-            "kFormat: m.safetensors: the header ends at byte 20, the file ends at 12. The download is probably incomplete.");
+            "kFormat: m.safetensors: the header ends at byte 20, but the file ends at 12. The download is probably incomplete.");
 }
 
 TEST(SafeTensorsHeader, NotBeginningWithABrace) {
@@ -207,7 +209,7 @@ TEST(SafeTensorsHeader, ATensorWithoutAField) {
 
 TEST(SafeTensorsHeader, ATensorWithAFieldOfTheWrongKind) {
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F31","shape":[1],"data_offsets":[0,4]})", 4),
-            "kFormat: m.safetensors: tensor \"a\": \"dtype\": \"F31\" is not an element type of the format");
+            "kFormat: m.safetensors: tensor \"a\": \"dtype\": \"F31\" is not a dtype of the safetensors format");
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})", 4),
             "kFormat: m.safetensors: tensor \"a\": \"shape\": expected integers from 0 to 2^63 - 1, found -1");
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F32","shape":[1.0],"data_offsets":[0,4]})", 4),
@@ -230,9 +232,10 @@ TEST(SafeTensorsHeader, OffsetsThatDisagreeWithTheShape) {
 
 TEST(SafeTensorsHeader, ShapesThatOverflow) {
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]})", 0),
-            "kFormat: m.safetensors: tensor \"a\": shape [4294967296, 4294967296] of F32 overflows memory");
-  EXPECT_EQ(tensor_refusal(R"({"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]})", 0),
-            "kFormat: m.safetensors: tensor \"a\": shape [0, 4294967296, 4294967296] of F32 overflows memory");
+            "kFormat: m.safetensors: tensor \"a\": shape [4294967296, 4294967296] of F32 is too large; its size in bits exceeds 2^63 - 1");
+  EXPECT_EQ(
+      tensor_refusal(R"({"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]})", 0),
+      "kFormat: m.safetensors: tensor \"a\": shape [0, 4294967296, 4294967296] of F32 is too large; its size in bits exceeds 2^63 - 1");
   std::string ones = "1";
   for (int i = 0; i < 64; ++i) ones += ",1";
   EXPECT_EQ(tensor_refusal("{\"dtype\":\"U8\",\"shape\":[" + ones + "],\"data_offsets\":[0,1]}", 1),
@@ -241,17 +244,19 @@ TEST(SafeTensorsHeader, ShapesThatOverflow) {
 
 TEST(SafeTensorsHeader, FourBitElementsThatEndInsideAByte) {
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F4","shape":[3],"data_offsets":[0,2]})", 2),
-            "kFormat: m.safetensors: tensor \"a\": F4 [3] does not end at a whole byte");
+            "kFormat: m.safetensors: tensor \"a\": F4 [3] does not fill a whole number of bytes");
   EXPECT_EQ(tensor_refusal(R"({"dtype":"F4","shape":[4],"data_offsets":[0,2]})", 2), "no error");
 }
 
 TEST(SafeTensorsHeader, TensorsBehindTheEndOfTheFile) {
-  EXPECT_EQ(tensor_refusal(R"({"dtype":"F32","shape":[4],"data_offsets":[0,16]})", 7),
-            "kFormat: m.safetensors: tensor \"a\": header says bytes 63..79, the file ends at 70. The download is probably incomplete.");
-  EXPECT_EQ(tensor_refusal(R"({"dtype":"U8","shape":[1],"data_offsets":[9223372036854775806,9223372036854775807]})", 0),
-            "kFormat: m.safetensors: tensor \"a\": header says bytes 9223372036854775903..9223372036854775904, the file ends at 97. The "
-            "download is "
-            "probably incomplete.");
+  EXPECT_EQ(
+      tensor_refusal(R"({"dtype":"F32","shape":[4],"data_offsets":[0,16]})", 7),
+      "kFormat: m.safetensors: tensor \"a\": the header gives bytes 63..79, but the file ends at 70. The download is probably incomplete.");
+  EXPECT_EQ(
+      tensor_refusal(R"({"dtype":"U8","shape":[1],"data_offsets":[9223372036854775806,9223372036854775807]})", 0),
+      "kFormat: m.safetensors: tensor \"a\": the header gives bytes 9223372036854775903..9223372036854775904, but the file ends at 97. The "
+      "download is "
+      "probably incomplete.");
 }
 
 TEST(SafeTensorsHeader, TensorsThatOverlapOrLeaveHoles) {
@@ -264,7 +269,8 @@ TEST(SafeTensorsHeader, TensorsThatOverlapOrLeaveHoles) {
 
 TEST(SafeTensorsHeader, BytesThatNoTensorOwns) {
   EXPECT_EQ(refusal(file_of("{}      ", 5)),
-            "kFormat: m.safetensors: the last tensor ends at byte 16, the file goes on to 21. The header does not describe these bytes.");
+            "kFormat: m.safetensors: the last tensor ends at byte 16, but the file ends at 21. The header does not describe the bytes in "
+            "between.");
 }
 
 // Writing.
@@ -319,7 +325,7 @@ TEST(WriteSafeTensors, RefusesNamesThatCouldNotBeReadBack) {
   EXPECT_EQ(error_of([&] {
               write_safetensors(path, {{"a\xFF", one}});
             }),
-            "kInvalidArgument: " + path + ": tensor name \"a\xEF\xBF\xBD\" is not UTF-8 at its byte 1");
+            "kInvalidArgument: " + path + ": tensor name \"a\xEF\xBF\xBD\" is not valid UTF-8 at byte 1");
   EXPECT_EQ(error_of([&] {
               write_safetensors(path, {{"a", Tensor()}});
             }),

@@ -33,9 +33,9 @@ TEST(Classification, ASingleClassHasFullAccuracyAndZeroMatthews) {
 
 TEST(Classification, RefusesInvalidClassesAndUnequalLengths) {
   const std::vector<int32_t> three{0, 1, 2}, wrong{0, 5, 1}, negative{0, 1, -1}, none;
-  expect_refused(ErrorCode::kInvalidArgument, "classification: predicted[1] is 5; expected a class of 0 … 2",
+  expect_refused(ErrorCode::kInvalidArgument, "classification: predicted[1] is 5; expected a class from 0 to 2",
                  [&] { classification(wrong, three, 3); });
-  expect_refused(ErrorCode::kInvalidArgument, "classification: expected[2] is -1; expected a class of 0 … 2",
+  expect_refused(ErrorCode::kInvalidArgument, "classification: expected[2] is -1; expected a class from 0 to 2",
                  [&] { classification(three, negative, 3); });
   expect_refused(ErrorCode::kInvalidArgument, "classification: 3 examples against 0; the numbers must be equal",
                  [&] { classification(three, none, 3); });
@@ -56,9 +56,9 @@ TEST(MultiLabel, ScoresMatchScikitLearn) {
 TEST(MultiLabel, RefusesNonBinaryValuesAndIncompleteRows) {
   const std::vector<uint8_t> bits{0, 1, 1}, two{0, 2, 1};
   expect_refused(ErrorCode::kInvalidArgument, "multi-label: predicted[1] is 2; expected 0 or 1", [&] { multi_label(two, bits, 3); });
-  expect_refused(ErrorCode::kInvalidArgument, "multi-label: 3 values of 2 labels; expected a multiple",
+  expect_refused(ErrorCode::kInvalidArgument, "multi-label: 3 values do not divide into rows of 2 labels; expected a multiple",
                  [&] { multi_label(bits, bits, 2); });
-  expect_refused(ErrorCode::kInvalidArgument, "3 values of 0 labels", [&] { multi_label(bits, bits, 0); });
+  expect_refused(ErrorCode::kInvalidArgument, "3 values do not divide into rows of 0 labels", [&] { multi_label(bits, bits, 0); });
 }
 
 TEST(Regression, ErrorsMatchScikitLearnAndCorrelationsMatchScipy) {

@@ -588,21 +588,22 @@ TEST(Nn, MismatchedShapesAndInvalidOptionsAreRefused) {
           [&] { cross(c, x, {.batch = 2, .length = 3}); });
   refused(ErrorCode::kUnsupported, "rotary embeddings in cross-attention",
           [&] { nn::Attention(scope / "k", 8, 2, {.memory_width = 8, .rotary = Rotary{}}); });
-  refused(ErrorCode::kTooLong, "positions: sequences of 6; expected at most 4", [&] { positions(c, x, {.batch = 1, .length = 6}); });
+  refused(ErrorCode::kTooLong, "positions: the sequence length is 6; expected at most 4",
+          [&] { positions(c, x, {.batch = 1, .length = 6}); });
   refused(ErrorCode::kShape, "2 states before the first step; expected 1", [&] {
     gru(c, x, {.batch = 2, .length = 3}, {.state = {x, x}});
   });
   refused(ErrorCode::kShape, "linear: x is [6, 8]", [&] { nn::Linear(scope / "e", 7, 2)(c, x); });
-  refused(ErrorCode::kInvalidArgument, "attention \"f\": a width of 8 in 3 heads and 3 key heads",
+  refused(ErrorCode::kInvalidArgument, "attention \"f\": the width is 8, with 3 heads and 3 key heads",
           [&] { nn::Attention(scope / "f", 8, 3); });
-  refused(ErrorCode::kInvalidArgument, "a width of 8 in 4 heads and 3 key heads",
+  refused(ErrorCode::kInvalidArgument, "the width is 8, with 4 heads and 3 key heads",
           [&] { nn::Attention(scope / "g", 8, 4, {.key_heads = 3}); });
-  refused(ErrorCode::kInvalidArgument, "convolution \"h\": a kernel of [3, 3, 3]", [&] { nn::Conv(scope / "h", 2, 2, {3, 3, 3}); });
+  refused(ErrorCode::kInvalidArgument, "convolution \"h\": the kernel is [3, 3, 3]", [&] { nn::Conv(scope / "h", 2, 2, {3, 3, 3}); });
   refused(ErrorCode::kInvalidArgument, "recurrent layer \"i\": 0 layers", [&] { nn::Gru(scope / "i", 2, 2, {.layers = 0}); });
   const Tensor ids = Tensor::zeros({1, 6}, DType::kI32);
   AttentionSpec packed;
   packed.topology.segments = Segments{ids, ids};
-  refused(ErrorCode::kInvalidArgument, "padded or packed sequences, and segments in the description",
+  refused(ErrorCode::kInvalidArgument, "padded or packed sequences and the description has segments",
           [&] { nn::Attention(scope / "j", 8, 2, {.spec = packed})(c, x, {.batch = 1, .length = 6, .lengths = {4}}); });
 }
 

@@ -72,7 +72,7 @@ TEST(Parameters, StartAsTheirInitialisationSays) {
   expect_uniform(drawn("uniform", {4000}, Init::uniform(0.2)), 0.2);
   expect_uniform(drawn("xavier", {40, 60}, Init::xavier()), std::sqrt(6.0 / 100));
   expect_uniform(drawn("xavier.conv", {10, 20, 3, 5}, Init::xavier(2)), 2 * std::sqrt(6.0 / (30 * 15)));
-  expect_refused(ErrorCode::kInvalidArgument, "\"flat\" is [4]; Xavier's initialisation expects [out, in, …]",
+  expect_refused(ErrorCode::kInvalidArgument, "\"flat\" is [4]; Xavier initialisation expects [out, in, …]",
                  [&] { drawn("flat", {4}, Init::xavier()); });
 }
 
@@ -108,7 +108,7 @@ TEST(Parameters, AFileThatDoesNotFitIsRefusedByTensorAndShape) {
   expect_refused(ErrorCode::kNotFound, "no tensor \"a.weigth\" among 4; nearest: \"a.weight\"", [&] {
     read.parameter("a.weigth", {4, 3}, Init::zeros());
   });
-  expect_refused(ErrorCode::kShape, file.path + ": tensor \"a.weight\" is [4, 3]; expected [3, 4], as the model has it", [&] {
+  expect_refused(ErrorCode::kShape, file.path + ": tensor \"a.weight\" has shape [4, 3]; the model expects [3, 4]", [&] {
     read.parameter("a.weight", {3, 4}, Init::zeros());
   });
   expect_refused(ErrorCode::kUnsupported, "tensor \"b.ids\" holds i32; expected f32, bf16 or f16",

@@ -288,7 +288,7 @@ TEST(Interventions, InvalidHeadsAndRangesAreRefusedByName) {
     }
     return "";
   };
-  EXPECT_EQ(message({.ablated = {{0, 3}}}), "ablated head L0.H3; heads are 0 to 2");
+  EXPECT_EQ(message({.ablated = {{0, 3}}}), "ablated head L0.H3 is out of range; heads are 0 to 2");
   EXPECT_NE(message({.knockouts = {{.queries = {5, 4}, .keys = {0, 1}}}}).find("an attention knockout: queries 5 to 4"), std::string::npos);
   EXPECT_NE(message({.keep_only = {{.queries = {0, 1}, .keys = {-1, 1}}}}).find("a keep-only: keys -1 to 1"), std::string::npos);
   EXPECT_NE(message({.knockouts = {{.queries = {0, 1}, .keys = {0, 1}, .head = 9}}}).find("head 9"), std::string::npos);

@@ -35,9 +35,9 @@ TEST(Maps, KeepTheLastCallOfEachSite) {
   EXPECT_EQ(maps.all()[0].site.family, "dec");
   EXPECT_EQ(maps.all()[0].norms.value.shape(), (Shape{1, 1, 5}));
   EXPECT_EQ(maps.at("dec", 0, 7).shape().queries, 5);
-  expect_refused(ErrorCode::kNotFound, "no attention of family \"dec\", layer 0, step 0; there are dec 0 at step 7, enc 0 at step 0",
+  expect_refused(ErrorCode::kNotFound, "no attention of family \"dec\", layer 0, step 0; available: dec 0 at step 7, enc 0 at step 0",
                  [&] { maps.at("dec", 0); });
-  expect_refused(ErrorCode::kNotFound, "there are none", [] { Maps().at("enc", 0); });
+  expect_refused(ErrorCode::kNotFound, "available: none", [] { Maps().at("enc", 0); });
 }
 
 }  // namespace

@@ -119,23 +119,23 @@ TEST(TraceItems, InvalidItemsAreRefusedByName) {
        [](RunText& t) { t.items[0].end = 9; }},
       {"items[1], \"patch\": they are ids [5, 8); expected a range that begins at 4 and ends by 8",
        [](RunText& t) { t.items[1].begin = 5; }},
-      {"they end at id 4; expected at the last one, 8", [](RunText& t) { t.items.pop_back(); }},
+      {"they end at id 4; expected them to end at the last one, 8", [](RunText& t) { t.items.pop_back(); }},
       {"items[1], \"patch\": 4 of them cannot be arranged in 3 rows", [](RunText& t) { t.items[1].rows = 3; }},
       {"items[0], \"sentence\": 2 of them cannot be arranged in 1 rows", [](RunText& t) { t.items[0].rows = 1; }},
       {"items[0], \"\": their kind must be a word in lower case", [](RunText& t) { t.items[0].kind = ""; }},
-      {"items[1], \"patch\": its picture is f32 [2, 2, 3]; expected u8 [height, width, 3], sides of 1 to 4096",
+      {"items[1], \"patch\": its picture is f32 [2, 2, 3]; expected u8 [height, width, 3] with a height and width from 1 to 4096",
        [](RunText& t) {
          t.items[1].picture = Tensor::zeros({2, 2, 3});
        }},
       {"items[0], \"sentence\": only patches, frames and intervals have a picture",
        [](RunText& t) { t.items[0].picture = t.items[1].picture; }},
-      {"items[0], \"sentence\": id 3 has the number 7 of a token; expected -1, not special", [](RunText& t) { t.ids[3] = 7; }},
+      {"items[0], \"sentence\": ids[3] is 7; expected -1, not special", [](RunText& t) { t.ids[3] = 7; }},
       {"items[1], \"patch\": id 6 has no name", [](RunText& t) { t.pieces[6] = ""; }},
       {"items[1], \"patch\": id 5 covers bytes [0, 1); a patch has no text",
        [](RunText& t) {
          t.offsets[5] = {0, 1};
        }},
-      {"items[0], \"sentence\": id 2 is bytes [0, 4) of a text of 3",
+      {"items[0], \"sentence\": id 2 covers bytes [0, 4), but the text has 3",
        [](RunText& t) {
          t.offsets[2] = {0, 4};
        }},
@@ -188,7 +188,7 @@ TEST(TraceItems, TheLastTokensBeforeTheItemsMayBeGenerated) {
   const Trace loaded = after_the_file(trace);
   ASSERT_EQ(loaded.generated_tokens().size(), 1U);
   EXPECT_EQ(loaded.generated_tokens()[0].bytes, "b");
-  expect_refused(ErrorCode::kInvalidArgument, "trace: 3 generated tokens; the text has 2",
+  expect_refused(ErrorCode::kInvalidArgument, "trace: there are 3 generated tokens, but the text has 2",
                  [&] { trace.set_generated(std::vector<GeneratedToken>(3)); });
 }
 
@@ -197,7 +197,7 @@ TEST(TraceItems, ABudgetTooSmallForAllRowsIsRefusedWithTheSizeNeeded) {
   plan.families[0].d_k = 4096;
   const TraceSize whole = Trace::size_of(plan, {.budget_bytes = 1ull << 40});
   const uint64_t budget = whole.keys + whole.statistics + whole.queries - 1;
-  expect_refused(ErrorCode::kBudget, "all rows of 1 families of maps need",
+  expect_refused(ErrorCode::kBudget, "all rows of 1 attention families need",
                  [&] { Trace({.budget_bytes = budget, .tail = 1}).begin(plan); });
   EXPECT_NO_THROW(Trace({.budget_bytes = budget + 1, .tail = 1}).begin(plan));
 }

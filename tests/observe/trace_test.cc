@@ -249,7 +249,7 @@ TEST(Trace, RefusesATraceOverBudgetBeforeTheRun) {
 TEST(Trace, UnselectedLayersAreRefusedWithTheOptionThatKeepsThem) {
   const Trace trace = trace_of(causal_case(20, 4), 20, {.layers = {1}});
   EXPECT_EQ(trace.layers("dec"), std::vector<int>{1});
-  expect_refused(ErrorCode::kNotFound, "layer 0 was not kept; trace again with --layers naming it", [&] { trace.map(0); });
+  expect_refused(ErrorCode::kNotFound, "layer 0 was not kept; trace again and include it in --layers", [&] { trace.map(0); });
 }
 
 TEST(Trace, GeneratedStepsJoinThePrefillIntoOneMap) {
@@ -415,7 +415,7 @@ TEST(Trace, GeneratedTokensThatTheTextDoesNotEndInAreRefused) {
   expect_refused(ErrorCode::kInvalidArgument, "trace: generated token 1 has id 3; token 11 of the text has id 4", [&] {
     trace.set_generated({{.id = 3}, {.id = 3}});
   });
-  expect_refused(ErrorCode::kInvalidArgument, "trace: 13 generated tokens; the text has 12",
+  expect_refused(ErrorCode::kInvalidArgument, "trace: there are 13 generated tokens, but the text has 12",
                  [&] { trace.set_generated(std::vector<GeneratedToken>(13)); });
   ASSERT_EQ(trace.generated_tokens().size(), 1U);  // a refused call changes nothing
   EXPECT_EQ(trace.generated_tokens()[0].id, 4);
@@ -471,7 +471,8 @@ TEST(Trace, GarbledFilesAreRefusedWithTheFieldThatIsWrong) {
     Trace::load(path);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()), path + ": dec.0.frame0: queries [0, 13) are not its 12 rows of a text of 12 tokens");
+    EXPECT_EQ(std::string(error.what()),
+              path + ": dec.0.frame0: queries [0, 13) do not match its 12 rows, or are not inside the text of 12 tokens");
   }
   std::filesystem::remove(path);
 }
@@ -506,7 +507,7 @@ TEST(Trace, StatisticsOfRowsOutsideTheTextAreRefused) {
     Trace::load(path);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()), path + ": dec.0.statistics_rows: not ascending rows of the map");
+    EXPECT_EQ(std::string(error.what()), path + ": dec.0.statistics_rows: expected ascending rows of the map");
   }
   std::filesystem::remove(path);
 }

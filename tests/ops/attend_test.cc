@@ -92,9 +92,9 @@ TEST(Attend, SixteenBitInputsGiveTheRoundedOutputOfTheirWidenedValues) {
 TEST(Attend, MixedOrNonFloatDtypesAreRefusedByName) {
   const Tensor wide = counting({1, 2, 3, 4}), narrow = to_dtype(wide, DType::kBF16), half = to_dtype(wide, DType::kF16);
   EXPECT_EQ(error_of([&] { (void)attend(narrow, wide, narrow); }),
-            "kUnsupported: attend: k is f32, q is bf16; expected one dtype for q, k and v (to_dtype() converts)");
+            "kUnsupported: attend: k is f32, q is bf16; expected the same dtype for q, k and v (to_dtype() converts)");
   EXPECT_EQ(error_of([&] { (void)attend(wide, wide, half); }),
-            "kUnsupported: attend: v is f16, q is f32; expected one dtype for q, k and v (to_dtype() converts)");
+            "kUnsupported: attend: v is f16, q is f32; expected the same dtype for q, k and v (to_dtype() converts)");
   EXPECT_EQ(error_of([&] {
               (void)attend(Tensor::zeros({1, 2, 3, 4}, DType::kI32), wide, wide);
             }),
@@ -134,11 +134,11 @@ TEST(Attend, RefusesTensorsThatDoNotFitEachOtherByName) {
   EXPECT_EQ(error_of([&] {
               attend(q, counting({1, 1, 5, 8}), counting({1, 1, 5, 8}));
             }),
-            "kShape: attend: d_k of k is 8, of q 4; they must be equal");
+            "kShape: attend: d_k of k is 8, but of q it is 4; they must be equal");
   EXPECT_EQ(error_of([&] {
               attend(q, counting({1, 1, 5, 4}), counting({1, 1, 6, 4}));
             }),
-            "kShape: attend: key of v is 6, of k 5; they must be equal");
+            "kShape: attend: key of v is 6, but of k it is 5; they must be equal");
   EXPECT_EQ(error_of([&] {
               attend(q, counting({5, 4}), counting({1, 1, 6, 4}));
             }),

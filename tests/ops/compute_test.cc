@@ -201,13 +201,15 @@ TEST(Compute, InvalidDtypesHeadsAndShapesAreRefused) {
   Compute observed({.observer = &heard});
   const Tensor q = random_tensor({1, 2, 3, 4}, 1), x = random_tensor({3, 2, 4}, 2);
   expect_refused(ErrorCode::kUnsupported, "operands of i32; expected f32 or bf16", [] { Compute({.operands = DType::kI32}); });
-  expect_refused(ErrorCode::kInvalidArgument, "ablated head L0.H2; heads are 0 to 1", [&] { compute.attend(q, q, q, {}, Site{"enc", 0}); });
-  expect_refused(ErrorCode::kShape, "the output weight is [5, 9]; expected [width, 8], 2 heads of 4", [&] {
+  expect_refused(ErrorCode::kInvalidArgument, "ablated head L0.H2 is out of range; heads are 0 to 1", [&] {
+    compute.attend(q, q, q, {}, Site{"enc", 0});
+  });
+  expect_refused(ErrorCode::kShape, "the output weight is [5, 9]; expected [width, 8] for 2 heads of 4", [&] {
     observed.attend(q, q, q, {}, Site{"enc", 0}, Tensor::zeros({5, 9}));
   });
   expect_refused(ErrorCode::kShape, "rotate: x is [3, 2, 4] for 2 positions", [&] { compute.rotate(x, {0, 1}); });
-  expect_refused(ErrorCode::kInvalidArgument, "rotate: 6 of 4 channels", [&] { compute.rotate(x, {0, 1, 2}, {.dims = 6}); });
-  expect_refused(ErrorCode::kInvalidArgument, "rotate: 3 of 4 channels", [&] { compute.rotate(x, {0, 1, 2}, {.dims = 3}); });
+  expect_refused(ErrorCode::kInvalidArgument, "rotate: cannot rotate 6 of 4 channels", [&] { compute.rotate(x, {0, 1, 2}, {.dims = 6}); });
+  expect_refused(ErrorCode::kInvalidArgument, "rotate: cannot rotate 3 of 4 channels", [&] { compute.rotate(x, {0, 1, 2}, {.dims = 3}); });
 }
 
 }  // namespace

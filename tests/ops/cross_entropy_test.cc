@@ -93,12 +93,14 @@ TEST(Losses, AndTheirGradientsAreAccurateForShiftedLogits) {
 
 TEST(Losses, RefuseTargetsAndShapesThatDoNotFit) {
   const Tensor logits = waves({2, 3}, 1, 0);
-  expect_refused(ErrorCode::kInvalidArgument, "cross_entropy: target 3; expected a class of [0, 3), or -100 for a row to ignore", [&] {
+  expect_refused(ErrorCode::kInvalidArgument, "cross_entropy: target 3; expected a class in [0, 3), or -100 for a row to ignore", [&] {
     ops::losses(logits, {0, 3});
   });
-  expect_refused(ErrorCode::kShape, "cross_entropy: logits are [2, 3], targets 1; expected contiguous [rows, classes] and [rows]",
+  expect_refused(ErrorCode::kShape,
+                 "cross_entropy: logits are [2, 3], with 1 targets; expected contiguous [rows, classes], and one target per row",
                  [&] { ops::losses(logits, {0}); });
-  expect_refused(ErrorCode::kShape, "cross_entropy: logits are [6], targets 1; expected contiguous [rows, classes] and [rows]",
+  expect_refused(ErrorCode::kShape,
+                 "cross_entropy: logits are [6], with 1 targets; expected contiguous [rows, classes], and one target per row",
                  [&] { ops::losses(logits.reshape({6}), {0}); });
 }
 

@@ -49,8 +49,8 @@ TEST(AttendGradients, RefuseALogSumExpGradientForSparsemaxOrOfAWrongShape) {
   };
   EXPECT_EQ(
       refused(sparse, Tensor::zeros({2, 4, 9})),
-      "kUnsupported: attend_gradients: a gradient of the log-sum-exp was given, and rows of sparsemax have none; expected softmax, or no "
-      "such gradient");
+      "kUnsupported: attend_gradients: a gradient of the log-sum-exp was passed, but sparsemax has no log-sum-exp; use softmax, or pass "
+      "no such gradient");
   EXPECT_EQ(refused(soft, Tensor::zeros({2, 4, 8})),
             "kShape: attend_gradients: d_log_sum_exp: expected f32 [2, 4, 9], found f32 [2, 4, 8]");
 }
@@ -120,7 +120,7 @@ TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
       EXPECT_EQ(found.q.data<float>()[head * (kAll - kMemory) * 8 + i], all.q.data<float>()[head * (kAll - kMemory) * 8 + i]);
     }
   }
-  expect_refused(ErrorCode::kInvalidArgument, "12 keys of memory; expected 0 to 11",
+  expect_refused(ErrorCode::kInvalidArgument, "memory is 12 keys; expected 0 to 11",
                  [&] { (void)attend_gradients(done.record, v, done.out, d_out, nullptr, kAll + 1); });
 }
 

@@ -180,11 +180,11 @@ TEST(Rule, InvalidRulesAreRefusedWithAnExplanation) {
   EXPECT_EQ(error_of([] {
               table(Tensor::zeros({2, 0}));
             }),
-            "kShape: rule: a table is f32 or i32 with 1 to 4 axes and at least one entry, found f32 [2, 0]");
+            "kShape: rule: expected a table of f32 or i32 with 1 to 4 axes and at least one entry, found f32 [2, 0]");
   EXPECT_EQ(error_of([] { rule([](auto s, auto at) {
                             return s + table(Tensor::zeros({2, 3}))(at.head);
                           }); }),
-            "kShape: rule: a table [2, 3] is looked up by 1 indices; expected 2");
+            "kShape: rule: a table [2, 3] is looked up with 1 indices; expected 2");
   EXPECT_EQ(
       error_of([] {
         RuleValue kept = 0;

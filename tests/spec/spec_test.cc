@@ -153,7 +153,7 @@ TEST(Spec, DropoutHeadMaskAndGaussianOutsideTheirRangeAreRefused) {
   EXPECT_EQ(refusal(spec),
             "kShape: attention: operand \"centres\": expected f32 [batch|1, head|1, query] = [2|1, 4|1, 5], found f32 [2, 3, 5]");
   EXPECT_EQ(reading_error(R"({"after":{"dropout":{"rate":1.5,"seed":0}}})"),
-            "kFormat: spec.json: \"after.dropout.rate\": expected a number from 0 up to, not including, 1, found 1.5");
+            "kFormat: spec.json: \"after.dropout.rate\": expected a number in [0, 1), found 1.5");
   EXPECT_EQ(reading_error(R"({"normaliser":{"hard":{"choice":"best"}}})"),
             "kFormat: spec.json: \"normaliser.hard.choice\": expected \"argmax\" or \"sampled\", found \"best\"");
 }
@@ -197,10 +197,11 @@ TEST(Spec, WrongTypesAndValuesAreRefusedByPath) {
             "kFormat: spec.json: \"terms[0].soft_cap.cap\": expected a positive number, found -1");
   EXPECT_EQ(reading_error(R"({"terms":[{"attention_bias":{"bias":3}}]})"),
             "kFormat: spec.json: \"terms[0].attention_bias.bias\": expected the name of a tensor, found 3");
-  EXPECT_EQ(reading_error(R"({"terms":[{}]})"),
-            "kFormat: spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, attention_bias, edge_bias, soft_cap, "
-            "rule), found "
-            "no field");
+  EXPECT_EQ(
+      reading_error(R"({"terms":[{}]})"),
+      "kFormat: spec.json: \"terms[0]\": expected an object with exactly one field (one of alibi, attention_bias, edge_bias, soft_cap, "
+      "rule), found "
+      "no field");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":-1}}})"),
             "kFormat: spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"align":"left"}}})"),

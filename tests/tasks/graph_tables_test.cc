@@ -78,15 +78,16 @@ TEST_F(GraphFolder, ColumnsOfNumbersAndNamesOfColumns) {
   EXPECT_EQ(found.graph.values, (std::vector<float>{-1, 20, 0.5F}));
   expect_wrong("measures.csv", "age,person,height\n0.5,Ben,tall\n", ", line 2, column 3: expected a finite number, found \"tall\"");
   expect_wrong("measures.csv", "age,person,height\n0.5,Ben,inf\n", ", line 2, column 3: expected a finite number, found \"inf\"");
-  expect_wrong("measures.csv", "age,person,height\n0.5,Ben,1\n1,Ann\n", ", line 3: 1 features; the first row has 2");
+  expect_wrong("measures.csv", "age,person,height\n0.5,Ben,1\n1,Ann\n", ", line 3: found 1 features; expected 2, as in the first row");
 }
 
 TEST_F(GraphFolder, BrokenNodesAreRefusedWithLineAndColumn) {
   expect_wrong("nodes.tsv", "a\tred\ttrain\na\tred\tvalid\n",
-               ", line 2, column 1: node \"a\" is in " + source.folder + "/nodes.tsv, line 1 already");
-  expect_wrong("nodes.tsv", "a\t-\ttrain\n", ", line 1, column 2: node \"a\" is for \"train\" and has no class");
+               ", line 2, column 1: node \"a\" is already in " + source.folder + "/nodes.tsv, line 1; leave one out");
+  expect_wrong("nodes.tsv", "a\t-\ttrain\n",
+               ", line 1, column 2: node \"a\" is in the split \"train\" but has no class; give it a class, or leave its split empty");
   expect_wrong("nodes.tsv", "\tred\ttrain\n", ", line 1, column 1: the name of the node is empty");
-  expect_wrong("nodes.tsv", "a\tred\n", ", line 1: expected 3 columns with tabs between, found 2");
+  expect_wrong("nodes.tsv", "a\tred\n", ", line 1: expected 3 columns separated by tabs, found 2");
   expect_wrong("nodes.tsv", "", ": the table has no nodes");
 }
 
@@ -100,11 +101,12 @@ TEST_F(GraphFolder, BrokenEdgesAreRefusedWithLineAndColumn) {
 TEST_F(GraphFolder, BrokenFeaturesAreRefusedWithLineAndColumn) {
   expect_wrong("features.tsv", "d\t1\n", ", line 1, column 1: \"d\" is not in the table of nodes");
   expect_wrong("features.tsv", "a\t1 x\n", ", line 1, column 2: expected the index of a feature, as in \"17\" or \"17:0.5\", found \"x\"");
-  expect_wrong("features.tsv", "a\t1:nan\n", ", line 1, column 2: expected the number of a feature, found \"nan\"");
+  expect_wrong("features.tsv", "a\t1:nan\n", ", line 1, column 2: expected a finite number as the value of the feature, found \"nan\"");
   expect_wrong("features.tsv", "a\t1 2 1\n", ", line 1, column 2: feature 1 is repeated");
   expect_wrong("features.tsv", "a\t1\nb\t\na\t2\n",
-               ", line 3, column 1: the features of node \"a\" are in " + source.folder + "/features.tsv, line 1 already");
-  expect_wrong("features.tsv", "a\t1\nb\t\n", ": no row for node \"c\" of " + source.folder + "/nodes.tsv, line 3");
+               ", line 3, column 1: the features of node \"a\" are already in " + source.folder + "/features.tsv, line 1; leave one out");
+  expect_wrong("features.tsv", "a\t1\nb\t\n",
+               ": there is no row for node \"c\" (" + source.folder + "/nodes.tsv, line 3); expected one row for each node");
   expect_wrong("features.tsv", "a\t\nb\t\nc\t\n", ": the nodes have no features");
   tables.features.count = 2;
   expect_wrong("features.tsv", "a\t0 2\n", ", line 1, column 2: feature 2 is out of range; the features are 0 to 1");

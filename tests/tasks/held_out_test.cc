@@ -97,14 +97,14 @@ TEST_F(HeldOutTask, RequiresEitherAValidationFileOrHeldOut) {
   EXPECT_EQ(
       refusal(R"({"kind": "classification", "train": "all.jsonl", "text": "text", "label": "label"})"),
       "kFormat: " + where +
-          ": \"task.valid\": expected a validation file, or \"held_out\" with the share of the training examples that validates, as in "
+          ": \"task.valid\": expected a validation file, or \"held_out\" with the share of the training examples to validate on, as in "
           "\"held_out\": 0.1");
   EXPECT_NE(refusal(R"({"kind": "classification", "train": "all.jsonl", "valid": "b", "held_out": 0.1, "text": "text", "label": "label"})")
-                .find("\"task.valid\": expected no file beside \"held_out\""),
+                .find("\"task.valid\": expected no file together with \"held_out\""),
             std::string::npos);
   EXPECT_NE(refusal(R"({"kind": "classification", "train": "all.jsonl", "held_out": 0.5, "text": "text", "label": "label",
                         "labels": ["x", "y"], "shuffle_labels": true})")
-                .find("\"task.shuffle_labels\" beside \"task.held_out\" would shuffle the validation labels too"),
+                .find("\"task.shuffle_labels\" with \"task.held_out\" would also shuffle the validation labels"),
             std::string::npos);
   EXPECT_NE(refusal(R"({"kind": "babi", "train": "all.jsonl", "held_out": 0.5})").find("field \"task.valid\" is missing"),
             std::string::npos);

@@ -36,9 +36,9 @@ TEST(JsonLines, SplitsContainWholeLines) {
   EXPECT_EQ(read_part(source, Part::kTest), Texts{"cd\n"});
   folder.put("splits.tsv", "file\ttrain\tto\tvalid\tto\ttest\tto\na.jsonl\t0\t20\t20\t30\t45\t60\n");
   EXPECT_EQ(error_of([&] { read_part(source, Part::kTrain); }),
-            "kFormat: " + folder / "a.jsonl" + ", line 2: is split at byte 20; expected splits at line ends");
+            "kFormat: " + folder / "a.jsonl" + ", line 2: the line is split at byte 20; expected splits at the ends of lines");
   EXPECT_EQ(error_of([&] { read_part(source, Part::kValid); }),
-            "kFormat: " + folder / "a.jsonl" + ", line 2: is split at byte 20; expected splits at line ends");
+            "kFormat: " + folder / "a.jsonl" + ", line 2: the line is split at byte 20; expected splits at the ends of lines");
 }
 
 TEST(JsonLines, InvalidLinesAreRefusedWithTheirNumber) {

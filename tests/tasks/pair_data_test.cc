@@ -124,7 +124,7 @@ TEST(PairData, LongPairsAreLeftOutAndALineWithoutATabIsNamed) {
     FAIL() << "nothing was refused";
   } catch (const Error& error) {
     EXPECT_NE(
-        std::string(error.what()).find("broken.tsv, line 2: expected 2 columns with tabs between (source 1, target 2), found \"no tab\""),
+        std::string(error.what()).find("broken.tsv, line 2: expected 2 columns separated by tabs (source 1, target 2), found \"no tab\""),
         std::string::npos);
   }
 }
@@ -248,15 +248,16 @@ TEST(PairData, InvalidAlignmentsAreRefusedWithTheirLine) {
   const auto refused = [](const std::string& cell) { return error_of([&] { (void)Aligned("1 2\t3\n4 5\t6" + cell).read(); }); };
   const std::string place = testing::TempDir() + "pair_data/aligned.tsv, line ";
   EXPECT_EQ(refused("\n"), "kFormat: " + place +
-                               "1: expected 3 columns with tabs between (source 1, target 2, \"alignment.column\" 3), found \"1 2\\t3\"");
+                               "1: expected 3 columns separated by tabs (source 1, target 2, \"alignment.column\" 3), found \"1 2\\t3\"");
   const auto of_line_2 = [](const std::string& cell) {
     return error_of([&] { (void)Aligned("1 2\t3\t0-0\n4 5\t6\t" + cell + "\n").read(); });
   };
   EXPECT_EQ(of_line_2("0-0 2-0"),
             "kFormat: " + place + "2: the alignment \"2-0\" names a word that does not exist; the source has 2 words and the target 1");
   for (const char* bad : {"0:0", "0-", "-0", "0-0x", "0--1", "0"})
-    EXPECT_NE(of_line_2(bad).find("2: expected an alignment like \"0-0 1-2\", source word and target word, found \"" + std::string(bad)),
-              std::string::npos)
+    EXPECT_NE(
+        of_line_2(bad).find("2: expected links such as \"0-0 1-2\" (source word-target word, counted from 0), found \"" + std::string(bad)),
+        std::string::npos)
         << bad << ": " << of_line_2(bad);
   EXPECT_EQ(of_line_2("0-0 1-0"), "no error");
 }

@@ -80,7 +80,7 @@ TEST_F(Pictures, FilesAreReadRelativeToTheirTable) {
   ASSERT_EQ(read.size(), 1u);
   EXPECT_FLOAT_EQ(read[0].input.picture.data<float>()[8 + 5], 5.0F / 255);  // the green channel of the sixth pixel
   expect_refused(ErrorCode::kShape,
-                 "a, line 1: " + folder + "/one.png: a picture of 4 × 2 pixels, channels: 3; expected 4 × 4 pixels, channels: 3", [&] {
+                 "a, line 1: " + folder + "/one.png: the picture has 4 × 2 pixels (channels: 3); expected 4 × 4 pixels, channels: 3", [&] {
                    read_inputs("a", recipe(R"({"form": "files", "column": 2})", R"({"num_channels": 3, "image_size": 4, "patch_size": 2})"),
                                "picture");
                  });
@@ -111,8 +111,8 @@ TEST_F(Pictures, InvalidPicturesAreRefusedByLineOrRecord) {
   expect("x\t8001\nx\t80g1\n", kBits, kGrey, ErrorCode::kFormat,
          ", line 2: hex digit 3 of the picture is \"g\"; expected 0 to 9 or a to f");
   expect("x\t800\n", kBits, kGrey, ErrorCode::kShape, ", line 1: 3 hex digits; expected 4, for 4 x 4 pixels");
-  expect("x\n", kBits, kGrey, ErrorCode::kFormat, ", line 1: expected 2 columns with tabs between, found 1");
-  expect(std::string(24, 0), kRecords, kColour, ErrorCode::kFormat, ": 24 bytes, not a number of records of 25");
+  expect("x\n", kBits, kGrey, ErrorCode::kFormat, ", line 1: expected 2 columns separated by tabs, found 1");
+  expect(std::string(24, 0), kRecords, kColour, ErrorCode::kFormat, ": found 24 bytes; expected a multiple of the record size 25");
   expect(std::string(25, 0) + std::string(25, 1), kRecords, kColour, ErrorCode::kFormat,
          ", record 2: label 1 has no name; \"names.tsv\" names only 1 labels");
   write("names.tsv", "1\tred\n");
@@ -229,9 +229,9 @@ TEST_F(Pictures, AnswersAboutScenesMatchTheirPixels) {
   EXPECT_NEAR(kinds["of 2"] + kinds["of 3"] + kinds["of 4"], 500, 150);
   EXPECT_NEAR(kinds["of 9"], 1050, 150);
   EXPECT_EQ(expect_answers_in(read_inputs("c", sparse, "scene"))["of 9"], 20);
-  expect_refused(ErrorCode::kFormat, R"("task.scenes.fewest": expected at most 9, the cells of a scene)",
+  expect_refused(ErrorCode::kFormat, R"("task.scenes.fewest": expected at most 9, the number of cells of a scene)",
                  [&] { of(R"({"side": 3, "train": 1, "valid": 1, "test": 1, "questions": 1, "fewest": 10})"); });
-  expect_refused(ErrorCode::kInvalidArgument, "expected cells of whole patches (2 pixels)", [&] {
+  expect_refused(ErrorCode::kInvalidArgument, "expected cell sides that are multiples of the patch size (2 pixels)", [&] {
     read_inputs(
         "a",
         recipe_of(R"(, "label": 1, "scenes": {"train": 1, "valid": 1, "test": 1, "questions": 1, "pictures": )" + std::string(kBits) + "}",

@@ -63,11 +63,12 @@ TEST_F(SeriesTable, InvalidNumbersAreRefusedByLineAndColumn) {
     expect_refused(code, folder + "/a, line " + says, [&] { read(recipe(kPlain)); });
   };
   expect("up\t1 2 3 4\t70\nup\t1 2 x 4\t70\n", ErrorCode::kFormat, "2, column 2: number 3 is \"x\"; expected a finite number");
-  expect("up\t1 2 3\t70\n", ErrorCode::kShape, "1, column 2: 3 numbers; expected 4 (\"model.series\" has its length and channels)");
+  expect("up\t1 2 3\t70\n", ErrorCode::kShape,
+         "1, column 2: 3 numbers; expected 4 (\"model.series\" gives the length and the number of channels)");
   expect("up\t1 2 3 4\t\n", ErrorCode::kFormat, "1, column 3: number 1 is missing");
   expect("up\t1 2 3 4\t7 0\n", ErrorCode::kShape, "1, column 3: 2 numbers; expected 1 (a feature is one number)");
   expect("up\t1 2 3 4\tinf\n", ErrorCode::kFormat, "1, column 3: number 1 is \"inf\"");
-  expect("up\t1 2 3 4\n", ErrorCode::kFormat, "1: expected 3 columns with tabs between, found 2");
+  expect("up\t1 2 3 4\n", ErrorCode::kFormat, "1: expected 3 columns separated by tabs, found 2");
 }
 
 TEST_F(SeriesTable, AFeatureMayBeTheLogarithmOfAQuotient) {
@@ -87,8 +88,8 @@ TEST_F(SeriesTable, InvalidFieldsAreRefusedByName) {
   };
   expect(
       R"({"column": 2, "features": [3]})",
-      R"("task.series.features": expected an object of name and column, or name and two columns, as in {"pulse": 5, "early": [6, 7]}, found an array of 1)");
-  expect(R"({"column": 2, "features": {"early": [3, 4, 5]}})", R"("task.series.features": expected an object of name and column, or)");
+      R"("task.series.features": expected an object that maps each name to one column or to a list of two, as in {"pulse": 5, "early": [6, 7]}, found an array of 1)");
+  expect(R"({"column": 2, "features": {"early": [3, 4, 5]}})", R"("task.series.features": expected an object that maps each name to)");
   expect(R"({"column": 2, "features": {"": 3}})", R"("task.series.features": expected a name for each feature)");
   expect(R"({"column": 2, "features": {"pulse": true}})", R"("task.series.features.pulse": expected )");
   expect(R"({"column": 2, "standardise": "both"})", R"("task.series.standardise": expected none, data or each, found "both")");

@@ -49,8 +49,9 @@ TEST_F(StoryFiles, AQuestionReadsThePrecedingStatementsOfItsStory) {
 }
 
 TEST_F(StoryFiles, InvalidLinesAreRefusedWithLineAndColumn) {
-  expect_wrong("Ann went home.\n", "line 1, column 1: expected a line's number and a blank");
-  expect_wrong("1 Ann went home.\n3 Ben sleeps.\n", "line 2, column 1: expected number 2 (or 1, where a story begins) after 1, found 3");
+  expect_wrong("Ann went home.\n", "line 1, column 1: expected a line number and a space");
+  expect_wrong("1 Ann went home.\n3 Ben sleeps.\n",
+               "line 2, column 1: expected the line number 2 (or 1 to start a new story) after 1, found 3");
   expect_wrong("1 Ann went home.\n2 Where?\t\t1\n", "line 2, column 10: expected the answer");
   expect_wrong("1 Ann went home.\n2 \thome\t1\n", "line 2, column 2: expected a question");
   expect_wrong("1 Ann went home.\n2 Where?\thome\t1 2\n", "line 2, column 17: expected the numbers of statements above");

@@ -55,7 +55,7 @@ TEST(TextParts, InvalidSplitTablesAreRefused) {
     }
     return std::string("nothing was refused");
   };
-  EXPECT_NE(message("file\na.txt\t0\t4\n").find("splits.tsv, line 2: expected a file and six byte positions"), std::string::npos);
+  EXPECT_NE(message("file\na.txt\t0\t4\n").find("splits.tsv, line 2: expected a file name and six byte positions"), std::string::npos);
   EXPECT_NE(message("file\na.txt\t0\tx\t4\t4\t4\t8\n").find("line 2"), std::string::npos);
   EXPECT_NE(message("file\nb.txt\t0\t4\t4\t4\t4\t8\n").find("\"a.txt\" (8 bytes) has no line"), std::string::npos);
   EXPECT_NE(message("file\na.txt\t0\t9\t4\t4\t4\t8\n").find("has positions outside the file"), std::string::npos);

@@ -86,9 +86,9 @@ TEST(HostileTokenizer, ModelsThatContradictThemselvesAreRefused) {
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0,"b":0},"merges":[]})"), ErrorCode::kFormat,
                  "tokenizer.json: \"model.vocab\": the tokens \"a\" and \"b\" have the same id 0");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":-1},"merges":[]})"), ErrorCode::kFormat,
-                 "tokenizer.json: \"model.vocab\": the id of \"a\" must be an integer of 0..16777215, found -1");
+                 "tokenizer.json: \"model.vocab\": the id of \"a\" must be an integer from 0 to 16777215, found -1");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":4000000000},"merges":[]})"), ErrorCode::kFormat,
-                 "tokenizer.json: \"model.vocab\": the id of \"a\" must be an integer of 0..16777215, found 4000000000");
+                 "tokenizer.json: \"model.vocab\": the id of \"a\" must be an integer from 0 to 16777215, found 4000000000");
   expect_refusal(with_model(R"({"type":"BPE","vocab":{"a":0},"merges":[],"dropout":0.1})"), ErrorCode::kUnsupported,
                  "tokenizer.json: \"model.dropout\" is 0.1; random encoding (BPE dropout) is not supported; set it to null");
 }
@@ -111,7 +111,7 @@ TEST(HostileTokenizer, ExpressionsAndTemplatesAreCheckedWhenTheyAreRead) {
           R"("post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B","type_id":0}}],"pair":[],"special_tokens":{}})"),
       ErrorCode::kFormat, "tokenizer.json: \"post_processor.single[0].Sequence.id\": expected A, the only text, found \"B\"");
   expect_refusal(with(R"("added_tokens":[{"id":-3,"content":"x"}])"), ErrorCode::kFormat,
-                 "tokenizer.json: \"added_tokens[0].id\": expected an integer of 0..16777215, found -3");
+                 "tokenizer.json: \"added_tokens[0].id\": expected an integer from 0 to 16777215, found -3");
 }
 
 TEST(HostileTokenizer, AnExpressionThatExplodesIsAnErrorNotAHang) {

@@ -245,18 +245,18 @@ TEST_F(MapLossRuns, RefuseInvalidAndUnsupportedOptionsByName) {
             "kInvalidArgument: " + where +
                 "\"entropy\": the model has no attention of family \"crosses\"; its families and layers are "
                 "cross 0, cross 1, dec 0, dec 1, enc 0");
-  EXPECT_NE(
-      refusal({R"(alignment={"column": 3, "family": "dec"})"}).find("expected cross, in which a target sees its source, found \"dec\""),
-      std::string::npos);
+  EXPECT_NE(refusal({R"(alignment={"column": 3, "family": "dec"})"})
+                .find("expected cross, in which the target attends to the source, found \"dec\""),
+            std::string::npos);
   EXPECT_EQ(refusal({kEntropy, "gradient_checkpointing=true"}),
             "kUnsupported: " + where +
                 "\"entropy\" reads queries and keys of the forward pass, which \"gradient_checkpointing\" does not keep; leave "
                 "out one of them");
-  EXPECT_NE(refusal({R"(alignment={"column": 2})"}).find("a column behind the two texts"), std::string::npos);
+  EXPECT_NE(refusal({R"(alignment={"column": 2})"}).find("a column other than those of the two texts"), std::string::npos);
   EXPECT_NE(refusal({R"(alignment={"column": 3, "weigth": 1})"}).find("field \"alignment.weigth\" is not understood"), std::string::npos);
   EXPECT_NE(refusal({R"(entropy={"layers": []})"}).find("a list of layers, as in [0, -1]"), std::string::npos);
   EXPECT_NE(refusal({R"(alignment={"column": 3, "weight": -1})"}).find("expected a number from 0 to 1000, found -1"), std::string::npos);
-  EXPECT_NE(refusal({kAlignment, R"(noise={"typos": 0.1})"}).find("\"alignment\" beside \"noise\""), std::string::npos);
+  EXPECT_NE(refusal({kAlignment, R"(noise={"typos": 0.1})"}).find("\"alignment\" cannot be combined with \"noise\""), std::string::npos);
 }
 
 }  // namespace

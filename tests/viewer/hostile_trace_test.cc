@@ -208,9 +208,10 @@ std::string refusal(const Trace& trace, const std::string& from, const std::stri
 
 TEST(HostileTraces, SumsThatOverflowAndPlansSmallerThanTheirFramesAreRefused) {
   EXPECT_EQ(refusal(valid_traces()[0], "\"first_query\":0", "\"first_query\":9223372036854775803"),
-            "dec.0.frame0: first_query 9223372036854775803 and query_length 12 do not hold its 12 rows in a text of 12 tokens");
-  EXPECT_EQ(refusal(windowed(), "\"keys\":12", "\"keys\":9"), "dec.0.frame1: names key 9, the map has 9");
-  EXPECT_EQ(refusal(windowed(), "\"queries\":12", "\"queries\":9"), "dec.0.frame1: its queries end at 12, the map has 9");
+            "dec.0.frame0: first_query 9223372036854775803 and query_length 12 leave no room for its 12 rows, or are not inside the text "
+            "of 12 tokens");
+  EXPECT_EQ(refusal(windowed(), "\"keys\":12", "\"keys\":9"), "dec.0.frame1: lists key 9, but the map has 9 keys");
+  EXPECT_EQ(refusal(windowed(), "\"queries\":12", "\"queries\":9"), "dec.0.frame1: its queries end at 12, but the map has 9");
 }
 
 }  // namespace

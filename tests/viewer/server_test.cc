@@ -454,7 +454,7 @@ TEST_F(ServerTest, PostsThatAreNoDrawingAreRefusedByName) {
             "api/pdf: \"marks[0].kind\": \"image\" is not understood; expected box, curve, text, pixels or pointer");
   EXPECT_EQ(message(drawing(R"({"kind": "text", "x": 1})"), 400), "api/pdf: field \"marks[0].y\" is missing");
   EXPECT_EQ(message(drawing(R"({"kind": "text", "x": 1, "y": 1, "text": ")" + std::string(2'001, 'a') + "\"}"), 400),
-            "api/pdf: \"marks[0].text\": 2001 bytes; at most 2000 in one text");
+            "api/pdf: \"marks[0].text\": found 2001 bytes; expected at most 2000 in one text");
   EXPECT_EQ(message(R"({"width": 10, "height": 10, "marks": [)", 400).substr(0, 59),
             "api/pdf: not valid JSON at byte 39: unexpected end of input");
   EXPECT_EQ(get("/api/pdf").status, 400);

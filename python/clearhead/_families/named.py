@@ -4,15 +4,15 @@ from . import register
 
 _SAMPLED = "it attends to sampled points of a picture (deformable attention), not to keys"
 _CONTEXT = "it is linear attention: one softmax over all tokens gives one context vector, so there are no weights for each query"
-_ADDITIVE = "it is additive attention with one sum over all queries, so there are no weights of queries and keys"
+_ADDITIVE = "it is additive attention with one sum over all queries, so there is no weight for each pair of a query and a key"
 _HASHED = "it sorts tokens by hash and attends within chunks of the sorted tokens, in several rounds"
 _CHUNKS = "it attends in chunks of the text, each with its own keys, and writes softmax as exp(s - logsumexp(s))"
-_LANDMARKS = "it approximates attention by averages of tokens (landmarks), so weights of queries and keys never exist"
+_LANDMARKS = "it approximates attention by averages of tokens (landmarks), so weights for pairs of a query and a key never exist"
 _RESOLUTIONS = "it approximates attention by some blocks of weights and averages of the others, so a whole row never exists"
 _SPHERES = "it estimates weights (1 - angle / pi)^n by hashes instead of softmax, in its own kernel"
 _BLOCKS = "it computes attention in blocks of the text, each with its own keys"
 _DELAYS = (
-    "its softmax is over the delays of a series that correlate most; it sums shifted values, and there are no weights of queries and keys"
+    "its softmax is over the delays of a series that correlate most; it sums shifted values and has no weights for pairs of query and key"
 )
 
 _REASONS = {
@@ -35,7 +35,7 @@ _REASONS = {
     **dict.fromkeys(("LongT5LocalAttention", "LongT5TransientGlobalAttention", "PegasusXGlobalLocalAttention"), _BLOCKS),
     "InformerProbSparseAttention": "it computes attention only for some queries, which it selects by sampled scores",
     "AutoformerAttention": _DELAYS,
-    "PatchTSMixerGatedAttention": "its softmax is a gate over the features of each position, and there are no weights of queries and keys",
+    "PatchTSMixerGatedAttention": "its softmax is a gate over the features of each position; it has no weights for pairs of query and key",
     "GroupViTAssignAttention": "its softmax is over queries (groups), not over keys",
 }
 

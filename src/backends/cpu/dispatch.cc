@@ -239,7 +239,7 @@ Products bf16_products() {
     if (wanted == "widen") return Products::kF32;
     if (wanted != "dot" && wanted != "amx") fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected amx, dot or widen", wanted);
     if (!(wanted == "dot" ? dot : amx))
-      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave it unset", wanted,
+      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave the variable unset", wanted,
            wanted == "dot" ? "VDPBF16PS" : "TDPBF16PS");
     return wanted == "dot" ? Products::kBf16Dot : Products::kAmx;
   }();

@@ -16,7 +16,7 @@ namespace {
 class InputTarget final : public NetworkTarget {
  public:
   InputTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
-      : NetworkTarget(std::move(model), input, "has no input other than texts") {
+      : NetworkTarget(std::move(model), input, "accepts only texts as input") {
     rows_ = {0};
     find_items();
     answer_with_label(asked, asked.target, "class", logits_of(read_, {}));

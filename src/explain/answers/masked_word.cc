@@ -21,7 +21,7 @@ class MaskedWord final : public TextTarget {
     answer_ids_ = asked.target_ids;
     if (answer_ids_.empty() && !asked.target.empty() && !at) answer_ids_ = {one_token(asked.target, "one mask stands for one token")};
     if (answer_ids_.empty()) answer_ids_ = {largest(logits.data<float>(), logits.size(1))};
-    (void)answer_id("an explanation of such a model");
+    (void)answer_id("an explanation of a masked language model");
     contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : one_token(asked.contrast, kContrastNeedsOne);
     describe_tokens("word at the mask", logits.size(1));
     probability_ = probability_of(logits.data<float>(), logits.size(1));
@@ -40,8 +40,9 @@ class MaskedWord final : public TextTarget {
     const std::string token = mask ? std::string(model_->tokenizer().token(*mask)) : "a mask token";
     if (places.empty())
       fail(ErrorCode::kInvalidArgument,
-           "{}: for a masked model the word at a mask is explained, but the text has no mask; write {} where a word is missing", name,
-           token);
+           "{}: for a masked language model, the word at a mask is explained, but the text has no mask; "
+           "write {} where a word is missing",
+           name, token);
     if (at && std::find(places.begin(), places.end(), *at) == places.end())
       fail(ErrorCode::kInvalidArgument, "{}: token {} is not {}; expected the position of a mask", name, *at, token);
     if (at || places.size() == 1) return at.value_or(places.front());

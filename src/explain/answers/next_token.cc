@@ -169,7 +169,7 @@ const AnswerKind& next_token_answer() {
       .adds_special_tokens = false,
       .has_expected = false,
       .ignores_padding_before = true,
-      .measures = {{"bits_per_byte", "bits per byte", 1, "", 3}, {"bits_per_byte_change", "change of bits per byte", 1, "", 3}},
+      .measures = {{"bits_per_byte", "bits per byte", 1, "", 3}, {"bits_per_byte_change", "change in bits per byte", 1, "", 3}},
       .answers = robust_answers<RobustBits>,
   };
   static const AnswerKind kind = answers_of_text<NextToken>({

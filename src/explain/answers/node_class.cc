@@ -15,7 +15,7 @@ namespace {
 class NodeTarget final : public NetworkTarget {
  public:
   NodeTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
-      : NetworkTarget(std::move(model), input, "reads no graph") {
+      : NetworkTarget(std::move(model), input, "does not read graphs") {
     rows_ = {read_.input.sequences[0][0]};
     std::vector<Range> items;
     for (const int32_t node : seen_from(static_cast<int32_t>(rows_[0]))) items.push_back({node, node + 1});

@@ -104,7 +104,7 @@ const AnswerKind& text_class_answer() {
       .applies = [](const ModelInfo& info) { return info.problem == ProblemType::kSingleLabel && info.labels.size() > 1; },
       .measures = {kUnchangedAnswers,
                    {"accuracy", "accuracy", 100, " %"},
-                   {"accuracy_change", "change of accuracy", 100, " %"},
+                   {"accuracy_change", "change in accuracy", 100, " %"},
                    kProbabilityChange},
       .answers = robust_answers<RobustLabels>,
   };

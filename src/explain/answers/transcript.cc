@@ -24,7 +24,7 @@ class SoundTarget final : public AttributionTarget {
  public:
   SoundTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
       : AttributionTarget(std::move(model)),
-        network_(network_model(*model_, "writes no text from a sound")),
+        network_(network_model(*model_, "does not transcribe sounds")),
         read_(encode_input(network_.facts(), network_.tokenizer_or_null(), input)) {
     const Tokenizer& tokenizer = model_->tokenizer();
     const WrittenText written = written_text(model_->info().first_token, transcribe(*model_, {input.sound})[0].ids, &tokenizer);
@@ -37,7 +37,8 @@ class SoundTarget final : public AttributionTarget {
     answer_ids_ = asked.target_ids;
     if (answer_ids_.empty()) answer_ids_.assign(written.encoding.ids.begin() + at.begin + 1, written.encoding.ids.begin() + at.end + 1);
     if (answer_ids_.size() != rows_.size())
-      fail(ErrorCode::kInvalidArgument, "{}: {} answers for {} generated tokens", model_->info().name, answer_ids_.size(), rows_.size());
+      fail(ErrorCode::kInvalidArgument, "{}: {} answer ids for {} generated tokens; expected one for each", model_->info().name,
+           answer_ids_.size(), rows_.size());
     contrast_ = asked.contrast_id.value_or(-1);
     if (!asked.contrast.empty()) {
       const Tensor logits = logits_of(frames(), {});

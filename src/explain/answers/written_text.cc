@@ -295,7 +295,7 @@ class RobustTranslations final : public RobustAnswers {
 const AnswerKind& written_text_answer() {
   static const RobustKind robustness{
       .applies = [](const ModelInfo& info) { return info.takes_positions; },
-      .measures = {kUnchangedAnswers, {"bleu", "BLEU"}, {"bleu_change", "change of BLEU"}, kProbabilityChange},
+      .measures = {kUnchangedAnswers, {"bleu", "BLEU"}, {"bleu_change", "change in BLEU"}, kProbabilityChange},
       .answers = robust_answers<RobustTranslations>,
   };
   static const AnswerKind kind{

@@ -172,8 +172,8 @@ double sensitivity_n(std::span<const double> scores, const Changes& changes) {
   const auto size_of = [](const Removal& removed) { return std::count(removed.begin(), removed.end(), 1); };
   for (const Removal& removed : changes.removed) {
     if (size_of(removed) != size_of(changes.removed[0])) {
-      fail(ErrorCode::kInvalidArgument, "sensitivity-n: sets of {} and of {} items; expected one size", size_of(changes.removed[0]),
-           size_of(removed));
+      fail(ErrorCode::kInvalidArgument, "sensitivity-n: sets of {} and of {} items; expected sets of equal size",
+           size_of(changes.removed[0]), size_of(removed));
     }
   }
   return pearson(sums, changes.change);

@@ -14,7 +14,7 @@ Plausibility plausibility(std::span<const double> scores, std::span<const uint8_
   Plausibility out;
   out.auprc = metrics::average_precision(scores, marked);
   const auto marks = static_cast<size_t>(std::count(marked.begin(), marked.end(), 1));
-  if (marks == 0) fail(ErrorCode::kInvalidArgument, "plausibility: none of {} items is marked; expected at least one", marked.size());
+  if (marks == 0) fail(ErrorCode::kInvalidArgument, "plausibility: none of the {} items is marked; expected at least one", marked.size());
   const std::vector<size_t> order = ranked(scores);
   double hits = 0;
   for (size_t at = 0; at < marks; ++at) hits += marked[order[at]];

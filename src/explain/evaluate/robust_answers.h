@@ -42,7 +42,7 @@ class RobustAnswers {
 
 /// Measures that several kinds have.
 inline constexpr MeasureForm kUnchangedAnswers{"stays", "unchanged answers", 100, " %"};
-inline constexpr MeasureForm kProbabilityChange{"probability_change", "change of p", 1, "", 3};
+inline constexpr MeasureForm kProbabilityChange{"probability_change", "change in p", 1, "", 3};
 
 /// RobustKind::answers of a class that is derived from RobustAnswers.
 template <class Derived>

@@ -143,7 +143,7 @@ std::vector<HeadDivergence> most_changed_of(const std::vector<Outcome>& outcomes
 void check(const Model& model, const RobustTexts& texts, const RobustOptions& options) {
   if (texts.texts.empty()) fail(ErrorCode::kInvalidArgument, "robust: no texts; expected at least one");
   if (!texts.wanted.empty() && texts.wanted.size() != texts.texts.size())
-    fail(ErrorCode::kInvalidArgument, "robust: {} texts and {} wanted answers; expected one for each", texts.texts.size(),
+    fail(ErrorCode::kInvalidArgument, "robust: {} texts and {} reference answers; expected one for each text", texts.texts.size(),
          texts.wanted.size());
   for (const auto& [name, share] :
        {std::pair{"typos", options.typos}, {"words_kept", options.words_kept}, {"token_dropout", options.token_dropout}}) {
@@ -167,8 +167,8 @@ const RobustKind& robust_kind(const ModelInfo& info) {
   const RobustKind* const kind = answer ? answer->robustness : nullptr;
   if (kind && (!kind->applies || kind->applies(info))) return *kind;
   fail(ErrorCode::kUnsupported,
-       "{}: robustness can be measured for Transformers that classify a text (one label), write a text from another, or predict the next "
-       "token; this model (type \"{}\", reads a {}) does none of these",
+       "{}: robustness can be measured for Transformers that classify a text (single-label), generate a text from another, or "
+       "predict the next token; this model (type \"{}\", reads a {}) does none of these",
        info.name, info.model_type, info.reads);
 }
 

@@ -94,7 +94,8 @@ Verdict::Verdict(VerdictOptions options) : options_(std::move(options)) {
 bool Verdict::add(const AttributionTarget& target, const std::vector<uint8_t>& marks) {
   const size_t items = target.items().size();
   if (static_cast<int64_t>(items) < kFewest) return false;
-  if (!marks.empty() && marks.size() != items) fail(ErrorCode::kShape, "judge: {} marks for {} items", marks.size(), items);
+  if (!marks.empty() && marks.size() != items)
+    fail(ErrorCode::kShape, "judge: {} marks for {} items; expected one for each", marks.size(), items);
   const uint64_t seed = random_bits(options_.seed, static_cast<uint64_t>(texts_));
   Remembered remembered(target, options_.removal);
   Known text{.answers = [&](const std::vector<Removal>& removed) { return remembered(removed); }, .marks = marks};

@@ -16,7 +16,7 @@ std::optional<AnswerSettings> answer_settings(Config& config, const Architecture
   const Json* given = config.take("answers");
   if (!is_for(facts, "ForQuestionAnswering")) return std::nullopt;
   if (facts.labels.size() != 2)
-    config.refuse(config.take("id2label") ? "id2label" : "num_labels", "a head for answers has two outputs, start and end");
+    config.refuse(config.take("id2label") ? "id2label" : "num_labels", "a question answering head has two outputs, start and end");
   AnswerSettings out;
   if (given && !given->is_null()) {
     Fields fields(*given, config.where(), "answers");

@@ -77,7 +77,7 @@ void read_scaling(Config& config, Fields& fields, std::string_view name, const A
   } else if (type == "llama3") {
     rotary.scaling = read_llama3(config, fields, facts.longest);
   } else {
-    fail(ErrorCode::kUnsupported, "{}: \"{}\": rope type \"{}\" is not supported; understood: default, linear, llama3 (model: {})",
+    fail(ErrorCode::kUnsupported, "{}: \"{}\": rope type \"{}\" is not supported; expected default, linear or llama3 (model: {})",
          config.where(), name, type, facts.model_type);
   }
   fields.refuse_rest();
@@ -154,7 +154,7 @@ std::vector<AttentionFacts> read_attention(Config& config, const Architecture& f
     const Json& type = types->items()[layer];
     const bool slides = type.is_string() && type.string() == "sliding_attention";
     if (!slides && !(type.is_string() && type.string() == "full_attention")) {
-      config.refuse("layer_types", format("{} is not understood (understood: full_attention, sliding_attention)", type.describe()));
+      config.refuse("layer_types", format("{} is neither full_attention nor sliding_attention", type.describe()));
     }
     if (!variant.chooses_layers && slides != layers[layer].window.has_value())
       config.refuse("layer_types",

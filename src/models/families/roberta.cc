@@ -9,7 +9,8 @@ Architecture read_roberta(const Json& json, const std::string& where) {
   Architecture facts = bert_encoder(config, "roberta.");
   const double epsilon = facts.embedding.norm.epsilon;
   const int64_t offset = config.integer_or("pad_token_id", 1) + 1;
-  if (offset < 0 || offset >= facts.longest) config.refuse("pad_token_id", "positions start after it and there are none left");
+  if (offset < 0 || offset >= facts.longest)
+    config.refuse("pad_token_id", "position ids start after it, but max_position_embeddings leaves none");
   facts.positions = LearnedPositions{"embeddings.position_embeddings.weight", offset};
   facts.longest -= offset;
   facts.masked = MaskedHeadFacts{linear("lm_head.dense"),

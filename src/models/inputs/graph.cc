@@ -20,7 +20,7 @@ void read_config(Fields& config, NetworkFacts& to) {
 }
 
 EncodedInput encode(const NetworkFacts& facts, const Tokenizer*, const ModelInput& input) {
-  if (input.text.empty()) fail(ErrorCode::kInvalidArgument, "there is no node; expected the name of one");
+  if (input.text.empty()) fail(ErrorCode::kInvalidArgument, "the input is empty; expected the name of a node");
   const std::shared_ptr<const NodeGraph>& graph = graph_of(facts, input);
   return {.input = {.sequences = {{node_named(*graph, input.text)}}, .graph = graph}};
 }

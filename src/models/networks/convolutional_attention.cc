@@ -98,7 +98,10 @@ class ConvolutionalAttention final : public Network {
     stem_norm_ = {scope / "stem_norm", width};
     for (int64_t stage = 0; stage < stages; ++stage) {
       if (picture.rows() % repeat != 0 || picture.columns() % repeat != 0)
-        config.wrong("num_stages", format("a number that halves {} × {} patches", picture.rows(), picture.columns()), Json(stages));
+        config.wrong("num_stages",
+                     format("a number of stages for which {} × {} patches can be halved once per stage after the first", picture.rows(),
+                            picture.columns()),
+                     Json(stages));
       for (int64_t at = 0; at < blocks; ++at) {
         const bool halves = stage > 0 && at == 0;
         const auto layer = static_cast<int64_t>(blocks_.size());

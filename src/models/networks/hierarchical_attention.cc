@@ -23,7 +23,7 @@ class HierarchicalAttention final : public Network {
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
     facts.chooses = choice_of(config, "output", {"class", "sentence"}) == "sentence";
     if (facts.labels.empty() != facts.chooses)
-      config.wrong("id2label", facts.chooses ? "none: the output is a sentence" : "the labels",
+      config.wrong("id2label", facts.chooses ? "no labels, because \"output\" is \"sentence\"" : "at least one label",
                    Json(static_cast<int64_t>(facts.labels.size())));
     facts_ = std::move(facts);
     facts_.width = hidden_;

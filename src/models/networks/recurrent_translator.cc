@@ -31,9 +31,9 @@ class RecurrentTranslator final : public Network {
         is_hard_(choice_of(config, "choice", {"soft", "hard"}) == "hard") {
     if (hidden_ % 2 != 0) config.wrong("hidden_size", "an even number: half for each direction of the encoder", Json(hidden_));
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
-    if (reach_ < 1) config.wrong("reach", "1 or more words", Json(reach_));
+    if (reach_ < 1) config.wrong("reach", "1 or more tokens", Json(reach_));
     if (where_ != "global" && (is_fed() || score_ == "none"))
-      config.wrong("where", "global with this \"score\"; local attention is Luong's", Json(where_));
+      config.wrong("where", "global; local attention needs the \"score\" dot, general or concat", Json(where_));
     facts_ = std::move(facts);
     facts_.width = hidden_;
     words_ = {scope, facts_.vocabulary, embedding_size_, rate_of(config, "dropout")};

@@ -23,10 +23,11 @@ class SceneQuestion final : public Network {
                   heads = facts_.heads = size_of(config, "num_attention_heads", width);
     const PictureFacts& picture = facts_.picture;
     if (picture.patch < 4 || !std::has_single_bit(static_cast<uint64_t>(picture.patch)))
-      config.wrong("patch_size", "a power of two from 4 on", Json(picture.patch));
+      config.wrong("patch_size", "a power of two, 4 or more", Json(picture.patch));
     const int64_t narrow = picture.patch / 2;  // the first convolution has width / narrow channels, the last `width`
     if (width % heads != 0 || width % narrow != 0)
-      config.wrong("hidden_size", format("a multiple of {}, half the patch's side, and of {}, the heads", narrow, heads), Json(width));
+      config.wrong("hidden_size", format("a multiple of {} (half the patch size) and of {} (the number of heads)", narrow, heads),
+                   Json(width));
     const int64_t more = config.integer_or("convolution_layers", 0);
     if (more < 0 || more > 100) config.wrong("convolution_layers", "0 to 100", Json(more));
     const auto convolve = [&](int64_t in, int64_t out, int64_t stride) {

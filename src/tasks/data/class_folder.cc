@@ -46,15 +46,16 @@ void add_files(const fs::path& folder, std::vector<std::string>& to) {
 std::vector<LabelledInput> read_class_folder(const std::string& folder, const Recipe& recipe, const char* what,
                                              const std::function<ModelInput(const std::string& path)>& read) {
   const std::string root = existing_path(recipe.source, folder);
-  if (!fs::is_directory(root)) fail(ErrorCode::kFormat, "{}: is a file; expected a folder whose folders are classes of {}s", root, what);
+  if (!fs::is_directory(root))
+    fail(ErrorCode::kFormat, "{}: is a file; expected a folder that contains one subfolder of {}s for each class", root, what);
   const std::vector<fs::path> classes = entries_of(root);
   if (std::none_of(classes.begin(), classes.end(), [](const fs::path& path) { return fs::is_directory(path); })) {
-    fail(ErrorCode::kFormat, "{}: has no folders; expected a folder for each class, with its {}s in it, as in {}/cat/1", root, what, root);
+    fail(ErrorCode::kFormat, "{}: has no subfolders; expected a subfolder with the {}s of each class, as in {}/cat/1", root, what, root);
   }
   std::vector<LabelledInput> out;
   for (const fs::path& path : classes) {
     if (!fs::is_directory(path)) {
-      fail(ErrorCode::kFormat, "{}: stands beside the class folders of {}; move it into the folder of its class, or out of {}",
+      fail(ErrorCode::kFormat, "{}: expected only class folders in {}, found a file; move it into the folder of its class, or out of {}",
            path.string(), root, root);
     }
     const std::string label = path.filename().string();
@@ -71,7 +72,7 @@ std::vector<LabelledInput> read_class_folder(const std::string& folder, const Re
         out.push_back({.input = read(file), .label = label, .where = file});
       } catch (const Error& error) {
         if (error.code() != ErrorCode::kFormat) throw;
-        fail(ErrorCode::kFormat, "{}. Every file in a class folder must be a {}; move others away", error.what(), what);
+        fail(ErrorCode::kFormat, "{}. Every file in a class folder must be a {}; remove other files", error.what(), what);
       }
     }
   }
@@ -81,7 +82,7 @@ std::vector<LabelledInput> read_class_folder(const std::string& folder, const Re
 const PictureForm& picture_folder() {
   static const PictureForm form = {
       .name = "folder",
-      .meaning = "\"train\", \"valid\" and \"test\" are folders; each of their folders is a class with its PNG and JPEG files",
+      .meaning = "\"train\", \"valid\" and \"test\" are folders with one subfolder of PNG and JPEG files for each class",
       .read = [](const std::string& folder, const Recipe& recipe, const PictureRecipe&, const PictureFacts& size) {
         return read_class_folder(folder, recipe, "picture",
                                  [&](const std::string& path) { return ModelInput{.picture = read_picture(size, path)}; });

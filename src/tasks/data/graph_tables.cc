@@ -38,7 +38,7 @@ const Schema<FeatureTable>& feature_schema() {
   static const Schema<FeatureTable> schema = {
       required_string("file", &FeatureTable::file, "the table of features, with a row for each node"),
       choice("form", &FeatureTable::form, {{"indices", Form::kIndices}, {"columns", Form::kColumns}},
-             "indices: a cell has the features that are not zero, as in \"3 17\" or \"3:0.5 17:2\", counted from 0; columns: every column "
+             "indices: a cell lists the nonzero features, as in \"3 17\" or \"3:0.5 17:2\", counted from 0; columns: every column "
              "except the node's is a number"),
       column("node", &FeatureTable::node, false, "the column of the node"),
       column("column", &FeatureTable::column, false, "indices: the column with the features").when([](const FeatureTable& to) {
@@ -55,7 +55,7 @@ const Schema<NodeTable>& node_schema() {
       required_string("file", &NodeTable::file, "the table of nodes"),
       column("node", &NodeTable::node, false, "the column of the node's name"),
       column("label", &NodeTable::label, false, "the column of its class"),
-      column("split", &NodeTable::split, false, "the column with train, valid or test; any other word: none of them"),
+      column("split", &NodeTable::split, false, "the column with train, valid or test; a node with any other value belongs to no split"),
       string("no_class", &NodeTable::no_class, "the label of a node whose class is not known"),
   };
   return schema;
@@ -105,7 +105,7 @@ void for_each_row_of(const std::string& file, const TextSource& source, const st
     }
     const std::string line = format("{}, line {}", opened.path(), row.line);
     if (row.cells.size() < last)
-      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between, found {}", line, last, separators_of(file), row.cells.size());
+      fail(ErrorCode::kFormat, "{}: expected {} columns separated by {}, found {}", line, last, separators_of(file), row.cells.size());
     take({row.cells, columns, line});
   });
 }
@@ -126,10 +126,12 @@ void read_nodes(const NodeTable& table, const TextSource& source, const std::str
     if (name.empty()) fail(ErrorCode::kFormat, "{}: the name of the node is empty", row.at(0));
     const auto [known, is_new] = graph.node_of.emplace(name, static_cast<int32_t>(graph.names.size()));
     if (!is_new)
-      fail(ErrorCode::kFormat, "{}: node \"{}\" is in {} already", row.at(0), name, to.where[static_cast<size_t>(known->second)]);
+      fail(ErrorCode::kFormat, "{}: node \"{}\" is already in {}; leave one out", row.at(0), name,
+           to.where[static_cast<size_t>(known->second)]);
     if (label == table.no_class) label.clear();
     if (label.empty() && (split == "train" || split == "valid" || split == "test"))
-      fail(ErrorCode::kFormat, "{}: node \"{}\" is for \"{}\" and has no class", row.at(1), name, split);
+      fail(ErrorCode::kFormat, "{}: node \"{}\" is in the split \"{}\" but has no class; give it a class, or leave its split empty",
+           row.at(1), name, split);
     graph.names.push_back(name);
     graph.classes.push_back(std::move(label));
     to.splits.push_back(split);
@@ -147,8 +149,8 @@ Edges read_edges(const EdgeTable& table, const TextSource& source, const std::st
   for_each_row_of(table.file, source, where, columns, [&](const Row& row) {
     const int32_t from = node_at(graph, row, 0), to = node_at(graph, row, 1);
     if (from == to) {
-      fail(ErrorCode::kFormat, "{}: an edge from node \"{}\" to itself; every node attends to itself without one, leave it out", row.at(1),
-           row[1]);
+      fail(ErrorCode::kFormat, "{}: an edge from node \"{}\" to itself; every node already attends to itself: leave the edge out",
+           row.at(1), row[1]);
     }
     const std::pair<int32_t, int32_t> key = table.directed ? std::pair(from, to) : std::pair(std::min(from, to), std::max(from, to));
     if (const auto [first, is_new] = known.emplace(key, row.where); !is_new)
@@ -184,7 +186,7 @@ std::vector<NodeFeature> features_in(std::string_view cell, int64_t count, const
       fail(ErrorCode::kFormat, "{}: expected the index of a feature, as in \"17\" or \"17:0.5\", found \"{}\"", where, word);
     if (const int64_t most = count > 0 ? count : kMostFeatures; index >= most)
       fail(ErrorCode::kFormat, "{}: feature {} is out of range; the features are 0 to {}", where, index, most - 1);
-    const float value = colon == word.size() ? 1 : number_of(word.substr(colon + 1), where, "the number of a feature");
+    const float value = colon == word.size() ? 1 : number_of(word.substr(colon + 1), where, "a finite number as the value of the feature");
     if (value != 0) out.push_back({static_cast<int32_t>(index), value});
   }
   std::sort(out.begin(), out.end(), [](const NodeFeature& a, const NodeFeature& b) { return a.index < b.index; });
@@ -218,18 +220,20 @@ std::vector<std::vector<NodeFeature>> read_features(const FeatureTable& table, c
   int64_t count = table.count;
   for_each_row_of(table.file, source, where, columns, [&](const Row& row) {
     const auto node = static_cast<size_t>(node_at(to.graph, row, 0));
-    if (!found[node].empty()) fail(ErrorCode::kFormat, "{}: the features of node \"{}\" are in {} already", row.at(0), row[0], found[node]);
+    if (!found[node].empty())
+      fail(ErrorCode::kFormat, "{}: the features of node \"{}\" are already in {}; leave one out", row.at(0), row[0], found[node]);
     found[node] = row.where;
     const auto cells = static_cast<int64_t>(row.cells.size()) - 1;
     if (are_columns && count > 0 && cells != count)
-      fail(ErrorCode::kFormat, "{}: {} features; the first row has {}", row.where, cells, count);
+      fail(ErrorCode::kFormat, "{}: found {} features; expected {}, as in the first row", row.where, cells, count);
     out[node] = are_columns ? numbers_in(row) : features_in(row[1], table.count, row.at(1));
     if (are_columns) count = cells;
     if (!are_columns && table.count == 0 && !out[node].empty()) count = std::max<int64_t>(count, out[node].back().index + 1);
   });
   for (size_t node = 0; node < found.size(); ++node) {
     if (found[node].empty())
-      fail(ErrorCode::kFormat, "{}/{}: no row for node \"{}\" of {}", source.folder, table.file, to.graph.names[node], to.where[node]);
+      fail(ErrorCode::kFormat, "{}/{}: there is no row for node \"{}\" ({}); expected one row for each node", source.folder, table.file,
+           to.graph.names[node], to.where[node]);
   }
   if (count == 0) fail(ErrorCode::kFormat, "{}/{}: the nodes have no features", source.folder, table.file);
   to.graph.features = count;

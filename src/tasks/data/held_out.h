@@ -24,15 +24,17 @@ template <class T>
 std::vector<schema::Field<T>> validation_fields(double T::*share, schema::Field<T> valid) {
   FieldDescription description = valid.description;
   description.fallback = "required without \"held_out\"";
-  return {schema::number("held_out", share, {0, 0.9},
-                         "instead of \"valid\": the share of the training examples used for validation; equal examples are not separated"),
+  return {schema::number(
+              "held_out", share, {0, 0.9},
+              "instead of \"valid\": the share of the training examples used for validation; identical examples stay in the same split"),
           {std::move(description), [share, read = valid.read](Fields& fields, T& to) {
              const Json* given = fields.take("valid");
              if (given && to.*share > 0)
-               fields.wrong("valid", "no file beside \"held_out\", which takes the validation examples from the training data", *given);
+               fields.wrong("valid", "no file together with \"held_out\", which takes the validation examples from the training data",
+                            *given);
              if (!given && to.*share == 0) {
                fail(ErrorCode::kFormat,
-                    "{}: \"{}\": expected a validation file, or \"held_out\" with the share of the training examples that validates, as in "
+                    "{}: \"{}\": expected a validation file, or \"held_out\" with the share of the training examples to validate on, as in "
                     "\"held_out\": 0.1",
                     fields.where(), fields.path_of("valid"));
              }

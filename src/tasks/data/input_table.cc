@@ -33,7 +33,7 @@ std::vector<LabelledInput> read_input_table(const std::string& file, const Recip
       if (is_named) return;
     }
     if (row.cells.size() < most)
-      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between, found {}", where, most, separators_of(file), row.cells.size());
+      fail(ErrorCode::kFormat, "{}: expected {} columns separated by {}, found {}", where, most, separators_of(file), row.cells.size());
     for (InputCell& cell : cells) cell.text = row.cells[cell.column - 1];
     out.push_back({.input = read(cells, folder, where), .label = std::string(row.cells[label - 1]), .where = where});
   });

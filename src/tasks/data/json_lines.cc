@@ -53,7 +53,8 @@ void for_each_json_object(std::string_view bytes, const std::string& path, LineR
     if (end <= range.begin) continue;
     const std::string where = format("{}, line {}", path, number);
     if (begin < range.begin || stop > last) {
-      fail(ErrorCode::kFormat, "{}: is split at byte {}; expected splits at line ends", where, begin < range.begin ? range.begin : last);
+      fail(ErrorCode::kFormat, "{}: the line is split at byte {}; expected splits at the ends of lines", where,
+           begin < range.begin ? range.begin : last);
     }
     const Json line = Json::parse(bytes.substr(begin, stop - begin), where);
     if (!line.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, line.describe());

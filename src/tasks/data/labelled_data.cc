@@ -105,7 +105,7 @@ std::vector<LabelledLine> read_table(const std::string& file, const Recipe& reci
     }
     const std::string where = format("{}, line {}", opened.path(), row.line);
     if (cells.size() < columns.last())
-      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between, found {}", where, columns.last(), separators_of(opened.path()),
+      fail(ErrorCode::kFormat, "{}: expected {} columns separated by {}, found {}", where, columns.last(), separators_of(opened.path()),
            cells.size());
     const auto cell = [&](size_t at) { return at == 0 ? std::string() : std::string(cells[at - 1]); };
     LabelledLine read{cell(columns.text), cell(columns.pair), {}, where};
@@ -416,7 +416,7 @@ Example ItemTask::batch(int64_t number) const {
 
 std::vector<Example> ItemTask::test() const {
   if (files_.test.empty() || batches(test_, files_.test).empty())
-    fail(ErrorCode::kInvalidArgument, "{}: \"task\" names no \"test\" file, or one without items", where_);
+    fail(ErrorCode::kInvalidArgument, "{}: \"task\" has no \"test\" file, or that file has no examples; --test needs one", where_);
   return test_->batches.in_order();
 }
 

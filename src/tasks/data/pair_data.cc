@@ -52,7 +52,8 @@ std::vector<WordLink> links_in(std::string_view text, const TextPair& pair, cons
     const bool has_dash = source.ec == std::errc() && source.ptr != last && *source.ptr == '-';
     const auto target = std::from_chars(has_dash ? source.ptr + 1 : last, last, read.target);
     if (!has_dash || target.ec != std::errc() || target.ptr != last || read.source < 0 || read.target < 0)
-      fail(ErrorCode::kFormat, "{}: expected an alignment like \"0-0 1-2\", source word and target word, found \"{}\"", where, link);
+      fail(ErrorCode::kFormat, "{}: expected links such as \"0-0 1-2\" (source word-target word, counted from 0), found \"{}\"", where,
+           link);
     if (read.source >= sources || read.target >= targets)
       fail(ErrorCode::kFormat, "{}: the alignment \"{}\" names a word that does not exist; the source has {} words and the target {}",
            where, link, sources, targets);
@@ -128,7 +129,7 @@ void add_pairs(const std::string& file, const Recipe& recipe, bool aligned, std:
     const std::string where = format("{}, line {}", opened.path(), row.line);
     if (row.line == 1) columns = columns_of(recipe, aligned, cells, opened.path());
     if (cells.size() < columns.last()) {
-      fail(ErrorCode::kFormat, "{}: expected {} columns with {} between (source {}, target {}{}), found \"{}\"", where, columns.last(),
+      fail(ErrorCode::kFormat, "{}: expected {} columns separated by {} (source {}, target {}{}), found \"{}\"", where, columns.last(),
            separators_of(opened.path()), columns.source, columns.target,
            columns.alignment > 0 ? format(", \"alignment.column\" {}", columns.alignment) : "", row.text);
     }

@@ -33,7 +33,8 @@ std::vector<LabelledInput> read_records(const std::string& file, const Recipe& r
   const std::string_view bytes = opened->bytes();
   const auto values = static_cast<size_t>(size.channels * size.height * size.width), record = values + 1;
   if (bytes.size() % record != 0) {
-    fail(ErrorCode::kFormat, "{}: {} bytes, not a number of records of {} (1 for the label, {} for {} x {} pixels of {} channels)",
+    fail(ErrorCode::kFormat,
+         "{}: found {} bytes; expected a multiple of the record size {} (1 for the label, {} for {} x {} pixels of {} channels)",
          opened->path(), bytes.size(), record, values, size.height, size.width, size.channels);
   }
   std::vector<LabelledInput> out;

@@ -10,7 +10,8 @@ namespace {
 
 Tensor picture_of_bits(std::string_view figures, const std::string&, const PictureFacts& size, const std::string& where) {
   const int64_t pixels = size.height * size.width;
-  if (size.channels != 1) fail(ErrorCode::kShape, "{}: bits are grey; the model reads {} channels", where, size.channels);
+  if (size.channels != 1)
+    fail(ErrorCode::kShape, "{}: pictures of the form \"bits\" have 1 channel, but the model reads {}", where, size.channels);
   if (static_cast<int64_t>(figures.size()) * 4 != pixels)
     fail(ErrorCode::kShape, "{}: {} hex digits; expected {}, for {} x {} pixels", where, figures.size(), pixels / 4, size.height,
          size.width);
@@ -61,7 +62,7 @@ const PictureForm& picture_bits() {
 const PictureForm& picture_files() {
   static const PictureForm form = {
       .name = "files",
-      .meaning = "a cell of a table has the path of a PNG or JPEG file, from the table's folder",
+      .meaning = "a cell of a table has the path of a PNG or JPEG file, relative to the table's folder",
       .has_columns = true,
       .read = [](const std::string& file, const Recipe& recipe, const PictureRecipe& pictures, const PictureFacts& size) {
         return read_table(file, recipe, pictures, size, picture_of_file);

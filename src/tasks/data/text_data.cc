@@ -63,7 +63,8 @@ std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& s
     if (number == 1) return;  // headings
     const std::vector<std::string_view> cells = cells_of(line);
     const auto wrong = [&] {
-      fail(ErrorCode::kFormat, "{}, line {}: expected a file and six byte positions between tabs, found \"{}\"", where, number, line);
+      fail(ErrorCode::kFormat, "{}, line {}: expected a file name and six byte positions, separated by tabs, found \"{}\"", where, number,
+           line);
     };
     if (cells.size() != 7) wrong();
     const auto position = [&](size_t at) {

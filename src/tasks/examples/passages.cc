@@ -31,7 +31,7 @@ const Schema<PassageRecipe>& passage_schema() {
   static const Schema<PassageRecipe> schema = {
       file_list("files", &PassageRecipe::files, "books; a passage's label is its book"),
       required_string("splits", &PassageRecipe::splits,
-                      "a table of the byte positions of the training, validation and test data, as \"splits\" for texts"),
+                      "a table of the byte positions of the training, validation and test data, in the format of the recipe's \"splits\""),
       integer("words", &PassageRecipe::words, {1}, "smallest number of words in a passage, which consists of whole sentences"),
       string("names", &PassageRecipe::names,
              "the word that replaces every name; a name is a word, except \"I\", that its book never writes without a capital letter"),

@@ -23,7 +23,7 @@ const Schema<Distortion>& distortion_schema() {
       number("shift", &Distortion::shift, {0, 4096}, "largest shift in pixels, in each direction"),
       number("rotate", &Distortion::rotate, {0, 180}, "largest rotation in degrees, either way"),
       number("zoom", &Distortion::zoom, {0, 0.5}, "largest relative change of the size"),
-      boolean("flip", &Distortion::flip, "mirror left and right in every other picture, and independently above and below"),
+      boolean("flip", &Distortion::flip, "flip each picture horizontally and, independently, vertically, each with probability 0.5"),
   };
   return schema;
 }
@@ -72,12 +72,13 @@ const Schema<PictureRecipe>& picture_schema() {
           .when([](const PictureRecipe& to) { return to.form->has_columns; }),
       required_string("names", &PictureRecipe::names, "cifar10: the file with the number and the name of each class, as in \"0<TAB>cat\"")
           .when([](const PictureRecipe& to) { return to.form->has_names; }),
-      choice("resize", &PictureRecipe::resize, resize_names(),
-             "pictures of another size than the model's are refused (none), stretched to that size, or scaled to fit into it and padded "
-             "with black; saved with the model"),
-      choice("resample", &PictureRecipe::resample, resampling_names(), "how \"resize\" computes pixels, with antialiasing, as in PIL")
+      choice(
+          "resize", &PictureRecipe::resize, resize_names(),
+          "pictures whose size differs from the model's are refused (none), stretched to that size (stretch), or scaled to fit into it and "
+          "padded with black (fit); saved with the model"),
+      choice("resample", &PictureRecipe::resample, resampling_names(), "the resampling filter of \"resize\", with antialiasing, as in PIL")
           .when([](const PictureRecipe& to) { return to.resize != PictureResize::kNone; }),
-      object("distort", &PictureRecipe::distortion, distortion_schema(), "random changes of training pictures"),
+      object("distort", &PictureRecipe::distortion, distortion_schema(), "data augmentation: random changes to the training pictures"),
   };
   return schema;
 }

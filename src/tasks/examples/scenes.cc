@@ -51,11 +51,12 @@ const Schema<SceneRecipe>& scene_schema() {
       integer("test", &SceneRecipe::test, {1}, "number of test scenes"),
       integer("questions", &SceneRecipe::questions, {1}, "number of questions about each scene"),
       {{"fewest", "an integer of 1 or more", "every cell",
-        "the smallest number of pictures in half of the training scenes, whose other cells are empty; the number is drawn log-uniformly"},
+        "half of the training scenes may have empty cells: their number of pictures is drawn log-uniformly between this number and all "
+        "cells"},
        [](Fields& fields, SceneRecipe& to) {
          const int64_t cells = to.side * to.side;
          to.fewest = read_integer(fields, "fewest", cells, {1});
-         if (to.fewest > cells) fields.wrong("fewest", format("at most {}, the cells of a scene", cells), Json(to.fewest));
+         if (to.fewest > cells) fields.wrong("fewest", format("at most {}, the number of cells of a scene", cells), Json(to.fewest));
        }},
       {{"seed", "an integer of 0 or more", "1", "seed of the scenes and their questions"},
        [](Fields& fields, SceneRecipe& to) { to.seed = static_cast<uint64_t>(read_integer(fields, "seed", 1, {0})); }},
@@ -98,7 +99,9 @@ class SceneMaker {
     const int64_t side = recipe_.side;
     if (size_.height % side != 0 || size_.width % side != 0 || (size_.height / side) % size_.patch != 0 ||
         (size_.width / side) % size_.patch != 0)
-      fail(ErrorCode::kInvalidArgument, "{}: scenes of {} x {} pixels in {} x {} cells; expected cells of whole patches ({} pixels)",
+      fail(ErrorCode::kInvalidArgument,
+           "{}: scenes of {} x {} pixels are divided into {} x {} cells; expected cell sides that are multiples of the patch size ({} "
+           "pixels)",
            recipe.where, size_.height, size_.width, side, side, size_.patch);
     cell_ = {.channels = size_.channels,
              .height = size_.height / side,
@@ -109,7 +112,8 @@ class SceneMaker {
     drawn.height *= recipe_.shrink;
     drawn.width *= recipe_.shrink;
     pictures_ = recipe_.pictures.form->read(file, recipe, recipe_.pictures, drawn);
-    if (pictures_.empty()) fail(ErrorCode::kInvalidArgument, "{}/{}: has no pictures to make scenes of", recipe.source.folder, file);
+    if (pictures_.empty())
+      fail(ErrorCode::kInvalidArgument, "{}/{}: has no pictures; scenes need at least one", recipe.source.folder, file);
     const bool is_training = file == task.train;
     count_ = is_training ? recipe_.train : file == task.valid ? recipe_.valid : recipe_.test;
     seed_ = random_bits(recipe_.seed, is_training ? 0 : file == task.valid ? 1 : 2);

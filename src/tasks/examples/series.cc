@@ -38,10 +38,10 @@ const Schema<SeriesDistortion>& distortion_schema() {
   static const Schema<D> schema = {
       number("shift", &D::shift, {0, 65536}, "largest shift in samples, either way"),
       number("stretch", &D::stretch, {0, 0.5}, "largest relative change of the length, around the middle"),
-      number("scale", &D::scale, {0, 1}, "largest relative change of the size of all numbers"),
+      number("scale", &D::scale, {0, 1}, "largest relative change of the amplitude"),
       number("wander", &D::wander, {0, 100}, "largest amplitude of a sine that is added, with 0.5 to 1.5 periods over the series"),
       number("noise", &D::noise, {0, 100}, "standard deviation of the noise that is added to each number"),
-      boolean("flip", &D::flip, "change the sign of all numbers of every other series"),
+      boolean("flip", &D::flip, "change the sign of all numbers of a series, with probability 0.5"),
       number("feature_shift", &D::feature_shift, {0, 100}, "largest number that is added to all features of a series"),
       number("feature_noise", &D::feature_noise, {0, 100}, "standard deviation of the noise that is added to each feature"),
   };
@@ -51,7 +51,7 @@ const Schema<SeriesDistortion>& distortion_schema() {
 void read_features(Fields& fields, SeriesRecipe& to) {
   const Json* given = fields.take("features");
   if (!given) return;
-  const char* const expected = "an object of name and column, or name and two columns, as in {\"pulse\": 5, \"early\": [6, 7]}";
+  const char* const expected = "an object that maps each name to one column or to a list of two, as in {\"pulse\": 5, \"early\": [6, 7]}";
   if (!given->is_object()) fields.wrong("features", expected, *given);
   for (const auto& [name, columns] : given->fields()) {
     if (name.empty()) fields.wrong("features", "a name for each feature", *given);
@@ -71,16 +71,18 @@ const Schema<SeriesRecipe>& series_schema() {
   using namespace schema;
   static const Schema<SeriesRecipe> schema = {
       column("column", &SeriesRecipe::column, true,
-             "a table's column with the numbers of a series, separated by spaces or commas, in order of time; those of all channels of a "
-             "sample together"),
-      {{"features", "an object of name and column, or name and two columns", "none",
-        "single numbers that the model reads after the series: those of a column, or the natural logarithms of the quotients of two "
+             "a table's column with the numbers of a series, separated by spaces or commas, in order of time; the numbers of all "
+             "channels of a sample are adjacent"),
+      {{"features", "an object that maps each name to one column or to a list of two", "none",
+        "single numbers that the model reads after the series: those of a column, or the natural logarithms of the ratios of two "
         "columns"},
        read_features},
-      choice("standardise", &SeriesRecipe::standardise, standardise_names(),
-             "each channel of a series is used as it is (none); or its mean becomes 0 and its standard deviation 1, those of the training "
-             "data (data); or its own median becomes 0, and its largest distance from it 1 (each); saved with the model"),
-      object("distort", &SeriesRecipe::distortion, distortion_schema(), "random changes of training series, once they are standardised"),
+      choice(
+          "standardise", &SeriesRecipe::standardise, standardise_names(),
+          "each channel of a series is left unchanged (none), standardised with the mean and the standard deviation of the training "
+          "data (data), or shifted and scaled so that its own median is 0 and its largest distance from it 1 (each); saved with the model"),
+      object("distort", &SeriesRecipe::distortion, distortion_schema(),
+             "data augmentation: random changes to the training series after they are standardised"),
   };
   return schema;
 }
@@ -125,7 +127,7 @@ void append_numbers(const InputCell& cell, const std::string& where, int64_t cou
     refuse(error.code(), error.what());
   }
   if (numbers.numel() != count) {
-    const char* const what = count == 1 ? "a feature is one number" : "\"model.series\" has its length and channels";
+    const char* const what = count == 1 ? "a feature is one number" : "\"model.series\" gives the length and the number of channels";
     refuse(ErrorCode::kShape, format("{} numbers; expected {} ({})", numbers.numel(), count, what));
   }
   to.insert(to.end(), numbers.data<float>(), numbers.data<float>() + count);

@@ -21,13 +21,13 @@ struct SoundRecipe {
 const Schema<SoundRecipe>& sounds_schema() {
   using namespace schema;
   static const Schema<SoundRecipe> schema = {
-      column(
-          "column", &SoundRecipe::column, false,
-          "a table's column with the paths of sound files (WAV, FLAC, Ogg …); without it, \"train\", \"valid\" and \"test\" are folders, "
-          "each of whose folders is a class"),
+      column("column", &SoundRecipe::column, false,
+             "a table's column with the paths of sound files (WAV, FLAC, Ogg …); without it, \"train\", \"valid\" and \"test\" are folders "
+             "with one subfolder of sound files for each class"),
       boolean("pad", &SoundRecipe::pad,
-              "extend a sound that is shorter than the model's with silence, instead of refusing it; saved with the model"),
-      boolean("cut", &SoundRecipe::cut, "drop the end of a longer sound, instead of refusing it; saved with the model"),
+              "pad a sound that is shorter than the model's input with silence, instead of refusing it; saved with the model"),
+      boolean("cut", &SoundRecipe::cut,
+              "truncate a sound that is longer than the model's input, instead of refusing it; saved with the model"),
   };
   return schema;
 }

@@ -12,7 +12,7 @@ ChosenExamples read_examples(Fields& fields) {
     const std::string name(kind->name);
     const Json* object = fields.take(name.c_str());
     if (!object) continue;
-    if (out) fields.wrong(name.c_str(), format("none beside \"{}\"", out.kind->name), *object);
+    if (out) fields.wrong(name.c_str(), format("no second kind of examples besides \"{}\"", out.kind->name), *object);
     out = {kind, kind->make(object, fields.where(), fields.path_of(name))};
   }
   return out;

@@ -63,8 +63,9 @@ double agreed_rate(const Recipe& recipe, const char* name, std::optional<double>
     if (!found->is_number()) model.wrong(field, describe(kDropoutRange), *found);
     const double value = read_number(model, field, 0, kDropoutRange);
     if (rate && value != *rate) {
-      fail(ErrorCode::kInvalidArgument, "{}: {} is {} and \"model.{}\" is {}; both are the rate of one dropout: give one, or the same",
-           recipe.where, said_by, *rate, field, value);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: {} is {} and \"model.{}\" is {}; both set the same dropout rate: give only one of them, or equal values", recipe.where,
+           said_by, *rate, field, value);
     }
     if (!rate) said_by = format("\"model.{}\"", field);
     rate = value;
@@ -115,7 +116,7 @@ const Schema<OptimiserOptions>& optimiser_schema() {
   const auto is_adam = [](const Options& to) { return to.kind != Kind::kSgd; };
   static const Schema<Options> schema = {
       choice("kind", &Options::kind, {{"adamw", Kind::kAdamW}, {"adam", Kind::kAdam}, {"sgd", Kind::kSgd}},
-             "the update rule, as PyTorch's; adam adds weight decay to the gradient (L2)"),
+             "the update rule, as in PyTorch; adam adds weight decay to the gradient (L2)"),
       number("momentum", &Options::momentum, {0, 0.9999}, "sgd: momentum").when(is_sgd),
       {{"nesterov", "true or false", "false", "sgd: Nesterov momentum; needs \"momentum\""},
        [](Fields& fields, Options& to) {
@@ -153,7 +154,7 @@ const Schema<Schedule>& schedule_schema() {
        [](Fields& fields, Schedule& to) {
          to.cooldown = read_integer(fields, "cooldown", 0, {0});
          if (to.cooldown > 0 && (to.kind == Kind::kLinear || to.kind == Kind::kCosine))
-           fields.wrong("cooldown", "none: a linear or cosine rate falls by itself", Json(to.cooldown));
+           fields.wrong("cooldown", "0, because a linear or cosine schedule already decays", Json(to.cooldown));
          if (to.cooldown > 0 && to.cooldown + to.warmup > to.steps)
            fields.wrong("cooldown", format("at most {}, the number of steps, together with \"warmup\"", to.steps), Json(to.cooldown));
        }},
@@ -179,7 +180,7 @@ const Schema<Repeats>& repeat_schema() {
 
 const Schema<WatchRecipe>& watch_schema() {
   static const Schema<WatchRecipe> schema = {
-      {{"texts", "a list of texts", "required",
+      {{"texts", "a list of strings", "required",
         "texts to trace during training, with at most 512 tokens in total; for pairs: \"source\\ttarget\""},
        [](Fields& fields, WatchRecipe& to) { to.texts = fields.strings("texts"); }},
       integer("checkpoints", &WatchRecipe::checkpoints, {1, 40}, "maximum number of traces during the run"),
@@ -199,7 +200,7 @@ const Schema<PairFiles>& pair_schema() {
       validation[0],
       validation[1],
       files("test", &PairFiles::test, false, "test pairs, for --test"),
-      {{"turns", "a text", "none", "dialogues: the field of JSON lines that is a list of turns; every turn after the first is a target"},
+      {{"turns", "a string", "none", "dialogues: the field of JSON lines that is a list of turns; every turn after the first is a target"},
        [](Fields& fields, PairFiles& to) {
          if (!fields.take("turns")) return;
          to.turns = fields.string("turns");
@@ -228,13 +229,13 @@ const Schema<Noise>& noise_schema() {
   static const Schema<Noise> schema = {
       number("probability", &Noise::share, {0, 1}, "share of the texts that are changed"),
       number("typos", &Noise::typos, {0, 1},
-             "share of their words with two letters swapped, one left out, doubled, or replaced by a neighbouring key"),
-      number("upper", &Noise::upper, {0, 1}, "share of them that are converted to upper case"),
-      {{"lower", "a number from 0 to 1 − \"upper\"", "0", "share of them that are converted to lower case"},
+             "share of the words of such a text with two letters swapped, one left out, doubled, or replaced by a neighbouring key"),
+      number("upper", &Noise::upper, {0, 1}, "share of the changed texts that are converted to upper case"),
+      {{"lower", "a number from 0 to 1 − \"upper\"", "0", "share of the changed texts that are converted to lower case"},
        [](Fields& fields, Noise& to) {
          to.lower = read_number(fields, "lower", 0, {0, 1 - to.upper});
        }},
-      number("token_dropout", &Noise::token_dropout, {0, 0.9}, "share of their tokens that are removed"),
+      number("token_dropout", &Noise::token_dropout, {0, 0.9}, "share of the tokens of such a text that are removed"),
   };
   return schema;
 }
@@ -245,13 +246,16 @@ const Schema<AlignmentRecipe>& alignment_schema() {
         "the column of gold alignments (\"0-0 1-2\") in the training pairs"},
        [](Fields& fields, AlignmentRecipe& to) {
          to.column = read_column(fields, "column", true);
-         if (to.column == "1" || to.column == "2") fields.wrong("column", "a column behind the two texts, as in 3", Json(to.column));
+         if (to.column == "1" || to.column == "2")
+           fields.wrong("column", "a column other than those of the two texts, such as 3", Json(to.column));
        }},
       number("weight", &AlignmentRecipe::weight, {0, 1000}, "factor of this loss; 0 measures it without training on it"),
-      {{"family", "an attention family in which targets see sources", "cross", "the attention family that the loss applies to"},
+      {{"family", "an attention family in which the target attends to the source", "cross",
+        "the attention family that the loss applies to"},
        [](Fields& fields, AlignmentRecipe& to) {
          to.family = fields.string_or("family", to.family);
-         if (to.family == "enc" || to.family == "dec") fields.wrong("family", "cross, in which a target sees its source", Json(to.family));
+         if (to.family == "enc" || to.family == "dec")
+           fields.wrong("family", "cross, in which the target attends to the source", Json(to.family));
        }},
       {{"layer", "an integer", "-1", "the layer that the loss applies to; negative: counted from the last"},
        [](Fields& fields, AlignmentRecipe& to) { to.layer = fields.integer_or("layer", to.layer); }},
@@ -269,7 +273,7 @@ const Schema<EntropyRecipe>& entropy_schema() {
          if (!layers) return;
          if (!layers->is_array() || layers->size() == 0) fields.wrong("layers", "a list of layers, as in [0, -1]", *layers);
          for (const Json& layer : layers->items()) {
-           if (!layer.is_integer()) fields.wrong("layers", "whole numbers, as in [0, -1]", layer);
+           if (!layer.is_integer()) fields.wrong("layers", "integers, as in [0, -1]", layer);
            to.layers.push_back(layer.integer());
          }
        }},
@@ -286,7 +290,7 @@ const Schema<VectorsRecipe>& vectors_schema() {
        [](Fields& fields, VectorsRecipe& to) {
          to.deviation = read_number(fields, "deviation", 0, {0, 1000});
          if (to.tensor.empty() && to.deviation > 0)
-           fields.wrong("deviation", "a \"tensor\" beside it: an encoder stays as it is", Json(to.deviation));
+           fields.wrong("deviation", "0 without \"tensor\": the weights of a whole encoder are not scaled", Json(to.deviation));
        }},
   };
   return schema;
@@ -324,7 +328,8 @@ void read_repeats(Fields& fields, Recipe& to) {
     Repeats repeats{.probability = 0.1};
     repeat_schema().read(of_stage, repeats);
     of_stage.refuse_rest();
-    if (!to.repeats.empty() && repeats.from <= to.repeats.back().from) fields.wrong("repeat", "stages whose \"from\" ascends", *given);
+    if (!to.repeats.empty() && repeats.from <= to.repeats.back().from)
+      fields.wrong("repeat", "stages in ascending order of \"from\"", *given);
     to.repeats.push_back(repeats);
   }
 }
@@ -334,9 +339,10 @@ void read_noise(Fields& fields, Recipe& to) {
   if (!given) return;
   const TaskDefinition& task = definition_of(to);
   if (!task.takes_noise || !task.takes_noise(to)) {
-    fail(ErrorCode::kUnsupported,
-         "{}: \"noise\" changes the sources of \"pairs\" and the texts of \"task.kind\" \"classification\"; this recipe has neither",
-         to.where);
+    fail(
+        ErrorCode::kUnsupported,
+        "{}: \"noise\" applies only to the sources of \"pairs\" and the texts of \"task.kind\" \"classification\"; this recipe has neither",
+        to.where);
   }
   to.noise = noise_schema().read(*given, to.where, "noise");
 }
@@ -345,12 +351,12 @@ void read_alignment(Fields& fields, Recipe& to) {
   const Json* given = fields.take("alignment");
   if (!given) return;
   const auto refuse = [&](const char* what, const char* why) {
-    fail(ErrorCode::kUnsupported, "{}: \"alignment\" beside {}: {}", to.where, what, why);
+    fail(ErrorCode::kUnsupported, "{}: \"alignment\" cannot be combined with {}: {}", to.where, what, why);
   };
   if (!to.pairs || to.task)
     fail(ErrorCode::kUnsupported, "{}: \"alignment\" applies only to \"pairs\" for translation, without \"task\"", to.where);
-  if (!to.pairs->turns.empty()) refuse("\"turns\"", "a source of several turns has no alignment of its own");
-  if (to.noise.any()) refuse("\"noise\"", "what noise changes is no longer what was aligned; leave out one of them");
+  if (!to.pairs->turns.empty()) refuse("\"turns\"", "a source of several turns has no gold alignment");
+  if (to.noise.any()) refuse("\"noise\"", "noise changes the words that were aligned; leave out one of the two");
   to.alignment = alignment_schema().read(*given, to.where, "alignment");
 }
 
@@ -404,9 +410,9 @@ Rows data_rows() {
   const auto has_batches_of_tokens = [](const Recipe& to) { return definition_of(to).data == DataFields::kPairs; };
   const auto has_batches_of_sequences = [](const Recipe& to) { return definition_of(to).data != DataFields::kPairs; };
   return {
-      {{"data", "a folder", ".", "the folder of the files"},
+      {{"data", "a folder", ".", "the folder that contains the data files"},
        [](Fields& fields, Recipe& to) { to.source.folder = fields.string_or("data", "."); }},
-      {{"data_source", "a text", "none", "the source of the recipe's own files, printed if one of them is missing"},
+      {{"data_source", "a string", "none", "the source of the recipe's own files, printed if one of them is missing"},
        [](Fields& fields, Recipe& to) { to.source.origin = fields.string_or("data_source", ""); }},
       object("pairs", &Recipe::pairs, pair_schema(), "pairs of texts, for an encoder-decoder or for sentence vectors"),
       {{"task", "an object", "none", "a task on labelled examples; its fields are those of the task"},
@@ -434,7 +440,7 @@ Rows data_rows() {
           read_repeats,
           repeat_schema().describe()}
           .when(is_of_files),
-      {{"noise", "an object", "none", "random changes of training texts"}, read_noise, noise_schema().describe()},
+      {{"noise", "an object", "none", "data augmentation: random changes to the training texts"}, read_noise, noise_schema().describe()},
       {{"alignment", "an object", "none", "a loss on attention maps: gold alignments of words"},
        read_alignment,
        alignment_schema().describe()},
@@ -459,7 +465,7 @@ Rows training_rows() {
   const std::vector<std::pair<std::string, DType>> types = {{"f32", DType::kF32}, {"bf16", DType::kBF16}};
   return {
       integer("length", &Recipe::length, {1}, "tokens in a sequence; for pairs, the maximum on either side")
-          .with_fallback("256; 128 with \"task\", 256 with answer"),
+          .with_fallback("256; 128 with \"task\", except 256 for question-answering"),
       integer("accumulate", &Recipe::accumulate, {1, int64_t{1} << 20}, "batches in a step (gradient accumulation)"),
       integer("steps", &Recipe::steps, {1}, "steps of the optimiser"),
       {{"seed", "an integer of 0 or more", "1", "seed of the initial weights, the order of the data, dropout and noise"}, read_seed},
@@ -471,7 +477,7 @@ Rows training_rows() {
       boolean("gradient_checkpointing", &Recipe::gradient_checkpointing, "keep only each layer's input for the backward pass"),
       number("smoothing", &Recipe::smoothing, {0, 0.9}, "label smoothing"),
       number("ema_decay", &Recipe::ema_decay, {0, 0.99999},
-             "decay of a running mean of the weights, which is validated and saved; 0: the weights themselves"),
+             "decay of the exponential moving average of the weights, which is validated and saved; 0: use the weights themselves"),
       choice("save", &Recipe::save, types, "type of the weights in best/"),
       {{"generation", "an object", "none", "the content of best/generation_config.json"},
        [](Fields& fields, Recipe& to) {
@@ -549,7 +555,7 @@ DropoutRates Recipe::dropout_rates() const {
   for (const char* name : {"activation_dropout", "encoder_layerdrop", "decoder_layerdrop"}) {
     const Json* found = model.find(name);
     if (!found || found->is_null() || (found->is_number() && found->number() == 0)) continue;
-    fail(ErrorCode::kUnsupported, "{}: \"model.{}\" is {}; training has no such dropout: set it to 0", where, name, found->describe());
+    fail(ErrorCode::kUnsupported, "{}: \"model.{}\" is {}, but training does not support it; set it to 0", where, name, found->describe());
   }
   return {agreed_rate(*this, "dropout", dropout, {"dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout_prob"}),
           agreed_rate(*this, "attention_dropout", attention_dropout, {"attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"})};

@@ -147,17 +147,17 @@ Field<T> boolean(const char* name, bool T::*member, const char* meaning) {
 
 template <class T>
 Field<T> string(const char* name, std::string T::*member, const char* meaning) {
-  return {{name, "a text", shown(T{}.*member), meaning}, [=](Fields& fields, T& to) { to.*member = fields.string_or(name, to.*member); }};
+  return {{name, "a string", shown(T{}.*member), meaning}, [=](Fields& fields, T& to) { to.*member = fields.string_or(name, to.*member); }};
 }
 
 template <class T>
 Field<T> required_string(const char* name, std::string T::*member, const char* meaning) {
-  return {{name, "a text", "required", meaning}, [=](Fields& fields, T& to) { to.*member = fields.string(name); }};
+  return {{name, "a string", "required", meaning}, [=](Fields& fields, T& to) { to.*member = fields.string(name); }};
 }
 
 template <class T>
 Field<T> strings(const char* name, std::vector<std::string> T::*member, const char* fallback, const char* meaning) {
-  return {{name, "a list of texts", fallback, meaning}, [=](Fields& fields, T& to) {
+  return {{name, "a list of strings", fallback, meaning}, [=](Fields& fields, T& to) {
             if (fields.take(name)) to.*member = fields.strings(name);
           }};
 }

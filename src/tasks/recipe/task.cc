@@ -53,18 +53,22 @@ std::string architecture_of(const Recipe& recipe, const TaskDefinition& task, co
       known += (known.empty() ? "" : ", ") + std::string(family->model_types[at]);
     }
   }
-  fail(ErrorCode::kUnsupported, "{}: \"task.{}\" fine-tunes a model of type {}, not \"{}\"", recipe.where, task.name, known, model_type);
+  fail(ErrorCode::kUnsupported, "{}: the task \"{}\" fine-tunes a model of type {}, not \"{}\"", recipe.where, task.name, known,
+       model_type);
 }
 
 }  // namespace
 
 std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) {
   if (facts.vocabulary > 0 && tokenizer.vocabulary_size() > facts.vocabulary) {
-    fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
-         tokenizer.vocabulary_size(), facts.vocabulary);
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the tokenizer has {} tokens, but the model's \"vocab_size\" is {}; use a larger \"vocab_size\", or the tokenizer of this "
+         "model",
+         recipe.where, tokenizer.vocabulary_size(), facts.vocabulary);
   }
   if (facts.longest > 0 && recipe.length > facts.longest) {
-    fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
+    fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, but the model supports {} positions; reduce \"length\"", recipe.where,
+         recipe.length, facts.longest);
   }
   const TaskDefinition& task = definition_of(recipe);
   check_model(recipe, task, facts);
@@ -123,7 +127,7 @@ HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts) {
   heads.masked = head == TrainedHead::kMasked;
   heads.classifier = head == TrainedHead::kClassifier;
   heads.causal = head == TrainedHead::kCausal;
-  const char* missing = heads.masked && !facts.masked           ? "masked-language head"
+  const char* missing = heads.masked && !facts.masked           ? "masked language modelling head"
                         : heads.classifier && !facts.classifier ? "classifier"
                         : heads.causal && !facts.causal         ? "causal head"
                                                                 : nullptr;
@@ -135,7 +139,7 @@ std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
   const TaskDefinition& task = definition_of(recipe);
   if (task.vocabulary_texts) return task.vocabulary_texts(recipe);
   fail(ErrorCode::kUnsupported,
-       "{}: \"tokenizer\": a vocabulary is not trained for \"task.{}\"; expected a tokenizer that exists, or \"from\"", recipe.where,
+       "{}: \"tokenizer\": the task \"{}\" does not train a vocabulary; expected an existing tokenizer, or \"from\"", recipe.where,
        task.name);
 }
 

@@ -95,7 +95,8 @@ void read_task(const Json& json, Recipe& to) {
     for (const TaskDefinition* one : task_definitions()) {
       if (one->data == DataFields::kTaskAndPairs) of_pairs.emplace_back(one->name);
     }
-    fields.wrong("kind", wants_pairs ? "another task, or \"pairs\" beside it" : alternatives(of_pairs) + ", beside \"pairs\"",
+    fields.wrong("kind",
+                 wants_pairs ? "another task, or \"pairs\" in addition to it" : alternatives(of_pairs) + ", because \"pairs\" is given",
                  Json(to.task->kind));
   }
   to.batch = 32;

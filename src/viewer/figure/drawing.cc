@@ -244,7 +244,7 @@ std::string tikz(const Drawing& d) {
   std::string out = "% ";
   for (const char c : d.title + "\n" + d.description) out += c == '\n' ? std::string("\n% ") : std::string(1, c);
   out +=
-      "\n% Needs \\usepackage{tikz} and \\usepackage[T1]{fontenc}; for scripts beside Latin, XeLaTeX or LuaLaTeX.\n"
+      "\n% Needs \\usepackage{tikz} and \\usepackage[T1]{fontenc}; for scripts other than Latin, use XeLaTeX or LuaLaTeX.\n"
       "\\begin{tikzpicture}[x=1bp,y=-1bp,every node/.style={inner sep=0pt,outer sep=0pt,"
       "font=\\sffamily\\fontsize{8}{9}\\selectfont}]\n";
   for (const Mark& mark : d.marks) std::visit(TikzWriter{out}, mark);

@@ -202,8 +202,8 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
     grid.legends.back().name = "names";
   }
   const std::string what = has_spans     ? format("mass from {} to {}", spans_text(loaded, state.queries), spans_text(loaded, state.keys))
-                           : is_weighted ? "each head's map, and what it sums to"
-                                         : "each head's map, and the score that says most of it";
+                           : is_weighted ? "the map of each head, and its sum"
+                                         : "the map of each head, and its most distinctive score";
   Figure out{.name = format("Heads of {}", model_name(loaded.trace().plan())),
              .caption = caption_of(loaded, state, format("{} × {} heads", known.layers.size(), known.shape.heads), what)};
   out.parts.emplace_back(std::move(grid));

@@ -77,8 +77,8 @@ class Reader {
     check("texts", ++texts_, limits_.texts);
     Text out{.x = place(fields, "x"), .y = place(fields, "y"), .text = text(fields, "text")};
     if (const auto bytes = static_cast<int64_t>(out.text.size()); bytes > limits_.text_bytes)
-      fail(ErrorCode::kInvalidArgument, "{}: \"{}\": {} bytes; at most {} in one text", kWhere, fields.path_of("text"), bytes,
-           limits_.text_bytes);
+      fail(ErrorCode::kInvalidArgument, "{}: \"{}\": found {} bytes; expected at most {} in one text", kWhere, fields.path_of("text"),
+           bytes, limits_.text_bytes);
     out.size = number_or(fields, "size", out.size, 0.1, kLargest);
     const std::string anchor = fields.string_or("anchor", "start");
     if (anchor != "start" && anchor != "middle" && anchor != "end")
@@ -122,7 +122,7 @@ class Reader {
       is_right = level.is_number() && level.number() >= 0 && level.number() <= 255;
       if (is_right) levels[c] = static_cast<uint8_t>(std::lround(level.number()));
     }
-    if (!is_right) fields.wrong(name, "three levels of 0 to 255", *found);
+    if (!is_right) fields.wrong(name, "a list of three numbers from 0 to 255", *found);
     return Rgb{levels[0], levels[1], levels[2]};
   }
 

@@ -106,7 +106,8 @@ void check_sides(const LoadedTrace& before, const LoadedTrace& after, const Fami
   const auto same = [](Range a, Range b) { return a.begin == b.begin && a.end == b.end; };
   if (same(was.query_range(), is.query_range()) && same(was.key_range(), is.key_range())) return;
   fail(ErrorCode::kInvalidArgument,
-       "compare: the maps of \"{}\" and \"{}\" have other queries or keys; expected two heads whose rows and columns are the same tokens.",
+       "compare: the maps of \"{}\" and \"{}\" have different queries or keys; expected two heads whose rows and columns are the same "
+       "tokens.",
        was.shape.name, is.shape.name);
 }
 

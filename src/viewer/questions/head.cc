@@ -86,7 +86,7 @@ void check_head(LoadedTrace& loaded, const HeadLook& at) {
     fail(ErrorCode::kNotFound, "head {}: a layer of this model has {} heads, 0 to {}.", at.head, known.shape.heads, known.shape.heads - 1);
   }
   if (std::find(known.layers.begin(), known.layers.end(), at.layer) == known.layers.end()) {
-    throw NotKept(format("layer {} was not kept; kept are {}.", at.layer, layers_text(known.layers)),
+    throw NotKept(format("layer {} was not kept; the trace has the layers {}.", at.layer, layers_text(known.layers)),
                   keep_command(loaded.trace(), format("--layers {}", at.layer)));
   }
 }

@@ -173,7 +173,7 @@ Json info(LoadedTrace& loaded) {
   }
   const std::string& gradients_of = loaded.trace().gradients_of();
   if (!gradients_of.empty())
-    notes.push(format("y is {}: \"for\" and \"against\" show each weight times how y changes with it.", gradients_of));
+    notes.push(format("y is {}: \"for\" and \"against\" show each weight times the gradient of y with respect to it.", gradients_of));
   notes.push(format("Weights are exact for the stored Q and K ({}, {}).", versions.dtype, versions.isa));
   if (!options.model) {
     Json command;  // a checkpoint of a training run exists only in its trace

@@ -17,7 +17,7 @@ constexpr int64_t kBlockWeights = int64_t{1} << 22;  // computed at once: 16 MB
 constexpr size_t kMostRanges = 256;
 
 void check_cancel(const LookOptions& options) {
-  if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the look was cancelled");
+  if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the computation was cancelled");
 }
 
 // The ranges of entries with one state; a single enclosing range if there are too many.

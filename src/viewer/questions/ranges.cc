@@ -12,7 +12,7 @@ void check_ranges(const std::vector<Range>& ranges, int64_t length, const char* 
   if (ranges.empty()) fail(ErrorCode::kInvalidArgument, "{}: no range given; expected [[begin, end], …].", what);
   for (const Range& range : ranges) {
     if (range.begin < 0 || range.end > length || range.size() <= 0) {
-      fail(ErrorCode::kInvalidArgument, "{}: [{}, {}] is not a range of {}.", what, range.begin, range.end, length);
+      fail(ErrorCode::kInvalidArgument, "{}: [{}, {}] is not a range inside [0, {}].", what, range.begin, range.end, length);
     }
   }
 }

@@ -85,7 +85,7 @@ Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look) {
         any = true;
       }
       if (!any)
-        fail(ErrorCode::kInvalidArgument, "tokens {} to {}: no attention has them as keys of these rows.", span.ids.begin,
+        fail(ErrorCode::kInvalidArgument, "tokens {} to {} are not keys of these rows in any attention family.", span.ids.begin,
              span.ids.end - 1);
     }
   };

@@ -100,7 +100,7 @@ class Why {
     for (const std::string& name : look_.methods) asked.push_back({.method = explain::method_named(name)});
     open(asked);
     kind_ = choose_items(loaded_, look_, *target_);
-    if (target_->items().empty()) fail(ErrorCode::kInvalidArgument, "This text has no token that an answer could come from.");
+    if (target_->items().empty()) fail(ErrorCode::kInvalidArgument, "This text has no token that the answer could be attributed to.");
     Json out = Json::object({{"answer", target_->answer()},
                              {"probability", target_->probability()},
                              {"items", ranges_json(target_->items())},

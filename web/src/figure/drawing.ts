@@ -221,7 +221,7 @@ export function tikz(d: Drawing): string {
   };
   return [
     `% ${`${d.title}\n${d.description}`.replace(/\n/g, '\n% ')}`,
-    '% Needs \\usepackage{tikz} and \\usepackage[T1]{fontenc}; for scripts beside Latin, XeLaTeX or LuaLaTeX.',
+    '% Needs \\usepackage{tikz} and \\usepackage[T1]{fontenc}; for scripts other than Latin, use XeLaTeX or LuaLaTeX.',
     '\\begin{tikzpicture}[x=1bp,y=-1bp,every node/.style={inner sep=0pt,outer sep=0pt,font=\\sffamily\\fontsize{8}{9}\\selectfont}]',
     ...d.marks.map(command),
     '\\end{tikzpicture}\n',
