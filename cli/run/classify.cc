@@ -9,6 +9,7 @@
 #include "cli/input.h"
 #include "cli/places.h"
 #include "cli/run_command.h"
+#include "models/forecast.h"
 
 namespace clearhead::cli {
 namespace {
@@ -70,11 +71,12 @@ void print_example(const Model& model, const ModelInput& input, const TracedInpu
 }  // namespace
 
 const RunCommand& classify_command() {
-  static const RunCommand command = {.name = "classify",
-                                     .description = "Print the probabilities of a classifier's labels, or the value of a regression",
-                                     .is_task_of = [](const ModelInfo& info) { return info.has_classifier && !info.answers && !info.tags; },
-                                     .add = add_text_command<Classify>,
-                                     .print_example = print_example};
+  static const RunCommand command = {
+      .name = "classify",
+      .description = "Print the probabilities of a classifier's labels, or the value of a regression",
+      .is_task_of = [](const ModelInfo& info) { return info.has_classifier && !info.answers && !info.tags && !forecasts(info); },
+      .add = add_text_command<Classify>,
+      .print_example = print_example};
   return command;
 }
 

@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "clearhead/error.h"
+#include "models/forecast.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
@@ -126,6 +127,7 @@ SeriesFacts read_series_facts(Fields& config) {
       fields.refuse_rest();
     }
   }
+  if (const Json* forecast = series.take("forecast")) out.forecast = read_forecast_facts(*forecast, out, config.where());
   series.refuse_rest();
   out.interval = size_of(config, "patch_size", kLongestSeries);
   if (out.length % out.interval != 0)

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,16 @@ enum class Standardise : uint8_t {
   kEach,  // (x − median) / largest distance from the median, those of the series itself
 };
 
+/// A forecast of a column of a table, from windows of its rows (models/forecast.h).
+struct ForecastFacts {
+  std::string target{}, time{};                            // columns; time: may be empty
+  std::vector<std::string> inputs{}, known{}, calendar{};  // further columns of the window; columns and calendar features of the row ahead
+  int64_t horizon = 1;                                     // the row that is forecast is this many rows after the last row of the window
+  int64_t difference = 1;  // the network outputs the difference from the value this many rows before that row; 0: from the mean
+  double deviation = 1;    // standard deviation of this difference in the training data, which is the unit of the outputs
+  std::vector<double> quantiles = {0.05, 0.5, 0.95};  // ascending; one of them is 0.5
+};
+
 /// The series that a network reads, and the items in its attention maps: intervals of the series, and features.
 struct SeriesFacts {
   struct Scale {
@@ -68,8 +79,9 @@ struct SeriesFacts {
   int64_t channels = 1, length = 0;  // length: in samples
   int64_t interval = 1;              // samples in an interval; divides the length
   Standardise standardise = Standardise::kNone;
-  std::vector<Scale> scales{};      // [channel] if standardise is kData
-  std::vector<Feature> features{};  // single numbers that belong to the series
+  std::vector<Scale> scales{};              // [channel] if standardise is kData
+  std::vector<Feature> features{};          // single numbers that belong to the series
+  std::optional<ForecastFacts> forecast{};  // set if the outputs are quantiles of a forecast
 
   int64_t intervals() const { return length / interval; }
   int64_t feature_count() const { return static_cast<int64_t>(features.size()); }

@@ -210,5 +210,16 @@ TEST(SeriesNetworks, InvalidConfigFieldsAreRefusedByName) {
   expect_refused(ErrorCode::kUnsupported, "\"kernel_size\"", [&] { network_from(kSeries + R"(, "kernel_size": 3)", parameters); });
 }
 
+TEST(SeriesNetwork, SubtractingTheLastSampleMakesAForecastIndependentOfTheLevel) {
+  const std::string config = R"({"model_type": "series_transformer", "series": {"length": 6}, "patch_size": 2, "subtract_last": true,
+      "autoregression": true, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12)";
+  const Saved saved(config);
+  const auto first = [&](float level) {
+    const ModelInput input{.series = Tensor::from<float>({level + 1, level + 3, level, level - 2, level + 1, level + 2}, {6})};
+    return classify_inputs(*saved.model, {input})[0][0].probability;
+  };
+  EXPECT_NEAR(first(0), first(64), 1e-5);
+}
+
 }  // namespace
 }  // namespace clearhead

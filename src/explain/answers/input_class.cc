@@ -66,7 +66,8 @@ const AnswerKind& input_class_answer() {
       .applies =
           [](const ModelInfo& info) {
             const InputKind& read = input_kind(info);
-            return !read.is_text() && read.form != InputKind::Form::kNode && !read.has_target && !info.labels.empty();
+            return !read.is_text() && read.form != InputKind::Form::kNode && !read.has_target && !info.labels.empty() &&
+                   info.problem != ProblemType::kRegression;
           },
       .of_input = target_of_input<InputTarget>,
       .shown = [](const Model& model, const RunResult& result, const auto&) { return class_answers(model, result.class_logits); },

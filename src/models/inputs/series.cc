@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/format.h"
+#include "models/forecast.h"
 #include "models/input_kind.h"
 #include "models/input_series.h"
 #include "models/input_text.h"
@@ -38,6 +39,10 @@ RunText describe(const NetworkFacts& network, const Tokenizer*, const ModelInput
   RunText text;
   for (int64_t at = 0; at < facts.intervals(); ++at) {
     const int64_t begin = at * facts.interval, last = begin + facts.interval - 1;
+    if (facts.forecast) {
+      add_item(text, rows_ahead(facts, begin, last));
+      continue;
+    }
     add_item(text, begin == last ? format("sample {}", begin) : format("samples {}–{}", begin, last));
   }
   for (const SeriesFacts::Feature& feature : facts.features) add_item(text, feature.name);

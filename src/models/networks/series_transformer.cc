@@ -5,10 +5,16 @@
 //   z_p = E h_p          E: a convolution whose stride is its kernel, over the interval p
 //   z_f = B gelu(A f)    f: a standardised feature; A and B differ for each feature
 //   y: the layers, the pooling and the classifier of the Vision Transformer (vision_transformer.cc) over [z_1 … z_P; z_f …] + E_pos
+//   with "subtract_last": true, x − x_last       x_last: the last sample of each channel (Zeng et al. 2023, "NLinear"), for series
+//                                               whose level changes
+//   with "autoregression": true, y + W x        W: a linear map of all samples and features (Lai et al. 2018, "LSTNet", §3.6), which no
+//                                               attention map shows
 //
 // With convolution_layers = 0, an item contains its own samples only; each of these layers adds (kernel_size − 1) / 2 samples on either
 // side.
 #include "models/networks/vision_transformer.h"
+
+#include <optional>
 
 #include "base/format.h"
 
@@ -37,13 +43,19 @@ class SeriesTransformer final : public Network {
       feature_output_ = {scope / "features" / "output", features * width, features * width, {1}, alone};
     }
     classifier_ = {config, facts_, scope, facts_.series.items(), "interval"};
+    subtracts_last_ = config.boolean_or("subtract_last", false);
+    if (config.boolean_or("autoregression", false)) {
+      const int64_t numbers = facts_.series.channels * facts_.series.length + features;
+      autoregression_.emplace(scope / "autoregression", numbers, static_cast<int64_t>(facts_.labels.size()));
+    }
   }
 
   // input.features: [batch, channels, 1, samples + features]
   Tensor logits(Compute& compute, const Batch& input, const Batch*) const override {
     const SeriesFacts& series = facts_.series;
     const int64_t batch = input.batch, width = facts_.width, features = series.feature_count();
-    Tensor h = compute.contiguous(input.features.slice(3, 0, series.length));
+    const Tensor samples = samples_of(compute, input.features);
+    Tensor h = samples;
     for (const nn::Conv& convolution : convolutions_) h = compute.activate("gelu", convolution(compute, h));
     Tensor z = embedding_(compute, h).permute({0, 2, 3, 1}).select(1, 0);  // [batch, interval, width]
     if (features > 0) {
@@ -51,13 +63,31 @@ class SeriesTransformer final : public Network {
       const Tensor hidden = compute.activate("gelu", feature_hidden_(compute, compute.contiguous(numbers).reshape({batch, features, 1})));
       z = compute.concat({z, feature_output_(compute, hidden).reshape({batch, features, width})}, 1);
     }
-    return classifier_(compute, compute.contiguous(z).reshape({batch * series.items(), width}));
+    const Tensor y = classifier_(compute, compute.contiguous(z).reshape({batch * series.items(), width}));
+    if (!autoregression_) return y;
+    Tensor x = samples.reshape({batch, series.channels * series.length});
+    if (features > 0) {
+      const Tensor numbers = input.features.select(1, 0).select(1, 0).slice(1, series.length, series.length + features);
+      x = compute.concat({x, numbers}, 1);
+    }
+    return compute.add(y, (*autoregression_)(compute, x));
   }
 
  private:
+  // [batch, channels, 1, samples], contiguous
+  Tensor samples_of(Compute& compute, const Tensor& input) const {
+    const int64_t length = facts_.series.length;
+    const Tensor samples = compute.contiguous(input.slice(3, 0, length));
+    if (!subtracts_last_) return samples;
+    const Tensor last = compute.contiguous(samples.slice(3, length - 1, length)), minus = Tensor::from<float>({-1}, {1, 1, 1, 1});
+    return compute.add(samples, compute.multiply(last, minus.expand(last.shape())).expand(samples.shape()));
+  }
+
+  bool subtracts_last_ = false;
   std::vector<nn::Conv> convolutions_{};
   nn::Conv embedding_{}, feature_hidden_{}, feature_output_{};
   ItemClassifier classifier_{};
+  std::optional<nn::Linear> autoregression_{};
 };
 
 }  // namespace

@@ -309,13 +309,15 @@ Example ItemBatches::example_of(const std::vector<const Item*>& items) const {
       const Item& item = *one;
       inputs.push_back(&*item.read);
       out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
+      out.values.insert(out.values.end(), item.values.begin(), item.values.end());
       if (!item.about.empty()) out.about.push_back(item.about);
       if (item.number >= 0) out.numbers.push_back(item.number);
     }
     EncodedBatch batch = collate(inputs, pad_);
     out.input = std::move(batch.input);
     out.source = std::move(batch.source);
-    out.counted = static_cast<int64_t>(out.targets.size()) - std::count(out.targets.begin(), out.targets.end(), -100);
+    out.counted = static_cast<int64_t>(out.targets.size()) - std::count(out.targets.begin(), out.targets.end(), -100) +
+                  static_cast<int64_t>(out.values.size());
     return out;
   }
   for (const Item* const item : items) rows.length = std::max(rows.length, static_cast<int64_t>(item->ids.size()));

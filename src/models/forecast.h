@@ -1,0 +1,64 @@
+// Forecasts of a column of a table whose rows are in order of time. The input of the model is a window of rows, and features of the row
+// that is forecast; its outputs are quantiles.
+//
+//   window: rows t−h−length+1 … t−h of target and inputs     features: known columns and calendar of row t     h: the horizon
+//   quantile q of y_t = base + unit·deviation·output_q       base: y_(t−difference), or the mean of the training data
+//                                                            unit: 1, or with "standardise": "each" the largest distance of the
+//                                                            window's target from its median
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "models/network.h"
+
+namespace clearhead {
+
+/// A table of numbers; a number is NaN if its cell is empty.
+struct ForecastTable {
+  std::vector<std::vector<float>> rows{};  // [row] target, inputs, then the features of the row
+  std::vector<std::string> times{};        // [row]; empty strings without a column of times
+  std::vector<int64_t> lines{};            // [row] the row's line in the file
+  std::string path{};
+  int64_t size() const { return static_cast<int64_t>(rows.size()); }
+};
+
+/// Reads "series.forecast" of a config.json. Throws kFormat with the field's name.
+ForecastFacts read_forecast_facts(const Json& json, const SeriesFacts& series, const std::string& where);
+Json json_of(const ForecastFacts& facts);
+/// Names of the features of the row that is forecast: the known columns, then "hour (sine)", "hour (cosine)".
+std::vector<std::string> feature_names(const ForecastFacts& facts);
+/// The calendar features that a recipe can choose: "hour", "weekday", "month".
+const std::vector<std::string>& calendar_names();
+
+/// Reads a table with a header. Cells of the target and of inputs may be empty in the last `horizon` rows. Throws kFormat, with path, line
+/// and column, for a missing column, a cell that is not a finite number, and a time that is not later than the one before it.
+ForecastTable read_forecast_table(std::string_view text, const std::string& path, const ForecastFacts& facts);
+/// The window and the features for the forecast of a row, as ModelInput::series. The row may be the one after the last if there are no
+/// features. Throws kFormat for a number that is missing, kInvalidArgument for a row with too few rows before it.
+Tensor forecast_window(const SeriesFacts& facts, const ForecastTable& table, int64_t row);
+/// The row that a table asks to forecast: the first whose target is empty, else the one after the last.
+int64_t row_to_forecast(const ForecastTable& table);
+
+struct ForecastScale {
+  double base = 0, unit = 1;
+};
+/// numbers: as ModelInput::series
+ForecastScale forecast_scale(const SeriesFacts& facts, const Tensor& numbers);
+/// The quantiles in the unit of the target, ascending.   outputs: [quantile]
+std::vector<double> quantiles_of(const SeriesFacts& facts, const ForecastScale& scale, const float* outputs);
+/// Index of the quantile 0.5.
+size_t median_of(const ForecastFacts& facts);
+/// The name of an interval in maps: "hour −24 to −19", counted from the row that is forecast.
+std::string rows_ahead(const SeriesFacts& facts, int64_t first_sample, int64_t last_sample);
+
+/// True for a model whose outputs are quantiles of a forecast.
+bool forecasts(const ModelInfo& info);
+/// The facts of such a model, from its config.json.
+SeriesFacts series_facts_of(const ModelInfo& info);
+/// Numbers as read_numbers() reads them; or, for a model that forecasts, a table whose first line has the target's name.
+Tensor read_series(const ModelInfo& info, std::string_view text, const std::string& path = "table.tsv");
+
+}  // namespace clearhead

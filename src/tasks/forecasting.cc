@@ -1,0 +1,383 @@
+// Forecasting: quantiles of a column of a table whose rows are in order of time, from a window of earlier rows (models/forecast.h). The rows
+// are divided by time: training, validation, test. Windows of a later part may begin in an earlier one.
+//
+//   loss: pinball, Σ_q max(q·(y − ŷ_q), (q − 1)·(y − ŷ_q)) (Koenker and Bassett 1978), in the unit of the training data's differences
+//   metrics: skill = 1 − MAE / MAE of the last value;  coverage: share of values between the first and the last quantile
+//   figures: MAE of the median and of the last value; the test of Diebold and Mariano 1995 on the difference of their absolute errors
+//
+// MAE: mean absolute error. The median minimises it, as the mean minimises the squared error.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "models/forecast.h"
+#include "models/input_kind.h"
+#include "models/input_series.h"
+#include "ops/ops.h"
+#include "tasks/data/labelled_data.h"
+#include "tasks/data/text_data.h"
+#include "tasks/recipe/task_definition.h"
+
+namespace clearhead::tasks {
+namespace {
+
+struct ForecastRecipe {
+  std::string table{};
+  ForecastFacts facts{};
+  Standardise standardise = Standardise::kData;
+  double valid_from = 0.7, test_from = 0.8;
+};
+
+// A row number, or below 1 a share of the rows.
+int64_t row_of(double from, int64_t rows) { return static_cast<int64_t>(from < 1 ? std::floor(from * static_cast<double>(rows)) : from); }
+
+void read_quantiles(Fields& fields, ForecastRecipe& to) {
+  const Json* given = fields.take("quantiles");
+  if (!given) return;
+  const char* const expected = "at least three numbers between 0 and 1, ascending, one of them 0.5";
+  to.facts.quantiles.clear();
+  if (!given->is_array()) fields.wrong("quantiles", expected, *given);
+  for (const Json& one : given->items()) {
+    const double before = to.facts.quantiles.empty() ? 0 : to.facts.quantiles.back();
+    if (!one.is_number() || !(one.number() > before && one.number() < 1)) fields.wrong("quantiles", expected, *given);
+    to.facts.quantiles.push_back(one.number());
+  }
+  if (to.facts.quantiles.size() < 3 || median_of(to.facts) == to.facts.quantiles.size()) fields.wrong("quantiles", expected, *given);
+}
+
+// A list of texts among ForecastFacts.
+schema::Field<ForecastRecipe> names(const char* name, std::vector<std::string> ForecastFacts::*member, const char* meaning) {
+  return {{name, "a list of texts", "none", meaning}, [=](Fields& fields, ForecastRecipe& to) {
+            if (fields.take(name)) to.facts.*member = fields.strings(name);
+          }};
+}
+
+schema::Field<ForecastRecipe> count(const char* name, int64_t ForecastFacts::*member, int64_t least, const char* meaning) {
+  const schema::IntegerRange range{least, 1 << 16};
+  return {{name, schema::describe(range), format("{}", ForecastFacts{}.*member), meaning},
+          [=](Fields& fields, ForecastRecipe& to) { to.facts.*member = schema::read_integer(fields, name, to.facts.*member, range); }};
+}
+
+const Schema<ForecastRecipe>& settings_schema() {
+  using namespace schema;
+  using R = ForecastRecipe;
+  static const Schema<R> schema = {
+      required_string("table", &R::table,
+                      "a table in order of time, with the names of its columns in line 1 (*.csv: commas, others: tabs)"),
+      {{"target", "a text", "required", "the column to forecast"},
+       [](Fields& fields, R& to) { to.facts.target = fields.string("target"); }},
+      {{"time", "a text", "none", "the column of times, such as 2012-05-31 18:00, 2012-05-31 or 2012-05; needed for \"calendar\""},
+       [](Fields& fields, R& to) { to.facts.time = fields.string_or("time", ""); }},
+      names("inputs", &ForecastFacts::inputs, "further columns that the model reads in the window"),
+      names("known", &ForecastFacts::known, "columns that are known in advance: the model reads them in the row that it forecasts"),
+      {{"calendar", "a list of hour, weekday and month", "none", "what the model reads of the time of the row that it forecasts"},
+       [](Fields& fields, R& to) {
+         if (!fields.take("calendar")) return;
+         to.facts.calendar = fields.strings("calendar");
+         for (const std::string& name : to.facts.calendar) {
+           if (std::find(calendar_names().begin(), calendar_names().end(), name) == calendar_names().end())
+             fields.wrong("calendar", alternatives(calendar_names()), Json(name));
+         }
+         if (to.facts.time.empty()) fields.wrong("calendar", "\"time\" beside it, the column of times", Json("calendar"));
+       }},
+      count("horizon", &ForecastFacts::horizon, 1, "the forecast is for this many rows after the last row of the window"),
+      count("difference", &ForecastFacts::difference, 0,
+            "the model predicts the difference from the value this many rows before the one that is forecast; 0: from the mean"),
+      {{"quantiles", "a list of numbers between 0 and 1", "[0.05, 0.5, 0.95]",
+        "the quantiles that are predicted; 0.5 is the forecast, the first and the last bound the interval"},
+       read_quantiles},
+      choice("standardise", &R::standardise, standardise_names(),
+             "as for \"series\": by the training data, or each window by its own median and largest distance from it"),
+      number("valid_from", &R::valid_from, {0, 1e9}, "the first row of the validation part, counted from 0; below 1: a share of the rows"),
+      number("test_from", &R::test_from, {0, 1e9}, "the first row of the test part, in the same way"),
+  };
+  return schema;
+}
+
+// The windows of one table.
+class Windows final : public Examples {
+ public:
+  explicit Windows(ForecastRecipe settings) : settings_(std::move(settings)) {}
+
+  std::vector<LabelledInput> read(const std::string& part, const Recipe& recipe, LeftOut*) const override {
+    std::vector<LabelledInput> out;
+    const SeriesFacts facts = facts_of(recipe);
+    for (const int64_t row : rows(part, recipe)) {
+      const std::string where = format("{}, line {}", table(recipe).path, table(recipe).lines[static_cast<size_t>(row)]);
+      out.push_back({{.series = forecast_window(facts, table(recipe), row)}, format("{}", value(recipe, row)), where});
+    }
+    return out;
+  }
+  bool has_label_column() const override { return false; }
+  std::vector<std::string> files() const override { return {settings_.table}; }
+
+  /// Throws kFormat if the value that the difference is from is not in the window.
+  void check(const Recipe& recipe) const {
+    Fields model(recipe.model, recipe.where, "model");
+    const int64_t least = settings_.facts.horizon, most = least + read_series_facts(model).length - 1, lag = settings_.facts.difference;
+    if (lag == 0 || (lag >= least && lag <= most)) return;
+    fail(ErrorCode::kFormat, "{}: \"task.difference\": expected 0, or a row of the window: from {} to {}, found {}", recipe.where, least,
+         most, lag);
+  }
+
+  // The series of the model: channels, scales, and the facts of the forecast.
+  void configure(const Recipe& recipe, Json& model) const override {
+    check(recipe);
+    model["series"]["channels"] = static_cast<int64_t>(settings_.facts.inputs.size()) + 1;
+    SeriesFacts facts = facts_of(recipe);
+    const ForecastTable& from = table(recipe);
+    const int64_t end = first_rows(recipe)[0];
+    const auto scale_of = [&](size_t column) {
+      std::vector<double> values;
+      for (int64_t row = 0; row < end; ++row) values.push_back(static_cast<double>(from.rows[static_cast<size_t>(row)][column]));
+      return scale(values);
+    };
+    for (int64_t channel = 0; channel < facts.channels; ++channel) facts.scales.push_back(scale_of(static_cast<size_t>(channel)));
+    for (size_t at = 0; at < facts.features.size(); ++at) facts.features[at].scale = scale_of(static_cast<size_t>(facts.channels) + at);
+    // A network that subtracts the last sample reads differences from it, whose deviation is smaller than that of the samples.
+    const Json* subtracts = model.find("subtract_last");
+    if (subtracts && subtracts->is_bool() && subtracts->boolean()) scale_differences(recipe, facts);
+    std::vector<double> differences;
+    for (const int64_t row : rows("train", recipe)) {
+      const ForecastScale own = forecast_scale(facts, forecast_window(facts, from, row));
+      differences.push_back((static_cast<double>(value(recipe, row)) - own.base) / own.unit);
+    }
+    facts.forecast->deviation = scale(differences).deviation;
+    write_scales(facts, model);
+    model["series"]["forecast"] = json_of(*facts.forecast);
+  }
+
+  /// The rows of a part that have a whole window and a value.
+  std::vector<int64_t> rows(const std::string& part, const Recipe& recipe) const {
+    Fields model(recipe.model, recipe.where, "model");
+    const int64_t least = read_series_facts(model).length + settings_.facts.horizon - 1;
+    const std::vector<int64_t> first = first_rows(recipe);
+    const size_t at = part == "train" ? 0 : part == "valid" ? 1 : 2;
+    const int64_t begin = at == 0 ? 0 : first[at - 1], end = at == 2 ? row_to_forecast(table(recipe)) : first[at];
+    std::vector<int64_t> out;
+    for (int64_t row = std::max(begin, least); row < end; ++row) out.push_back(row);
+    if (out.empty())
+      fail(ErrorCode::kInvalidArgument, "{}: the {} part has no row with {} rows before it: rows {} to {} of {}", recipe.where, part, least,
+           begin, end, table(recipe).size());
+    return out;
+  }
+  float value(const Recipe& recipe, int64_t row) const { return table(recipe).rows[static_cast<size_t>(row)].front(); }
+  const std::vector<double>& quantiles() const { return settings_.facts.quantiles; }
+  const ForecastTable& table(const Recipe& recipe) const {
+    if (!table_) {
+      const SourceText opened = open_text(recipe.source, settings_.table);
+      table_ = std::make_shared<ForecastTable>(read_forecast_table(opened.text, opened.path(), settings_.facts));
+    }
+    return *table_;
+  }
+
+ private:
+  static SeriesFacts::Scale scale(const std::vector<double>& values) {
+    double mean = 0, squares = 0;
+    for (const double one : values) mean += one / static_cast<double>(values.size());
+    for (const double one : values) squares += (one - mean) * (one - mean) / static_cast<double>(values.size());
+    return {mean, squares > 0 ? std::sqrt(squares) : 1};
+  }
+  // Sets the deviations of the channels to the root mean square of the differences of a window's samples from its last.
+  void scale_differences(const Recipe& recipe, SeriesFacts& facts) const {
+    for (int64_t channel = 0; channel < facts.channels; ++channel) {
+      double squares = 0;
+      const std::vector<int64_t> all = rows("train", recipe);
+      for (const int64_t row : all) {
+        const Tensor window = forecast_window(facts, table(recipe), row);
+        const float* samples = window.data<float>() + channel;
+        for (int64_t at = 0; at < facts.length; ++at)
+          squares += std::pow(static_cast<double>(samples[at * facts.channels] - samples[(facts.length - 1) * facts.channels]), 2);
+      }
+      const double deviation = std::sqrt(squares / static_cast<double>(static_cast<int64_t>(all.size()) * facts.length));
+      if (deviation > 0) facts.scales[static_cast<size_t>(channel)].deviation = deviation;
+    }
+  }
+  // The first rows of the validation and the test part.
+  std::vector<int64_t> first_rows(const Recipe& recipe) const {
+    const int64_t all = table(recipe).size(), valid = row_of(settings_.valid_from, all), test = row_of(settings_.test_from, all);
+    if (!(0 < valid && valid < test && test <= all))
+      fail(ErrorCode::kInvalidArgument,
+           "{}: \"task.valid_from\" is row {} and \"task.test_from\" row {}; expected 0 < valid_from < test_from ≤ {} rows", recipe.where,
+           valid, test, all);
+    return {valid, test};
+  }
+  // The facts of the recipe's series, before the training data is known.
+  SeriesFacts facts_of(const Recipe& recipe) const {
+    Fields model(recipe.model, recipe.where, "model");
+    SeriesFacts facts = read_series_facts(model);
+    facts.channels = static_cast<int64_t>(settings_.facts.inputs.size()) + 1;
+    facts.standardise = settings_.standardise;
+    facts.forecast = settings_.facts;
+    facts.scales.clear();
+    facts.features.clear();
+    for (const std::string& name : feature_names(settings_.facts)) facts.features.push_back({.name = name});
+    return facts;
+  }
+
+  ForecastRecipe settings_;
+  mutable std::shared_ptr<const ForecastTable> table_{};
+};
+
+const Windows& windows_of(const Recipe& recipe) { return static_cast<const Windows&>(*recipe.task->data.examples.examples); }
+
+class Forecast final : public ItemTask {
+ public:
+  Forecast(const Recipe& recipe, const Tokenizer& tokenizer, const NetworkFacts& network)
+      : ItemTask(recipe, tokenizer, /*per_token=*/false,
+                 [&recipe, network](const std::string& part, DataSummary& summary) { return items_of(part, recipe, network, summary); }),
+        recipe_(recipe),
+        facts_(network.series) {
+    const std::vector<int64_t> rows = windows_of(recipe).rows("train", recipe);
+    for (const int64_t row : rows) mean_unit_ += scale_of(row).unit / static_cast<double>(rows.size());
+  }
+
+  // With e = ŷ − y, the pinball loss is relu(e) − q·e. It is weighted by the unit of the window, so that it is one of the target's values.
+  Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
+    const std::vector<double>& quantiles = facts_.forecast->quantiles;
+    const auto batch = static_cast<int64_t>(example.values.size()), count = static_cast<int64_t>(quantiles.size());
+    Tensor error = run.result({batch, count}), positive = run.result({batch, count}), share = run.result({batch, count}),
+           sum = run.result({1});
+    Tensor falling = Tensor::empty({batch, count}), weights = Tensor::empty({batch, count});
+    for (int64_t at = 0; at < batch; ++at) {
+      const ForecastScale scale = scale_of(example.numbers[static_cast<size_t>(at)]);
+      const double y =
+          (static_cast<double>(example.values[static_cast<size_t>(at)]) - scale.base) / (scale.unit * facts_.forecast->deviation);
+      for (int64_t q = 0; q < count; ++q) {
+        const double weight = scale.unit / (mean_unit_ * divisor);
+        error.mutable_data<float>()[at * count + q] = static_cast<float>(-y);
+        falling.mutable_data<float>()[at * count + q] = static_cast<float>(-quantiles[static_cast<size_t>(q)]);
+        weights.mutable_data<float>()[at * count + q] = static_cast<float>(weight);
+      }
+    }
+    ops::add(run, result.class_logits, error);
+    ops::activate(run, Activation::kRelu, error, positive);
+    ops::multiply(run, error, falling, share);
+    ops::add(run, share, positive);
+    Tensor weighted = run.result({batch, count});
+    ops::multiply(run, positive, weights, weighted);
+    ops::reduce(run, ops::Reduction::kSum, weighted.reshape({1, batch * count}), 1, sum);
+    return sum;
+  }
+
+  std::vector<std::string> metric_names() const override { return {"skill", "coverage"}; }
+  std::vector<double> predictions(const RunResult& result, const Example& example) const override {
+    const size_t count = facts_.forecast->quantiles.size();
+    std::vector<double> out;
+    for (size_t at = 0; at < example.numbers.size(); ++at) {
+      const std::vector<double> own = quantiles_of(facts_, scale_of(example.numbers[at]), result.class_logits.data<float>() + at * count);
+      out.insert(out.end(), own.begin(), own.end());
+    }
+    return out;
+  }
+  std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
+    const Errors errors = errors_of(examples, predictions);
+    return {errors.of_last > 0 ? 1 - errors.of_forecast / errors.of_last : 0, errors.covered};
+  }
+  std::vector<std::pair<std::string, double>> figures(const std::vector<Example>& examples,
+                                                      const std::vector<std::vector<double>>& predictions) const override {
+    const Errors errors = errors_of(examples, predictions);
+    return {{"mae", errors.of_forecast}, {"mae_of_last_value", errors.of_last}, {"width", errors.width}, {"p_value", errors.p_value}};
+  }
+  Measured measured(const std::vector<Example>& examples) const override { return {ItemTask::measured(examples).count, "forecasts"}; }
+
+ private:
+  struct Errors {
+    double of_forecast = 0, of_last = 0, covered = 0, width = 0, p_value = 1;
+  };
+
+  static std::vector<Item> items_of(const std::string& part, const Recipe& recipe, const NetworkFacts& network, DataSummary& summary) {
+    const Windows& windows = windows_of(recipe);
+    std::vector<Item> out;
+    for (const int64_t row : windows.rows(part, recipe)) {
+      Item item{.values = {windows.value(recipe, row)}, .number = row};
+      item.read = encode_input(network, nullptr, {.series = forecast_window(network.series, windows.table(recipe), row)});
+      out.push_back(std::move(item));
+    }
+    summary.of = "windows";
+    return out;
+  }
+
+  ForecastScale scale_of(int64_t row) const {
+    return forecast_scale(facts_, forecast_window(facts_, windows_of(recipe_).table(recipe_), row));
+  }
+
+  // p_value: two-sided, by the normal distribution, of the mean difference of the absolute errors. For a horizon h, their autocovariances
+  // up to h − 1 are added to the variance.
+  Errors errors_of(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const {
+    const ForecastFacts& forecast = *facts_.forecast;
+    const size_t count = forecast.quantiles.size(), median = median_of(forecast);
+    Errors out;
+    std::vector<double> differences;
+    for (size_t batch = 0; batch < examples.size(); ++batch) {
+      for (size_t at = 0; at < examples[batch].values.size(); ++at) {
+        const auto y = static_cast<double>(examples[batch].values[at]);
+        const double* quantiles = predictions[batch].data() + at * count;
+        const auto last = static_cast<double>(windows_of(recipe_).value(recipe_, examples[batch].numbers[at] - forecast.horizon));
+        const double error = std::abs(y - quantiles[median]), of_last = std::abs(y - last);
+        out.of_forecast += error;
+        out.of_last += of_last;
+        out.covered += y >= quantiles[0] && y <= quantiles[count - 1];
+        out.width += quantiles[count - 1] - quantiles[0];
+        differences.push_back(error - of_last);
+      }
+    }
+    const auto all = static_cast<double>(differences.size());
+    const double mean = (out.of_forecast - out.of_last) / all;
+    double variance = 0;
+    for (size_t lag = 0; lag < static_cast<size_t>(forecast.horizon) && lag < differences.size(); ++lag) {
+      for (size_t at = lag; at < differences.size(); ++at)
+        variance += (lag == 0 ? 1 : 2) * (differences[at] - mean) * (differences[at - lag] - mean) / all;
+    }
+    if (variance > 0) out.p_value = std::erfc(std::abs(mean) / std::sqrt(2 * variance / all));
+    for (double* sum : {&out.of_forecast, &out.of_last, &out.covered, &out.width}) *sum /= all;
+    return out;
+  }
+
+  const Recipe& recipe_;
+  SeriesFacts facts_;
+  double mean_unit_ = 0;
+};
+
+const ExampleKind& windows_examples() {
+  static const ExampleKind kind = {.name = "windows", .reads = "series", .counted = "windows", .arguments = "--file TABLE"};
+  return kind;
+}
+
+void read(Fields& fields, Recipe& to) {
+  ForecastRecipe settings;
+  settings_schema().read(fields, settings);
+  to.task->data.problem = ProblemType::kRegression;
+  to.task->data.examples = {&windows_examples(), std::make_shared<Windows>(std::move(settings))};
+}
+
+std::vector<std::string> labels_of(const Recipe& recipe) {
+  std::vector<std::string> out;
+  for (const double quantile : windows_of(recipe).quantiles()) out.push_back(format("quantile {}", quantile));
+  return out;
+}
+
+}  // namespace
+
+const TaskDefinition& forecasting_task() {
+  static const TaskDefinition definition = {
+      .name = "forecasting",
+      .description = "the next value of a column of a table in order of time, with an interval, from a window of earlier rows",
+      .data = DataFields::kSplit,
+      .reads = {"series"},
+      .class_suffix = "ForForecasting",
+      .can_hold_out = false,
+      .has_sequence_targets = true,
+      .fields = [] { return settings_schema().describe(); },
+      .read = read,
+      .commands = {{"forecast"}},
+      .labels = labels_of,
+      .configure = [](const Recipe& recipe, Json& model) { recipe.task->data.examples->configure(recipe, model); },
+      .make = make_task<Forecast>,
+  };
+  return definition;
+}
+
+}  // namespace clearhead::tasks
