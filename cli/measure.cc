@@ -108,11 +108,14 @@ void measure_task(const tasks::Recipe& given, const Model& model, bool json) {
   const std::vector<tasks::Example> examples = task->test();
   std::vector<std::vector<double>> predictions;
   std::optional<Progress> progress("measuring");
-  for (const tasks::Example& example : examples) {
+  const auto run = [&](const tasks::Example& example, Observer* observer) {
+    return model.run_batch(example.input, example.source ? &*example.source : nullptr,
+                           {.observer = observer, .masked_rows = example.masked_rows});
+  };
+  for (const tasks::Example& given_example : examples) {
     Maps maps;
-    const Batch* source = example.source ? &*example.source : nullptr;
-    const RunOptions options{.observer = task->reads_maps() ? &maps : nullptr, .masked_rows = example.masked_rows};
-    predictions.push_back(task->predictions(model.run_batch(example.input, source, options), maps, example));
+    const tasks::Example example = task->complete(given_example, [&](const tasks::Example& one) { return run(one, nullptr); });
+    predictions.push_back(task->predictions(run(example, task->reads_maps() ? &maps : nullptr), maps, example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();

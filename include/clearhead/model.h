@@ -64,7 +64,8 @@ struct ModelInfo {
   int64_t encoder_layers = 0;
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
   /// The model's input: "text"; "pair" for an encoder-decoder, which reads a source and writes a target; or one of
-  /// "document", "story", "picture", "scene", "sound", "spectrogram", "series" and "graph", see ModelInput.
+  /// "document", "story", "picture", "scene", "sound", "spectrogram", "series", "graph" and "trajectory", see
+  /// ModelInput.
   std::string reads = "text";
   int64_t parameters = 0;     ///< elements of all weight tensors in the file
   uint64_t file_bytes = 0;    ///< bytes of these tensors in the file
@@ -205,7 +206,7 @@ struct ModelInput {
   std::string text{};  ///< "text": the text; "pair": the source; "graph": the name of a node
   /// "text": the second text of a model that reads two together. "pair": the target; absent: the model generates it.
   std::optional<std::string> pair{};
-  /// "document": its sentences; "story": its statements; otherwise empty.
+  /// "document": its sentences; "story": its statements; "trajectory": the observations so far; otherwise empty.
   std::vector<std::string> texts{};
   std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)

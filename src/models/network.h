@@ -104,6 +104,7 @@ struct NetworkFacts {
   PictureFacts picture{};
   SoundFacts sound{};
   SeriesFacts series{};
+  std::string environment{};                 // "trajectory": the environment in which the policy was trained; empty: unknown
   std::shared_ptr<const NodeGraph> graph{};  // "graph": the graph saved with the model; null in training
 };
 
@@ -116,6 +117,9 @@ class Network {
   /// that generates text, whose input is the target so far.
   /// source: the batch that the input attends to, such as a story, a picture or a source text; null if the kind of input has none
   virtual Tensor logits(Compute& compute, const Batch& input, const Batch* source) const = 0;
+
+  /// The output that training reads: logits(), except for networks that have more outputs in training, such as the values of a policy.
+  virtual Tensor training_output(Compute& compute, const Batch& input, const Batch* source) const { return logits(compute, input, source); }
 
   // Generation step by step. Networks that do not generate text throw kUnsupported.
   /// Encodes the sources: sets source, source_lengths and states of the cache, with one row of each state per source.

@@ -136,11 +136,12 @@ class TrainableNetwork final : public TrainableModel {
 
   RunResult forward(Run& run, const tasks::Example& example) const override {
     RunCompute compute(run);
-    const Batch* source = example.source ? &*example.source : nullptr;
-    Tensor logits = network_->logits(compute, example.input, source);
-    const NetworkFacts& facts = network_->facts();
-    if (!facts.labels.empty() || facts.chooses) return {.class_logits = logits};
-    return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
+    return result_of(network_->training_output(compute, example.input, source_of(example)), example);
+  }
+
+  RunResult answer(Run& run, const tasks::Example& example) const override {
+    RunCompute compute(run);
+    return result_of(network_->logits(compute, example.input, source_of(example)), example);
   }
 
   std::vector<double> write(Run& run, const tasks::Example& example, int64_t most) const override {
@@ -183,6 +184,14 @@ class TrainableNetwork final : public TrainableModel {
     Json config = recipe.model;
     if (recipe.dropout) config["dropout"] = recipe.dropout_rates().residual;
     return config;
+  }
+
+  static const Batch* source_of(const tasks::Example& example) { return example.source ? &*example.source : nullptr; }
+
+  RunResult result_of(const Tensor& logits, const tasks::Example& example) const {
+    const NetworkFacts& facts = network_->facts();
+    if (!facts.labels.empty() || facts.chooses) return {.class_logits = logits};
+    return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
   }
 
   void forward(Arena& arena, Observer& observer) const {

@@ -35,6 +35,8 @@ class TrainableModel {
   const tasks::TaskFacts& facts() const { return facts_; }
 
   virtual RunResult forward(Run& run, const tasks::Example& example) const = 0;
+  /// The same, but with the output of a trained model where that of training differs (Network::training_output).
+  virtual RunResult answer(Run& run, const tasks::Example& example) const { return forward(run, example); }
   /// Generates greedily from each source of an example. Returns ids [batch, most], −1 after the end of a text. Throws kUnsupported
   /// for models that cannot generate during training.
   virtual std::vector<double> write(Run& run, const tasks::Example& example, int64_t most) const;

@@ -198,6 +198,13 @@ std::vector<double> Trainer::micro_batch_losses(int64_t number, const tasks::Exa
   fail(ErrorCode::kInvalidArgument, "cross_entropy gave a value that is not finite");
 }
 
+tasks::Example Trainer::completed(tasks::Example example) {
+  return task_->complete(std::move(example), [&](const tasks::Example& one) {
+    Run run{.arena = arena_, .operands = recipe_.precision};
+    return model_->answer(run, one);
+  });
+}
+
 // Computes the losses and gradients of the step as if its batches were one: each sum is divided by the counts of the whole step, so
 // a batch with few targets has as little weight as inside a large batch. Returns the step's losses, as micro_batch_losses().
 std::vector<double> Trainer::take_step() {
@@ -212,7 +219,7 @@ std::vector<double> Trainer::take_step() {
   };
   for (int64_t micro_batch = 0; micro_batch < micro_batches; ++micro_batch) {
     check_cancel();
-    tasks::Example example = task_->batch(first + micro_batch);
+    tasks::Example example = completed(task_->batch(first + micro_batch));
     add_to(counts, counts_of(example));
     kept += bytes_of(example);
     if (kept <= kMostKept) examples.push_back(std::move(example));
@@ -225,7 +232,8 @@ std::vector<double> Trainer::take_step() {
     check_cancel();
     gradient_.begin(micro_batch);
     const bool is_kept = static_cast<size_t>(micro_batch) < examples.size();
-    const tasks::Example example = is_kept ? std::move(examples[static_cast<size_t>(micro_batch)]) : task_->batch(first + micro_batch);
+    const tasks::Example example =
+        is_kept ? std::move(examples[static_cast<size_t>(micro_batch)]) : completed(task_->batch(first + micro_batch));
     count_tokens(example);
     const std::vector<double> its_losses = micro_batch_losses(first + micro_batch, example, counts, false);
     losses.insert(losses.end(), its_losses.begin(), its_losses.end());
@@ -256,7 +264,7 @@ std::string Trainer::source_of_gradient(const std::vector<double>& counts) {
   for (int64_t micro_batch = 0; micro_batch < micro_batches; ++micro_batch) {
     tape_.clear_gradients();
     try {
-      micro_batch_losses(first + micro_batch, task_->batch(first + micro_batch), counts, true);
+      micro_batch_losses(first + micro_batch, completed(task_->batch(first + micro_batch)), counts, true);
     } catch (const Error& error) {
       return error.what();
     }
@@ -276,12 +284,13 @@ Trainer::Validation Trainer::validate() {
   const auto processes = static_cast<size_t>(comm_->size());
   std::vector<double> said;  // for each example: its loss, the number of predictions, the predictions
   for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
+    const tasks::Example example = completed(held_[at]);
     Maps maps;
     Run run{arena_, task_->reads_maps() ? &maps : nullptr};
-    const RunResult result = model_->forward(run, held_[at]);
-    said.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
+    const RunResult result = model_->forward(run, example);
+    said.push_back(static_cast<double>(*task_->loss(run, result, example, 0, 1).data<float>()));
     const std::vector<double> predictions =
-        task_->writes() > 0 ? model_->write(run, held_[at], task_->writes()) : task_->predictions(result, maps, held_[at]);
+        task_->writes() > 0 ? model_->write(run, example, task_->writes()) : task_->predictions(result, maps, example);
     said.push_back(static_cast<double>(predictions.size()));
     said.insert(said.end(), predictions.begin(), predictions.end());
   }

@@ -90,6 +90,8 @@ class Trainer {
   bool any(bool here);
   bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }
   std::vector<double> take_step();
+  /// An example of the task, completed with the current weights (Task::complete).
+  tasks::Example completed(tasks::Example example);
   struct Validation {
     double loss = 0;
     std::vector<double> metrics{};  // values of task_->metric_names()

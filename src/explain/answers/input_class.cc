@@ -1,5 +1,5 @@
-// The class of a document, a story, a picture, a scene, a spectrogram or a series, given by a network from the literature. Items are the
-// sentences of a document, the statements of a story, the patches of a picture or spectrogram, or the intervals of a series. As "masked",
+// The class of a document, a story, a picture, a scene, a spectrogram or a series, or the action of an episode, given by a network from the
+// literature. Items are the sentences of a document, the statements of a story, the steps of an episode, the patches of a picture or spectrogram, or the intervals of a series. As "masked",
 // the tokens of a sentence or statement are replaced by masking_token(), and other items by InputKind::mask.
 #include <algorithm>
 
@@ -17,7 +17,7 @@ class InputTarget final : public NetworkTarget {
  public:
   InputTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
       : NetworkTarget(std::move(model), input, "accepts only texts as input") {
-    rows_ = {0};
+    rows_ = {std::max<int64_t>(0, ids_of_side(plan_, side_).size() - 1)};  // the last query; most networks have only one
     find_items();
     answer_with_label(asked, asked.target, "class", logits_of(read_, {}));
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -74,6 +75,12 @@ class Task {
   /// The batches of the recipe's test file. Throws kInvalidArgument if the recipe names none, and kUnsupported for tasks that are not
   /// measured by batches (texts and pairs).
   virtual std::vector<Example> test() const;
+  /// Runs the model as it is now, without gradients and dropout.
+  using Forward = std::function<RunResult(const Example&)>;
+  /// Completes an example of batch(), validation_batches() or test() by running the model, for tasks whose data the model itself
+  /// makes, such as the episodes that a policy plays. Called before each use of an example; `counted` must not change.
+  virtual Example complete(Example example, const Forward&) const { return example; }
+
   /// Summaries of the training data and the validation data.
   virtual std::vector<DataSummary> summary() const = 0;
   /// Number of training tokens.
