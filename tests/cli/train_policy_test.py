@@ -52,7 +52,7 @@ class Policy(Case):
         self.assertEqual(classes[0]["label"], played["steps"][-1]["action"])
         why = self.ok("why", best, "--file", episode).out
         self.assertRegex(why, r"sign (left|right)\n")
-        self.assertRegex(why, r'without ".*": [\d.]+ % with it unseen, [\d.]+ % with it masked')
+        self.assertRegex(why, r'without ".*": [\d.]+ % if it is unseen, [\d.]+ % if it is masked')
         self.ok("view", best, "--file", episode, "--html", self.folder / "page.html")
         self.assertGreater((self.folder / "page.html").stat().st_size, 10000)
 
