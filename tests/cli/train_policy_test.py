@@ -43,7 +43,7 @@ class Policy(Case):
         self.assertRegex(played["steps"][0]["observation"], "^sign (left|right)$")
         self.assertIn(played["steps"][-1]["action"], played["steps"][0]["observation"])
         shown = self.ok("run", "play", best, "--seed", "3").out
-        self.assertRegex(shown, r"(?s)^step 1: sign .*@.*attends most to step \d+ of the past \([\d.]+ %: .*\nsuccess after \d+ steps\n$")
+        self.assertRegex(shown, r"(?s)^step 1: sign .*@.*attends most to step \d+ \([\d.]+ %: .*\nsuccess after \d+ steps\n$")
         observations = self.ok("run", "play", best, "--seed", "3", "--observations").out
         self.assertEqual(observations.splitlines(), [step["observation"] for step in played["steps"]])
         episode = self.folder / "episode.txt"
