@@ -84,8 +84,7 @@ void print_steps(const Played& of, const tasks::Environment& environment) {
     for (const std::string& line : step.board) print("    " + line);
     std::string line = format("  → {} ({:.1f} %)", environment.actions[step.action], 100 * step.probability);
     if (at > 0)
-      line += format(", attends most to step {} ({:.1f} %: {})", most.step + 1, 100 * most.weight,
-                     of.episode.steps[most.step].observation);
+      line += format(", attends most to step {} ({:.1f} %: {})", most.step + 1, 100 * most.weight, of.episode.steps[most.step].observation);
     print(line);
   }
   print(format("{} after {} steps", outcome_of(of.episode), of.episode.steps.size()));
