@@ -27,7 +27,7 @@ def test_queries_and_keys_become_a_trace_that_is_saved_and_read(tmp_path):
 def test_mismatched_layers_and_tokens_are_refused():
     q, k, _ = layers_of()[0]
     for layers, kind, message in (([], ch.InvalidArgumentError, "no layers"), ([(q[0], k)], ch.ShapeError, r"layer 0 has q \(4, 9, 8\)"),
-                                  ([(q, k[:, :, :5])], ch.ShapeError, "9 queries, 5 keys"),
+                                  ([(q, k[:, :, :5])], ch.ShapeError, "9 queries and 5 keys"),
                                   ([(q, k), (q[:, :2], k)], ch.ShapeError, "layer 1 has q")):
         with pytest.raises(kind, match=message):
             ch.Trace.from_qkv(layers)
