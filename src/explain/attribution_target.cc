@@ -104,8 +104,8 @@ void AttributionTarget::check_answer(int64_t count) const {
 
 int32_t AttributionTarget::answer_id(const char* what) const {
   if (answer_ids_.size() == 1) return answer_ids_.front();
-  fail(ErrorCode::kUnsupported, "{}: {} needs an answer of one token, but {} has {}", model_->info().name, what, answer_,
-       answer_ids_.size());
+  fail(ErrorCode::kUnsupported, "{}: {} needs an answer of one token, but {} has {}", model_->info().name, what,
+       answer_.empty() ? "target_ids" : answer_, answer_ids_.size());
 }
 
 double AttributionTarget::backward(InputTape& tape, const Tensor& logits, Number number) const {

@@ -265,6 +265,9 @@ TEST(Attribution, InvalidTargetsAndMethodsAreRefused) {
     EXPECT_NE(std::string(error.what()).find("nearest: \"maybe\""), std::string::npos) << error.what();
   }
   EXPECT_THROW((void)make_target(model, ids, {.target_ids = {3}}), Error);
+  expect_refused(ErrorCode::kUnsupported, "an explanation of a classifier needs an answer of one token, but target_ids has 2", [&] {
+    (void)make_target(model, ids, {.target_ids = {0, 1}});
+  });
   EXPECT_THROW((void)make_target(model, ids, {.target_ids = {1}, .contrast_id = 1}), Error);
   const auto subject = make_target(model, ids, {});
   EXPECT_THROW((void)attribute(*subject, Method::kRelevance, {}), Error);  // loaded without gradients
