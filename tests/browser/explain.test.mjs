@@ -81,7 +81,7 @@ test('the shares on the page are those of the server, and the method chosen shad
   );
   assert.match(
     await page.textContent('[data-testid=why-maps]'),
-    /^To see as maps which weights support the answer.*clearhead view .*book.* --gradients$/,
+    /^To see maps of the weights that support or oppose the answer.*clearhead view .*book.* --gradients$/,
   );
   const front = data.methods[0].shares;
   const order = front.map((_, i) => i).sort((a, b) => Math.abs(front[b]) - Math.abs(front[a]));

@@ -223,7 +223,7 @@ test('every view has a colour bar with numbers, and states its scale', { skip },
     await page.waitForSelector(`[data-testid=${slot}] .legend-bar span`);
     assert.match(
       await page.getAttribute(`[data-testid=${slot}]`, 'aria-label'),
-      /^Colour bar: 0, in the middle .*\d.*, to .+; square root scale$/,
+      /^Colour bar from 0 to .+, with .*\d.* in the middle; square root scale$/,
     );
   }
 });

@@ -201,7 +201,7 @@ test('tier C recomputes watched rows from K and Q in a worker', { skip }, async 
   await p.waitForFunction(() => /Not available/.test(document.querySelector('.answers-panel h2').textContent));
   assert.match(
     await p.textContent('[data-testid=answer-caption]'),
-    /The page has rows of 6 heads\. To get it: clearhead view .*--page-size \d+MB/,
+    /The page has rows of 6 heads\. To get it, run: clearhead view .*--page-size \d+MB/,
   );
   quiet();
 });
@@ -214,10 +214,10 @@ test('it opens by saying what it lacks, and what is off says why and how to get 
   assert.match(banner, /To include everything, run: clearhead view \S+\.trace --html \S+\.html --page-size \d+MB/);
   const verify = p.locator('[data-action=verify]');
   assert.ok(await verify.isDisabled());
-  assert.match(await verify.getAttribute('title'), /does not contain.* To get it: clearhead view \S+\.trace$/); // no page can verify
+  assert.match(await verify.getAttribute('title'), /does not contain.* To get it, run: clearhead view \S+\.trace$/); // no page can verify
   for (const value of ['value', 'output']) assert.ok(await p.locator(`[data-control=weight] input[value=${value}]`).isDisabled());
   const direction = await p.getAttribute('[data-control=direction] [data-value=in]', 'title');
-  assert.match(direction, /Left out to keep the page within its size limit.* To get it: clearhead view .*--page-size \d+MB/);
+  assert.match(direction, /Left out to keep the page within its size limit.* To get it, run: clearhead view .*--page-size \d+MB/);
   await p.keyboard.press('?');
   assert.match(await p.textContent('dialog[open] .missing'), /--html \S+\.html --page-size \d+MB/);
 });

@@ -91,7 +91,7 @@ test('several rows are shown as their mean, whose weights sum to one', { skip },
   const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=20-39`);
   const shown = await answers(page, 20);
-  assert.match(await page.textContent('[data-testid=answer-caption]'), /^The mean of 19 rows, whose weights sum to 100\.00\u202f%/);
+  assert.match(await page.textContent('[data-testid=answer-caption]'), /^This is the mean of 19 rows; its weights sum to 100\.00\u202f%/);
   const values = await server.row([2, 2], '20-39', { reduce: 'mean' });
   assertPrinted(shown[0].weight, Math.max(...values));
   shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
@@ -160,7 +160,7 @@ test('the sink rules mark, hide with the share still printed, and renormalise', 
   await answers(page, 20);
   const raw = await server.line('row', [0, 3], 20);
   const caption = () => page.textContent('[data-testid=answer-caption]');
-  assertPrinted(/receive ([^ ]+)\s?of it/.exec(await caption())[1], raw.sink_mass);
+  assertPrinted(/receive ([^ ;]+%)/.exec(await caption())[1], raw.sink_mass);
   await page.click('[data-control=sink] [data-value=hide]');
   await page.waitForFunction(() => /are hidden/.test(document.querySelector('[data-testid=answer-caption]').textContent));
   assert.ok((await answers(page, 20)).every((s) => s.token !== 0));

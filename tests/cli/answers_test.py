@@ -80,7 +80,7 @@ class Inspection(Case):
         for options, wanted in (
             (("--head", "L0.H0"), ">key</text>"),
             (("--head", "L0.H0", "--lines"), "stroke-opacity"),
-            (("--head", "L0.H0", "--query", "3"), "in its place"),
+            (("--head", "L0.H0", "--query", "3"), "context"),
             (("--layer", "0"), "mean of"),
             ((), ">L0.H0</text>"),
         ):

@@ -82,7 +82,7 @@ Figure text() {
               .legend = {.low = "0", .middle = "5.00 %", .high = "20.00 %", .scale = "square root scale"},
               .bars = {"L0.H1: bars to 20.00 %", "L1.H0: bars to 4.30 %"}};
   for (int i = 0; i < 30; ++i) words.words.push_back({.text = "word" + std::to_string(i), .gap = Gap::kSpace, .strength = i / 30.0});
-  out.parts = {std::move(words), Table{.head = {"", "token", "in its place"},
+  out.parts = {std::move(words), Table{.head = {"", "token", "context"},
                                        .rows = {{"12 %", "#2 house", "a light house by the sea, seen from very far away on clear nights"},
                                                 {"9.0 %", "#0 [CLS]", ""}}}};
   return out;

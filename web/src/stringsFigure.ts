@@ -1,11 +1,14 @@
 // Strings of colour bars, scales and figures for print, in both languages, as in strings.ts.
 
 export const kFigure = {
-  'legend.label': ['Colour bar: {from}, in the middle {middle}, to {to}; {scale}', '色条：{from}，中间 {middle}，至 {to}；{scale}'],
+  'legend.label': [
+    'Colour bar from {from} to {to}, with {middle} in the middle; {scale}',
+    '色条：从 {from} 到 {to}，中间为 {middle}；{scale}',
+  ],
   'legend.linear': ['linear scale', '线性刻度'],
   'legend.sqrt': ['square root scale', '平方根刻度'],
   'legend.log': ['log scale', '对数刻度'],
-  'legend.other': ['{head} to {most}', '{head} 至 {most}'],
+  'legend.other': ['{head}: up to {most}', '{head}：最大 {most}'],
   'legend.bars': ['{head}: bars to {most}', '{head}：条长至 {most}'],
   'legend.own': ['each map’s maximum', '各图的最大值'],
   'legend.maps': ['maps', '图'],
@@ -26,9 +29,9 @@ export const kFigure = {
   'figure.in': ['What attends to “{whom}”.', '关注“{whom}”的内容。'],
   'figure.rules': ['weights: {weight} · scale: {scale}', '权重：{weight} · 刻度：{scale}'],
   'figure.sinks': ['attention sinks: {rule}', '注意力汇点：{rule}'],
-  'figure.place': ['in its place', '所在之处'],
+  'figure.place': ['context', '上下文'],
   'figure.print': [
-    'The browser prints the figure alone, on a page of its size: choose “Save as PDF”.',
+    'The browser prints only the figure, on a page of the same size: choose “Save as PDF”.',
     '浏览器将单独打印此图，页面与图同大：请选择“另存为 PDF”。',
   ],
   'figure.no-tikz': [

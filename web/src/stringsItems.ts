@@ -4,7 +4,7 @@ export const kItems = {
   'items.label': ['Items other than text', '非文本条目'],
   'items.of': ['{name} of {rows} × {columns}', '{name}（共 {rows} × {columns}）'],
   'items.elsewhere': [
-    '“{name}” is neither a row nor a column of these maps; it may belong to another attention.',
+    '“{name}” is neither a row nor a column of these maps; it may belong to another type of attention.',
     '“{name}”既不是这些矩阵的行，也不是列；可能属于另一种注意力。',
   ],
   'items.layers': ['Weights of each layer; click one to select it', '各层的权重；点击选择某层'],
@@ -14,9 +14,9 @@ export const kItems = {
   ],
   'picture.plain': ['The original picture', '原图'],
   'picture.weights': ['{rows} × {columns} patches: brighter means more weight', '{rows} × {columns} 个图块：越亮表示权重越大'],
-  'strip.label': ['{n} {items} over time, weights below', '按时间排列的 {n} 个{items}，下方为权重'],
+  'strip.label': ['{n} {items} over time, with their weights below', '按时间排列的 {n} 个{items}，下方为其权重'],
   'strip.caption': [
-    '{n} {items} over time, {from} to {to}: bars show the weights of the selection, lines below them those of each query.',
+    '{n} {items} over time, {from} to {to}: bars show the weights of the selection, and the rows below them show the weights of each query.',
     '按时间排列的 {n} 个{items}，{from} 至 {to}：柱为所选项的权重，下方各行为每个查询的权重。',
   ],
   'strip.caption.bars': [
@@ -36,7 +36,7 @@ export const kItems = {
     '{name}及关注它的另外 {first} 个节点；线越粗权重越大。',
   ],
   'graph.second': [
-    'The outer {n} nodes are the neighbours of these; their lines show no weights.',
+    'The outer {n} nodes are the neighbours of these nodes; the lines to them do not represent weights.',
     '外圈的 {n} 个节点是它们的邻居，其连线不表示权重。',
   ],
   'graph.left': ['{n} more nodes are not drawn.', '另有 {n} 个节点未画出。'],

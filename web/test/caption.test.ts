@@ -21,7 +21,7 @@ const of = (remainder: Remainder | null, total: number, sink: SinkRule = 'mark',
 
 describe('the caption of a row', () => {
   it('names a sink logit only if the layer has one', () => {
-    expect(of('sink-logit', 0.7)).toMatch(/sum to 70.00.%; attention sinks receive 25.00.%; the rest, up to one, goes to a sink logit/);
+    expect(of('sink-logit', 0.7)).toMatch(/sum to 70.00.%; attention sinks receive 25.00.%; the remaining weight goes to a sink logit/);
     for (const remainder of [null, 'independent', 'after'] as const) {
       for (const total of [0.4, 1, 3]) {
         expect(of(remainder, total)).not.toContain('logit');
@@ -29,18 +29,20 @@ describe('the caption of a row', () => {
       }
     }
   });
-  it('says that nothing receives the rest of independent weights, whether they sum to less or more than one', () => {
+  it('says that no token receives the difference from one of independent weights, whether they sum to less or more than one', () => {
     for (const total of [0.4, 3]) {
-      expect(of('independent', total)).toMatch(/each weight is computed independently.*nothing receives the rest\.$/);
-      expect(of('independent', total, 'mark', 'zh')).toMatch(/每个权重独立计算.*不归任何一方。$/);
+      expect(of('independent', total)).toMatch(
+        /each weight is computed independently.*the difference from one is not given to any token\.$/,
+      );
+      expect(of('independent', total, 'mark', 'zh')).toMatch(/每个权重独立计算.*不分给任何词元。$/);
     }
-    expect(of('after', 0.5)).toMatch(/scaled after normalisation.*nothing receives the rest\.$/);
+    expect(of('after', 0.5)).toMatch(/scaled after normalisation.*the difference from one is not given to any token\.$/);
   });
   it('says how much hidden sinks receive, and nothing else if the row sums to one with them', () => {
     expect(of(null, 0.75, 'hide')).toMatch(
-      /^The weights of this row sum to 75.00.%; attention sinks are hidden, they receive another 25.00.%\.$/,
+      /^The weights of this row sum to 75.00.%; attention sinks are hidden and receive another 25.00.%\.$/,
     );
-    expect(of('sink-logit', 0.5, 'hide')).toMatch(/another 25.00.%; the rest, up to one, goes to a sink logit/);
+    expect(of('sink-logit', 0.5, 'hide')).toMatch(/another 25.00.%; the remaining weight goes to a sink logit/);
   });
   it('does not say that a row is scaled to one if it is not', () => {
     expect(of(null, 1, 'renorm')).toContain('scaled to one');

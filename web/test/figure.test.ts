@@ -95,7 +95,7 @@ const figures: Record<string, Figure> = {
       },
       {
         kind: 'table',
-        head: ['', 'token', 'in its place'],
+        head: ['', 'token', 'context'],
         rows: [
           ['12 %', '#2 house', 'a light house by the sea, seen from very far away on clear nights'],
           ['9.0 %', '#0 [CLS]', ''],

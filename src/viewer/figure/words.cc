@@ -276,7 +276,7 @@ std::string share_text(double value) {
 }
 
 Table top_table(const RunText& text, const ViewState& state, const Row& row) {
-  Table out{.head = {"", "token", "in its place"}};
+  Table out{.head = {"", "token", "context"}};
   const std::vector<int64_t> without = state.sink == "mark" ? std::vector<int64_t>{} : row.sinks;
   for (const int64_t id : heaviest(row.lines[0].values, without, kTop)) {
     const std::string name = text.items_of(id) ? label_of(text, id) : format("#{} {}", grouped(id), label_of(text, id));
