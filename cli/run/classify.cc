@@ -9,7 +9,6 @@
 #include "cli/input.h"
 #include "cli/places.h"
 #include "cli/run_command.h"
-#include "models/forecast.h"
 
 namespace clearhead::cli {
 namespace {
@@ -74,7 +73,7 @@ const RunCommand& classify_command() {
   static const RunCommand command = {
       .name = "classify",
       .description = "Print the probabilities of a classifier's labels, or the value of a regression",
-      .is_task_of = [](const ModelInfo& info) { return info.has_classifier && !info.answers && !info.tags && !forecasts(info); },
+      .is_task_of = [](const ModelInfo& info) { return info.has_classifier && !info.answers && !info.tags && !info.forecasts; },
       .add = add_text_command<Classify>,
       .print_example = print_example};
   return command;

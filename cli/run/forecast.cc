@@ -1,5 +1,8 @@
 // clearhead run forecast: the next value of a column of a table, with an interval.
 #include "models/forecast.h"
+
+#include <utility>
+
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "cli/input.h"
@@ -36,14 +39,14 @@ struct Forecast final : TextCommand<Forecasted> {
   SeriesFacts facts{};
 
   void begin(const Model& of) override {
-    if (!forecasts(of.info())) fail(ErrorCode::kUnsupported, "{}: the model does not forecast", of.info().name);
-    facts = series_facts_of(of.info());
+    if (!of.info().forecasts) fail(ErrorCode::kUnsupported, "{}: the model does not forecast", of.info().name);
+    facts = network_model(of, "does not forecast").facts().series;
   }
 
   Forecasted answer_text(const Model& of, const std::string& given) override {
     const std::string path = text.file.empty() || text.file == "-" ? "table.tsv" : text.file;
-    const ModelInput input{.series = read_series(of.info(), given, path)};
-    return {time_of(given, path), forecast(of, input, interventions_in(of, given))};
+    ForecastInput input = read_forecast_input(facts, given, path);
+    return {std::move(input.time), forecast(of, {.series = input.series}, interventions_in(of, given))};
   }
 
   Json json_of(const Forecasted& found) const override {
@@ -66,18 +69,10 @@ struct Forecast final : TextCommand<Forecasted> {
                  found.values[median_of(*facts.forecast)]));
     print(interval_text(*facts.forecast, found.values));
   }
-
- private:
-  std::string time_of(const std::string& given, const std::string& path) const {
-    if (facts.forecast->time.empty() || given.substr(0, given.find('\n')).find(facts.forecast->target) == std::string::npos) return "";
-    const ForecastTable table = read_forecast_table(given, path, *facts.forecast);
-    const int64_t row = row_to_forecast(table);
-    return row < table.size() ? table.times[static_cast<size_t>(row)] : "";
-  }
 };
 
 void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
-  const ForecastFacts facts = *series_facts_of(model.info()).forecast;
+  const ForecastFacts& facts = *network_model(model, "does not forecast").facts().series.forecast;
   const std::vector<double> values = forecast(model, input, {});
   print(format("  → {}: {:.6g} ({})", facts.target, values[median_of(facts)], interval_text(facts, values)));
 }
@@ -87,7 +82,7 @@ void print_example(const Model& model, const ModelInput& input, const TracedInpu
 const RunCommand& forecast_command() {
   static const RunCommand command = {.name = "forecast",
                                      .description = "Print a forecast of the next value of a table's column, with an interval",
-                                     .is_task_of = forecasts,
+                                     .is_task_of = [](const ModelInfo& info) { return info.forecasts; },
                                      .specificity = 3,
                                      .add = add_text_command<Forecast>,
                                      .print_example = print_example};

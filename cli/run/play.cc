@@ -45,7 +45,7 @@ struct Played {
 };
 
 Played played(const Model& model, const tasks::Environment& environment, uint64_t seed, const Interventions& interventions) {
-  const LoadedNetwork& network = network_model(model, "plays no episodes");
+  const LoadedNetwork& network = network_model(model, "does not play episodes");
   Played out;
   const auto policy = [&](const Batch& episode) {
     Maps maps;
@@ -92,14 +92,15 @@ void print_steps(const Played& of, const tasks::Environment& environment) {
 
 void run(const Options& options) {
   const auto model = load_model(options.model);
-  const std::string& name = network_model(*model, "plays no episodes").facts().environment;
-  if (model->info().reads != "trajectory" || name.empty())
+  const std::string& name = model->info().environment;
+  if (name.empty())
     fail(ErrorCode::kUnsupported,
-         "{}: a model of type \"{}\" plays no episodes; expected a policy with an \"environment\" in its config.json", options.model,
-         model->info().model_type);
+         "{}: this model of type \"{}\" does not play episodes; expected a policy with an \"environment\" in its config.json",
+         options.model, model->info().model_type);
   const tasks::Environment& environment = tasks::environment_named(name, model->info().directory + "/config.json");
   if (model->info().labels != environment.actions)
-    fail(ErrorCode::kInvalidArgument, "{}: the labels of the model are not the actions of \"{}\"; was it trained there?", options.model,
+    fail(ErrorCode::kInvalidArgument,
+         "{}: the model's labels are not the actions of the environment \"{}\"; expected a model that was trained in it", options.model,
          name);
   const Played of = played(*model, environment, tasks::seed_of_test(options.seed), options.interventions.interventions());
   if (options.json) return print_json(json_of(of, environment));
@@ -132,7 +133,7 @@ void print_example(const Model& model, const ModelInput& input, const TracedInpu
 const RunCommand& play_command() {
   static const RunCommand command = {.name = "play",
                                      .description = "Play an episode with a policy, and show what it attended to",
-                                     .is_task_of = [](const ModelInfo& info) { return info.reads == "trajectory"; },
+                                     .is_task_of = [](const ModelInfo& info) { return !info.environment.empty(); },
                                      .specificity = 3,
                                      .add = add,
                                      .print_example = print_example};

@@ -77,6 +77,8 @@ struct ModelInfo {
   bool reads_last = false;            ///< the classifier of texts reads the last token instead of the first
   std::optional<int64_t> padding{};   ///< with reads_last: id that is skipped at the end of a text, as in transformers
   bool chooses = false;               ///< the model reads a "document", and summarise() gives every sentence a weight
+  bool forecasts = false;             ///< the outputs are quantiles of the next value of a table's column
+  std::string environment{};          ///< a policy: the environment in which it was trained; empty for other models
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;
   std::optional<AnswerSettings> answers{};  ///< settings of an extractive question-answering model

@@ -7,18 +7,10 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "models/input_kind.h"
+#include "ops/ops.h"
 
 namespace clearhead::explain {
 namespace {
-
-std::vector<double> softmax(const float* logits, int64_t count) {
-  const double most = static_cast<double>(*std::max_element(logits, logits + count));
-  std::vector<double> out;
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += out.emplace_back(std::exp(static_cast<double>(logits[i]) - most));
-  for (double& p : out) p /= sum;
-  return out;
-}
 
 std::string name_of(const Tokenizer& tokenizer, int32_t id) {
   const std::string bytes = tokenizer.token_bytes(id);
@@ -76,7 +68,7 @@ std::optional<double> divergence(const ModelInfo& info, const Answers& before, c
 Answers class_answers(const Model& model, const Tensor& logits) {
   if (!logits.defined()) return {};
   const ModelInfo& info = model.info();
-  Answers out{.names = info.labels, .probabilities = softmax(logits.data<float>(), logits.size(1))};
+  Answers out{.names = info.labels, .probabilities = ops::softmax_of(logits.data<float>(), logits.size(1))};
   for (size_t at = 0; info.problem == ProblemType::kMultiLabel && at < out.names.size(); ++at)
     out.probabilities[at] = 1 / (1 + std::exp(-static_cast<double>(logits.data<float>()[at])));
   return out;
@@ -84,7 +76,7 @@ Answers class_answers(const Model& model, const Tensor& logits) {
 
 Answers token_answers(const Model& model, const Tensor& logits) {
   if (!logits.defined()) return {};
-  Answers out{.probabilities = softmax(logits.data<float>(), logits.size(1))};
+  Answers out{.probabilities = ops::softmax_of(logits.data<float>(), logits.size(1))};
   for (int32_t id = 0; id < static_cast<int32_t>(out.probabilities.size()); ++id) out.names.push_back(name_of(model.tokenizer(), id));
   return out;
 }
@@ -95,7 +87,8 @@ Answers written_answers(const Model& model, const RunResult& result, const std::
   const float* logits = result.causal_logits.data<float>();
   for (size_t at = 0; at < written.size(); ++at) {
     out.names.push_back(name_of(model.tokenizer(), written[at]));
-    out.probabilities.push_back(softmax(logits + static_cast<int64_t>(at) * vocabulary, vocabulary)[static_cast<size_t>(written[at])]);
+    out.probabilities.push_back(
+        ops::softmax_of(logits + static_cast<int64_t>(at) * vocabulary, vocabulary)[static_cast<size_t>(written[at])]);
   }
   return out;
 }

@@ -35,6 +35,8 @@ void check(const Architecture& facts, const std::string& where) {
       wrong(
           format("rotary embeddings rotate {} of {} channels; expected an even number from 2 to the head dimension", dims, facts.head_dim));
   }
+  if (std::holds_alternative<LayerSinusoids>(facts.positions) && facts.width % 2 != 0)
+    wrong(format("the hidden size is {}; expected an even number, because every sine of a position has its cosine", facts.width));
   if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.mlp_width < 1)
     wrong(format("the width of the MLP: expected 1 or more, found {}", facts.mlp_width));
 }

@@ -55,12 +55,9 @@ void add_calendar(const ForecastFacts& facts, const Moment& moment, std::vector<
 
 float number_of(std::string_view cell, const std::string& where) {
   if (cell.empty()) return kMissing;
-  double value = 0;
-  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-  const auto number = static_cast<float>(value);
-  if (error != std::errc() || end != cell.data() + cell.size() || !std::isfinite(number))
-    fail(ErrorCode::kFormat, "{}: \"{}\" is not a finite number", where, cell);
-  return number;
+  const std::optional<float> number = finite_number(cell);
+  if (!number) fail(ErrorCode::kFormat, "{}: \"{}\" is not a finite number", where, cell);
+  return *number;
 }
 
 // The index of each column in the header.
@@ -89,9 +86,25 @@ void check_complete(const ForecastTable& table, const ForecastFacts& facts, int6
 
 }  // namespace
 
-const std::vector<std::string>& calendar_names() {
-  static const std::vector<std::string> names = {"hour", "weekday", "month"};
-  return names;
+void read_calendar(Fields& fields, ForecastFacts& to) {
+  if (!fields.take("calendar")) return;
+  to.calendar = fields.strings("calendar");
+  for (const std::string& name : to.calendar) {
+    if (name != "hour" && name != "weekday" && name != "month") fields.wrong("calendar", "hour, weekday or month", Json(name));
+  }
+}
+
+void read_quantiles(Fields& fields, ForecastFacts& to) {
+  const Json* given = fields.take("quantiles");
+  if (!given) return;
+  const auto wrong = [&] { fields.wrong("quantiles", "at least three numbers between 0 and 1, ascending, one of them 0.5", *given); };
+  if (!given->is_array()) wrong();
+  to.quantiles.clear();
+  for (const Json& one : given->items()) {
+    if (!one.is_number() || !(one.number() > (to.quantiles.empty() ? 0 : to.quantiles.back()) && one.number() < 1)) wrong();
+    to.quantiles.push_back(one.number());
+  }
+  if (to.quantiles.size() < 3 || median_of(to) == to.quantiles.size()) wrong();
 }
 
 ForecastFacts read_forecast_facts(const Json& json, const SeriesFacts& series, const std::string& where) {
@@ -100,27 +113,18 @@ ForecastFacts read_forecast_facts(const Json& json, const SeriesFacts& series, c
                     .time = fields.string_or("time", ""),
                     .inputs = fields.strings("inputs"),
                     .known = fields.strings("known"),
-                    .calendar = fields.strings("calendar"),
                     .horizon = fields.integer("horizon"),
                     .difference = fields.integer("difference"),
-                    .deviation = fields.number("deviation"),
-                    .quantiles = {}};
-  for (const std::string& name : out.calendar) {
-    if (std::find(calendar_names().begin(), calendar_names().end(), name) == calendar_names().end())
-      fields.wrong("calendar", "hour, weekday or month", Json(name));
-  }
+                    .deviation = fields.number("deviation")};
+  fields.require("calendar");
+  fields.require("quantiles");
+  read_calendar(fields, out);
+  read_quantiles(fields, out);
   if (out.horizon < 1) fields.wrong("horizon", "a whole number from 1", Json(out.horizon));
   if (out.difference != 0 && (out.difference < out.horizon || out.difference >= out.horizon + series.length))
     fields.wrong("difference", format("0, or a row of the window: from {} to {}", out.horizon, out.horizon + series.length - 1),
                  Json(out.difference));
   if (!(out.deviation > 0)) fields.wrong("deviation", "a number above 0", Json(out.deviation));
-  for (const Json& one : fields.items("quantiles")) {
-    const bool fits = one.is_number() && one.number() > (out.quantiles.empty() ? 0 : out.quantiles.back()) && one.number() < 1;
-    if (!fits) fields.wrong("quantiles", "numbers between 0 and 1, ascending", one);
-    out.quantiles.push_back(one.number());
-  }
-  if (median_of(out) == out.quantiles.size() || out.quantiles.size() < 3)
-    fields.wrong("quantiles", "at least three numbers, one of them 0.5", *json.find("quantiles"));
   if (static_cast<int64_t>(out.inputs.size()) + 1 != series.channels)
     fields.wrong("inputs", format("{} columns, one less than the channels of the series", series.channels - 1), *json.find("inputs"));
   if (static_cast<int64_t>(feature_names(out).size()) != series.feature_count())
@@ -171,8 +175,8 @@ ForecastTable read_forecast_table(std::string_view text, const std::string& path
     }
     const std::string where = format("{}, line {}", path, row.line);
     if (row.cells.size() != width)
-      fail(ErrorCode::kFormat, "{}: {} cells; line 1 names {} columns, with {} between", where, row.cells.size(), width,
-           separators_of(path));
+      fail(ErrorCode::kFormat, "{}: expected {} columns separated by {}, as in line 1, found {}", where, width, separators_of(path),
+           row.cells.size());
     const auto place = [&](size_t at) { return format("{}, column {} (\"{}\")", where, columns[at] + 1, names[at]); };
     std::vector<float> numbers;
     const size_t count = names.size() - (facts.time.empty() ? 0 : 1), series = 1 + facts.inputs.size();
@@ -206,7 +210,7 @@ Tensor forecast_window(const SeriesFacts& facts, const ForecastTable& table, int
   const ForecastFacts& forecast = *facts.forecast;
   const int64_t end = row - forecast.horizon + 1, begin = end - facts.length, features = facts.feature_count();
   if (begin < 0)
-    fail(ErrorCode::kInvalidArgument, "{}: {} rows before the one to forecast; the model reads {}", table.path, row,
+    fail(ErrorCode::kInvalidArgument, "{}: there are {} rows before the row to forecast, but the model reads {}", table.path, row,
          facts.length + forecast.horizon - 1);
   if (features > 0 && row >= table.size()) {
     fail(ErrorCode::kInvalidArgument,
@@ -237,12 +241,9 @@ ForecastScale forecast_scale(const SeriesFacts& facts, const Tensor& numbers) {
     out.base = facts.scales.front().mean;
   }
   if (facts.standardise != Standardise::kEach) return out;
-  std::vector<double> values;
-  for (int64_t at = 0; at < facts.length; ++at) values.push_back(target(at));
-  std::sort(values.begin(), values.end());
-  const double median = values[values.size() / 2], largest = std::max(values.back() - median, median - values.front());
-  out.unit = largest > 0 ? largest : 1;
-  if (forecast.difference == 0) out.base = median;
+  const SeriesFacts::Scale own = own_scale(from, facts.length, facts.channels);
+  out.unit = own.deviation;
+  if (forecast.difference == 0) out.base = own.mean;
   return out;
 }
 
@@ -261,21 +262,19 @@ std::string rows_ahead(const SeriesFacts& facts, int64_t first_sample, int64_t l
   return format("{} −{} to −{}", unit, rows_before(first_sample), rows_before(last_sample));
 }
 
-bool forecasts(const ModelInfo& info) { return input_kind(info).name == "series" && info.problem == ProblemType::kRegression; }
+ForecastInput read_forecast_input(const SeriesFacts& facts, std::string_view text, const std::string& path) {
+  if (text.substr(0, text.find('\n')).find(facts.forecast->target) == std::string_view::npos) return {read_numbers(text), ""};
+  const ForecastTable table = read_forecast_table(text, path, *facts.forecast);
+  const int64_t row = row_to_forecast(table);
+  return {forecast_window(facts, table, row), row < table.size() ? table.times[static_cast<size_t>(row)] : ""};
+}
 
-SeriesFacts series_facts_of(const ModelInfo& info) {
+Tensor read_series(const ModelInfo& info, std::string_view text) {
+  if (!info.forecasts) return read_numbers(text);
   const std::string path = info.directory + "/config.json";
   const Json config = Json::parse(read_config(path), path);
   Fields fields(config, path);
-  return read_series_facts(fields);
-}
-
-Tensor read_series(const ModelInfo& info, std::string_view text, const std::string& path) {
-  if (!forecasts(info)) return read_numbers(text);
-  const SeriesFacts facts = series_facts_of(info);
-  if (text.substr(0, text.find('\n')).find(facts.forecast->target) == std::string_view::npos) return read_numbers(text);
-  const ForecastTable table = read_forecast_table(text, path, *facts.forecast);
-  return forecast_window(facts, table, row_to_forecast(table));
+  return read_forecast_input(read_series_facts(fields), text, "table.tsv").series;
 }
 
 }  // namespace clearhead

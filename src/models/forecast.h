@@ -2,9 +2,9 @@
 // that is forecast; its outputs are quantiles.
 //
 //   window: rows t−h−length+1 … t−h of target and inputs     features: known columns and calendar of row t     h: the horizon
-//   quantile q of y_t = base + unit·deviation·output_q       base: y_(t−difference), or the mean of the training data
-//                                                            unit: 1, or with "standardise": "each" the largest distance of the
-//                                                            window's target from its median
+//   quantile q of y_t = base + unit·deviation·output_q       base: y_(t−difference); without a difference, the mean of the training
+//                                                            data, or with "standardise": "each" the median of the window's target
+//                                                            unit: 1, or with "each" the largest distance from that median
 #pragma once
 
 #include <string>
@@ -30,8 +30,10 @@ ForecastFacts read_forecast_facts(const Json& json, const SeriesFacts& series, c
 Json json_of(const ForecastFacts& facts);
 /// Names of the features of the row that is forecast: the known columns, then "hour (sine)", "hour (cosine)".
 std::vector<std::string> feature_names(const ForecastFacts& facts);
-/// The calendar features that a recipe can choose: "hour", "weekday", "month".
-const std::vector<std::string>& calendar_names();
+/// Read the fields "calendar" (of hour, weekday and month) and "quantiles" of a recipe or a config.json, if they are given. Throw kFormat
+/// for other values.
+void read_calendar(Fields& fields, ForecastFacts& to);
+void read_quantiles(Fields& fields, ForecastFacts& to);
 
 /// Reads a table with a header. Cells of the target and of inputs may be empty in the last `horizon` rows. Throws kFormat, with path, line
 /// and column, for a missing column, a cell that is not a finite number, and a time that is not later than the one before it.
@@ -54,11 +56,14 @@ size_t median_of(const ForecastFacts& facts);
 /// The name of an interval in maps: "hour −24 to −19", counted from the row that is forecast.
 std::string rows_ahead(const SeriesFacts& facts, int64_t first_sample, int64_t last_sample);
 
-/// True for a model whose outputs are quantiles of a forecast.
-bool forecasts(const ModelInfo& info);
-/// The facts of such a model, from its config.json.
-SeriesFacts series_facts_of(const ModelInfo& info);
-/// Numbers as read_numbers() reads them; or, for a model that forecasts, a table whose first line has the target's name.
-Tensor read_series(const ModelInfo& info, std::string_view text, const std::string& path = "table.tsv");
+struct ForecastInput {
+  Tensor series{};     // as ModelInput::series
+  std::string time{};  // of the row that is forecast; empty if it is not known
+};
+/// Reads the input of a model that forecasts: a table whose first line contains the target's name, or else numbers, as read_numbers()
+/// reads them.
+ForecastInput read_forecast_input(const SeriesFacts& facts, std::string_view text, const std::string& path);
+/// Reads the input of any model of series: as above if it forecasts, otherwise numbers.
+Tensor read_series(const ModelInfo& info, std::string_view text);
 
 }  // namespace clearhead

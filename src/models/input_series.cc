@@ -25,12 +25,9 @@ constexpr std::string_view kBlanks = " \t\r\n";
 float number_of(std::string_view word, size_t position) {
   std::string_view digits = word;
   if (digits.size() > 1 && digits.front() == '+') digits.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  const auto number = static_cast<float>(value);
-  if (error != std::errc() || end != digits.data() + digits.size() || !std::isfinite(number))
-    fail(ErrorCode::kFormat, "number {} is \"{}\"; expected a finite number", position, word);
-  return number;
+  const std::optional<float> number = finite_number(digits);
+  if (!number) fail(ErrorCode::kFormat, "number {} is \"{}\"; expected a finite number", position, word);
+  return *number;
 }
 
 SeriesFacts::Scale read_scale(Fields& fields) {
@@ -40,17 +37,6 @@ SeriesFacts::Scale read_scale(Fields& fields) {
 }
 
 Json json_of(const SeriesFacts::Scale& scale) { return Json::object({{"mean", scale.mean}, {"deviation", scale.deviation}}); }
-
-// Median of one channel, and the largest distance from it; 1 for a constant channel. A mean would move with the height of the peaks.
-SeriesFacts::Scale scale_of(const float* numbers, int64_t count, int64_t stride) {
-  std::vector<float> sorted(static_cast<size_t>(count));
-  for (int64_t at = 0; at < count; ++at) sorted[static_cast<size_t>(at)] = numbers[at * stride];
-  std::sort(sorted.begin(), sorted.end());
-  const auto middle = static_cast<size_t>(count / 2);
-  const float median = count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  const float largest = std::max(sorted.back() - median, median - sorted.front());
-  return {static_cast<double>(median), largest > 0 ? static_cast<double>(largest) : 1};
-}
 
 // Draws one column of a curve that goes from one height to another; heights are from 0 to 1.
 void draw_line(Tensor& picture, int64_t x, double from, double to, const std::array<uint8_t, 3>& colour) {
@@ -71,6 +57,24 @@ const std::vector<std::pair<std::string, Standardise>>& standardise_names() {
   static const std::vector<std::pair<std::string, Standardise>> names = {
       {"none", Standardise::kNone}, {"data", Standardise::kData}, {"each", Standardise::kEach}};
   return names;
+}
+
+std::optional<float> finite_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const auto number = static_cast<float>(value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(number)) return std::nullopt;
+  return number;
+}
+
+SeriesFacts::Scale own_scale(const float* numbers, int64_t count, int64_t stride) {
+  std::vector<float> sorted(static_cast<size_t>(count));
+  for (int64_t at = 0; at < count; ++at) sorted[static_cast<size_t>(at)] = numbers[at * stride];
+  std::sort(sorted.begin(), sorted.end());
+  const auto middle = static_cast<size_t>(count / 2);
+  const float median = count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const float largest = std::max(sorted.back() - median, median - sorted.front());
+  return {static_cast<double>(median), largest > 0 ? static_cast<double>(largest) : 1};
 }
 
 Tensor read_numbers(std::string_view text) {
@@ -176,7 +180,7 @@ EncodedSide encode_series(const SeriesFacts& facts, const Tensor& numbers) {
   for (int64_t channel = 0; channel < facts.channels; ++channel) {
     SeriesFacts::Scale scale{};
     if (facts.standardise == Standardise::kData) scale = facts.scales[static_cast<size_t>(channel)];
-    if (facts.standardise == Standardise::kEach) scale = scale_of(from + channel, facts.length, facts.channels);
+    if (facts.standardise == Standardise::kEach) scale = own_scale(from + channel, facts.length, facts.channels);
     for (int64_t sample = 0; sample < facts.length; ++sample)
       to[channel * columns + sample] = scale.of(from[sample * facts.channels + channel]);
   }

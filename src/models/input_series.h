@@ -3,6 +3,8 @@
 //   "-66 -64, -69 … 786 1025" → ModelInput::series, f32 [number] → [channels, 1, samples + features]
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +23,11 @@ const std::vector<std::pair<std::string, Standardise>>& standardise_names();
 /// Reads numbers that are separated by white space or commas. Throws kFormat with the position of a number that is missing, is not a
 /// number, or is not finite.   → f32 [number]
 Tensor read_numbers(std::string_view text);
+/// Reads a whole text, such as the cell of a table, as one number. Returns nothing if it is not a number, or not finite as f32.
+std::optional<float> finite_number(std::string_view text);
+/// The median of one channel, as the mean, and the largest distance from it, as the deviation; 1 for a constant channel. A mean would move
+/// with the height of the peaks.   numbers: count samples, `stride` apart
+SeriesFacts::Scale own_scale(const float* numbers, int64_t count, int64_t stride);
 
 /// Reads "series" and "patch_size" of a config.json:
 ///   "series": {"length": 128, "channels": 1, "standardise": "data", "scales": [{"mean": 3, "deviation": 50}],

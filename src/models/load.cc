@@ -102,7 +102,9 @@ Found find_network(const std::string& name, const std::string& directory, const 
   info.encoder_layers = info.has_causal ? 1 : 0;
   info.causal = info.has_causal;
   info.has_classifier = !facts.labels.empty();
-  if (facts.series.forecast) info.problem = ProblemType::kRegression;
+  info.environment = facts.environment;
+  info.forecasts = facts.series.forecast.has_value();
+  if (info.forecasts) info.problem = ProblemType::kRegression;
   describe_file(found.file, info);
   return found;
 }

@@ -155,8 +155,9 @@ void Transformer::load_positions(const Weights& weights, const PhasePositions& p
 }
 
 void Transformer::load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal) {
-  embeddings_.positions.weight = sinusoidal_table(facts_.longest, facts_.width);
-  weights.check_same(sinusoidal.weight, embeddings_.positions.weight);
+  Tensor& table = sinusoidal.gain.empty() ? embeddings_.positions.weight : gained_positions_;
+  table = sinusoidal_table(facts_.longest, facts_.width);
+  weights.check_same(sinusoidal.weight, table);
   if (!sinusoidal.gain.empty()) position_gain_ = weights.vector(sinusoidal.gain, 1, 1);
 }
 
@@ -250,12 +251,10 @@ const char* Transformer::map_family() const { return facts_.attention_of(0).caus
 void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   std::vector<int32_t> rows = input.positions;
   for (int32_t& row : rows) row += static_cast<int32_t>(position_offset_);
-  nn::Embeddings embeddings = embeddings_;
-  if (position_gain_.defined()) embeddings.positions = {};
-  nn::embed(run, embeddings, {input.ids, rows, input.type_ids}, x);
-  if (position_gain_.defined()) {
+  nn::embed(run, embeddings_, {input.ids, rows, input.type_ids}, x);
+  if (gained_positions_.defined()) {
     Tensor positions = run.take(x.shape()), scaled = run.take(x.shape());
-    ops::gather_rows(run, embeddings_.positions.weight, rows, positions);
+    ops::gather_rows(run, gained_positions_, rows, positions);
     ops::multiply(run, positions, position_gain_.reshape({1, 1}).expand(x.shape()), scaled);
     ops::add(run, scaled, x);
   }

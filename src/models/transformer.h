@@ -157,7 +157,8 @@ class Transformer {
   bool rotary_is_interleaved_ = false;
   nn::Linear phases_{};                      // for PhasePositions: W of architecture.h
   std::vector<double> phase_frequencies_{};  // of PhasePositions and LayerSinusoids
-  Tensor position_gain_{};                   // [1]; undefined: 1
+  Tensor gained_positions_{};                // [longest, width]: multiplied by position_gain_; undefined: there is no gain
+  Tensor position_gain_{};                   // [1]
 
   nn::Linear pooler_{}, classifier_dense_{}, classifier_{}, next_dense_{}, next_{}, causal_{};
   nn::Linear masked_transform_{}, masked_decoder_{};

@@ -133,6 +133,8 @@ struct CrossEntropyOptions {
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
 /// −log softmax(logits[r])[targets[r]] of each row: [rows]. No gradient.
 Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets);
+/// softmax(x) of one row, computed in double. No gradient.   x: count ≥ 1 logits
+std::vector<double> softmax_of(const float* x, int64_t count);
 /// ln Σ_c e^(x_c) for count ≥ 1, with an absolute error of at most 1e-5. NaN if an x_c is NaN or the largest is infinite.
 double log_sum_exp(const float* x, int64_t count);
 

@@ -1,4 +1,7 @@
 // p = softmax(x) for each row; backward:  d_x = p ⊙ (d_p − Σ_c p_c·d_p_c).
+#include <algorithm>
+#include <cmath>
+
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -18,6 +21,15 @@ void softmax(Run& run, const Tensor& x, Tensor& out) {
     Gradients::Place to = gradients.place(x);
     backend().gradients.softmax({out.data<float>(), d_out.data<float>(), to.gradient.mutable_data<float>(), rows, width, to.accumulate});
   });
+}
+
+std::vector<double> softmax_of(const float* x, int64_t count) {
+  const auto largest = static_cast<double>(*std::max_element(x, x + count));
+  std::vector<double> out;
+  double sum = 0;
+  for (int64_t c = 0; c < count; ++c) sum += out.emplace_back(std::exp(static_cast<double>(x[c]) - largest));
+  for (double& p : out) p /= sum;
+  return out;
 }
 
 }  // namespace clearhead::ops

@@ -23,9 +23,8 @@
 namespace clearhead::tasks {
 namespace {
 
-struct ForecastRecipe {
+struct ForecastRecipe : ForecastFacts {
   std::string table{};
-  ForecastFacts facts{};
   Standardise standardise = Standardise::kData;
   double valid_from = 0.7, test_from = 0.8;
 };
@@ -33,61 +32,27 @@ struct ForecastRecipe {
 // A row number, or below 1 a share of the rows.
 int64_t row_of(double from, int64_t rows) { return static_cast<int64_t>(from < 1 ? std::floor(from * static_cast<double>(rows)) : from); }
 
-void read_quantiles(Fields& fields, ForecastRecipe& to) {
-  const Json* given = fields.take("quantiles");
-  if (!given) return;
-  const char* const expected = "at least three numbers between 0 and 1, ascending, one of them 0.5";
-  to.facts.quantiles.clear();
-  if (!given->is_array()) fields.wrong("quantiles", expected, *given);
-  for (const Json& one : given->items()) {
-    const double before = to.facts.quantiles.empty() ? 0 : to.facts.quantiles.back();
-    if (!one.is_number() || !(one.number() > before && one.number() < 1)) fields.wrong("quantiles", expected, *given);
-    to.facts.quantiles.push_back(one.number());
-  }
-  if (to.facts.quantiles.size() < 3 || median_of(to.facts) == to.facts.quantiles.size()) fields.wrong("quantiles", expected, *given);
-}
-
-// A list of texts among ForecastFacts.
-schema::Field<ForecastRecipe> names(const char* name, std::vector<std::string> ForecastFacts::*member, const char* meaning) {
-  return {{name, "a list of texts", "none", meaning}, [=](Fields& fields, ForecastRecipe& to) {
-            if (fields.take(name)) to.facts.*member = fields.strings(name);
-          }};
-}
-
-schema::Field<ForecastRecipe> count(const char* name, int64_t ForecastFacts::*member, int64_t least, const char* meaning) {
-  const schema::IntegerRange range{least, 1 << 16};
-  return {{name, schema::describe(range), format("{}", ForecastFacts{}.*member), meaning},
-          [=](Fields& fields, ForecastRecipe& to) { to.facts.*member = schema::read_integer(fields, name, to.facts.*member, range); }};
-}
-
 const Schema<ForecastRecipe>& settings_schema() {
   using namespace schema;
   using R = ForecastRecipe;
   static const Schema<R> schema = {
       required_string("table", &R::table,
                       "a table in order of time, with the names of its columns in line 1 (*.csv: commas, others: tabs)"),
-      {{"target", "a text", "required", "the column to forecast"},
-       [](Fields& fields, R& to) { to.facts.target = fields.string("target"); }},
-      {{"time", "a text", "none", "the column of times, such as 2012-05-31 18:00, 2012-05-31 or 2012-05; needed for \"calendar\""},
-       [](Fields& fields, R& to) { to.facts.time = fields.string_or("time", ""); }},
-      names("inputs", &ForecastFacts::inputs, "further columns that the model reads in the window"),
-      names("known", &ForecastFacts::known, "columns that are known in advance: the model reads them in the row that it forecasts"),
-      {{"calendar", "a list of hour, weekday and month", "none", "what the model reads of the time of the row that it forecasts"},
+      required_string<R>("target", &R::target, "the column to forecast"),
+      string<R>("time", &R::time, "the column of times, such as 2012-05-31 18:00, 2012-05-31 or 2012-05; needed for \"calendar\""),
+      strings<R>("inputs", &R::inputs, "none", "further columns that the model reads in the window"),
+      strings<R>("known", &R::known, "none", "columns that are known in advance: the model reads them in the row that it forecasts"),
+      {{"calendar", "a list of hour, weekday and month", "none", "calendar features of the row that is forecast, which the model reads"},
        [](Fields& fields, R& to) {
-         if (!fields.take("calendar")) return;
-         to.facts.calendar = fields.strings("calendar");
-         for (const std::string& name : to.facts.calendar) {
-           if (std::find(calendar_names().begin(), calendar_names().end(), name) == calendar_names().end())
-             fields.wrong("calendar", alternatives(calendar_names()), Json(name));
-         }
-         if (to.facts.time.empty()) fields.wrong("calendar", "\"time\" beside it, the column of times", Json("calendar"));
+         read_calendar(fields, to);
+         if (!to.calendar.empty() && to.time.empty()) fields.wrong("calendar", "the column of times in \"time\" too", Json("calendar"));
        }},
-      count("horizon", &ForecastFacts::horizon, 1, "the forecast is for this many rows after the last row of the window"),
-      count("difference", &ForecastFacts::difference, 0,
-            "the model predicts the difference from the value this many rows before the one that is forecast; 0: from the mean"),
+      integer<R>("horizon", &R::horizon, {1, 1 << 16}, "the forecast is for this many rows after the last row of the window"),
+      integer<R>("difference", &R::difference, {0, 1 << 16},
+                 "the model predicts the difference from the value this many rows before the row that is forecast; 0: from the mean"),
       {{"quantiles", "a list of numbers between 0 and 1", "[0.05, 0.5, 0.95]",
         "the quantiles that are predicted; 0.5 is the forecast, the first and the last bound the interval"},
-       read_quantiles},
+       [](Fields& fields, R& to) { read_quantiles(fields, to); }},
       choice("standardise", &R::standardise, standardise_names(),
              "as for \"series\": by the training data, or each window by its own median and largest distance from it"),
       number("valid_from", &R::valid_from, {0, 1e9}, "the first row of the validation part, counted from 0; below 1: a share of the rows"),
@@ -116,7 +81,7 @@ class Windows final : public Examples {
   /// Throws kFormat if the value that the difference is from is not in the window.
   void check(const Recipe& recipe) const {
     Fields model(recipe.model, recipe.where, "model");
-    const int64_t least = settings_.facts.horizon, most = least + read_series_facts(model).length - 1, lag = settings_.facts.difference;
+    const int64_t least = settings_.horizon, most = least + read_series_facts(model).length - 1, lag = settings_.difference;
     if (lag == 0 || (lag >= least && lag <= most)) return;
     fail(ErrorCode::kFormat, "{}: \"task.difference\": expected 0, or a row of the window: from {} to {}, found {}", recipe.where, least,
          most, lag);
@@ -125,7 +90,7 @@ class Windows final : public Examples {
   // The series of the model: channels, scales, and the facts of the forecast.
   void configure(const Recipe& recipe, Json& model) const override {
     check(recipe);
-    model["series"]["channels"] = static_cast<int64_t>(settings_.facts.inputs.size()) + 1;
+    model["series"]["channels"] = static_cast<int64_t>(settings_.inputs.size()) + 1;
     SeriesFacts facts = facts_of(recipe);
     const ForecastTable& from = table(recipe);
     const int64_t end = first_rows(recipe)[0];
@@ -152,23 +117,24 @@ class Windows final : public Examples {
   /// The rows of a part that have a whole window and a value.
   std::vector<int64_t> rows(const std::string& part, const Recipe& recipe) const {
     Fields model(recipe.model, recipe.where, "model");
-    const int64_t least = read_series_facts(model).length + settings_.facts.horizon - 1;
+    const int64_t least = read_series_facts(model).length + settings_.horizon - 1;
     const std::vector<int64_t> first = first_rows(recipe);
     const size_t at = part == "train" ? 0 : part == "valid" ? 1 : 2;
     const int64_t begin = at == 0 ? 0 : first[at - 1], end = at == 2 ? row_to_forecast(table(recipe)) : first[at];
     std::vector<int64_t> out;
     for (int64_t row = std::max(begin, least); row < end; ++row) out.push_back(row);
     if (out.empty())
-      fail(ErrorCode::kInvalidArgument, "{}: the {} part has no row with {} rows before it: rows {} to {} of {}", recipe.where, part, least,
-           begin, end, table(recipe).size());
+      fail(ErrorCode::kInvalidArgument,
+           "{}: the {} part has no row with {} rows before it: it is rows {} to {} of {}; move its first row, or use a shorter window",
+           recipe.where, part, least, begin, end, table(recipe).size());
     return out;
   }
   float value(const Recipe& recipe, int64_t row) const { return table(recipe).rows[static_cast<size_t>(row)].front(); }
-  const std::vector<double>& quantiles() const { return settings_.facts.quantiles; }
+  const std::vector<double>& quantiles() const { return settings_.quantiles; }
   const ForecastTable& table(const Recipe& recipe) const {
     if (!table_) {
       const SourceText opened = open_text(recipe.source, settings_.table);
-      table_ = std::make_shared<ForecastTable>(read_forecast_table(opened.text, opened.path(), settings_.facts));
+      table_ = std::make_shared<ForecastTable>(read_forecast_table(opened.text, opened.path(), settings_));
     }
     return *table_;
   }
@@ -182,17 +148,20 @@ class Windows final : public Examples {
   }
   // Sets the deviations of the channels to the root mean square of the differences of a window's samples from its last.
   void scale_differences(const Recipe& recipe, SeriesFacts& facts) const {
-    for (int64_t channel = 0; channel < facts.channels; ++channel) {
-      double squares = 0;
-      const std::vector<int64_t> all = rows("train", recipe);
-      for (const int64_t row : all) {
-        const Tensor window = forecast_window(facts, table(recipe), row);
-        const float* samples = window.data<float>() + channel;
-        for (int64_t at = 0; at < facts.length; ++at)
-          squares += std::pow(static_cast<double>(samples[at * facts.channels] - samples[(facts.length - 1) * facts.channels]), 2);
+    const std::vector<int64_t> all = rows("train", recipe);
+    std::vector<double> squares(static_cast<size_t>(facts.channels), 0);
+    for (const int64_t row : all) {
+      const Tensor window = forecast_window(facts, table(recipe), row);
+      const float* samples = window.data<float>();
+      const float* last = samples + (facts.length - 1) * facts.channels;
+      for (int64_t at = 0; at < facts.length; ++at) {
+        for (int64_t channel = 0; channel < facts.channels; ++channel)
+          squares[static_cast<size_t>(channel)] += std::pow(static_cast<double>(samples[at * facts.channels + channel] - last[channel]), 2);
       }
-      const double deviation = std::sqrt(squares / static_cast<double>(static_cast<int64_t>(all.size()) * facts.length));
-      if (deviation > 0) facts.scales[static_cast<size_t>(channel)].deviation = deviation;
+    }
+    for (size_t channel = 0; channel < squares.size(); ++channel) {
+      const double deviation = std::sqrt(squares[channel] / static_cast<double>(static_cast<int64_t>(all.size()) * facts.length));
+      if (deviation > 0) facts.scales[channel].deviation = deviation;
     }
   }
   // The first rows of the validation and the test part.
@@ -208,12 +177,12 @@ class Windows final : public Examples {
   SeriesFacts facts_of(const Recipe& recipe) const {
     Fields model(recipe.model, recipe.where, "model");
     SeriesFacts facts = read_series_facts(model);
-    facts.channels = static_cast<int64_t>(settings_.facts.inputs.size()) + 1;
+    facts.channels = static_cast<int64_t>(settings_.inputs.size()) + 1;
     facts.standardise = settings_.standardise;
-    facts.forecast = settings_.facts;
+    facts.forecast = settings_;
     facts.scales.clear();
     facts.features.clear();
-    for (const std::string& name : feature_names(settings_.facts)) facts.features.push_back({.name = name});
+    for (const std::string& name : feature_names(settings_)) facts.features.push_back({.name = name});
     return facts;
   }
 

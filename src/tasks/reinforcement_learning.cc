@@ -6,7 +6,7 @@
 //   γ "discount"   c "value_weight"   β "entropy_bonus"
 //
 // Metrics, over episodes whose seeds are fixed and differ from those of training. Actions are drawn from the policy, as in training.
-//   success            share of episodes that end as they should
+//   success            share of episodes that end in success
 //   attention_to_cue   at the last step: the share of attention on the steps whose observation shows the cue, for the head with the largest
 //                      mean share
 //   cue_first          share of episodes in which a step that shows the cue has that head's largest weight at the last step
@@ -32,25 +32,18 @@ struct ReinforcementRecipe {
   int64_t measured = 500;
 };
 
-std::vector<std::string> environment_names() {
-  std::vector<std::string> names;
-  for (const Environment* one : environments()) names.emplace_back(one->name);
-  return names;
-}
-
 const Schema<ReinforcementRecipe>& settings_schema() {
   static const Schema<ReinforcementRecipe> schema = {
       {{"environment", schema::alternatives(environment_names()), "required", "the environment in which the policy acts"},
        [](Fields& fields, ReinforcementRecipe& to) {
          const std::string name = fields.string("environment");
-         const auto& all = environments();
-         const auto found = std::find_if(all.begin(), all.end(), [&](const Environment* one) { return one->name == name; });
-         if (found == all.end()) fields.wrong("environment", schema::alternatives(environment_names()), Json(name));
-         to.environment = *found;
+         to.environment = find_environment(name);
+         if (!to.environment) fields.wrong("environment", schema::alternatives(environment_names()), Json(name));
        }},
-      schema::number("discount", &ReinforcementRecipe::discount, {0, 1}, "factor of a reward for each step until it"),
+      schema::number("discount", &ReinforcementRecipe::discount, {0, 1},
+                     "discount factor: a reward n steps later is multiplied by its n-th power"),
       schema::number("entropy_bonus", &ReinforcementRecipe::entropy_bonus, {0, 100},
-                     "weight of the entropy of the policy, which keeps it exploring"),
+                     "weight of the policy's entropy, which encourages exploration"),
       schema::number("value_weight", &ReinforcementRecipe::value_weight, {0, 100},
                      "weight of the squared error of the values, the baseline of the policy gradient"),
       schema::integer("measured_episodes", &ReinforcementRecipe::measured, {1, 1 << 20},
@@ -185,7 +178,7 @@ class Reinforcement final : public Task {
   std::vector<DataSummary> summary() const override {
     const auto of = [&](const char* part, int64_t count) {
       DataSummary out{.part = part, .files = std::string(environment_.name), .count = count, .of = "episodes"};
-      out.notes.push_back(format("played by the policy; at most {} steps each", environment_.longest));
+      out.notes.push_back(format("played by the policy; at most {} steps each", environment_.max_steps));
       return out;
     };
     return {of("training", recipe_.steps * recipe_.accumulate * recipe_.batch), of("validation", settings_.measured)};

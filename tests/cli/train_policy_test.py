@@ -91,4 +91,4 @@ class Policy(Case):
     def test_only_policies_play(self):
         done = run("run", "play", ROOT / "models/digits")
         self.assertEqual(done.code, 1)
-        self.assertIn('plays no episodes; expected a policy with an "environment" in its config.json', done.errors)
+        self.assertIn('does not play episodes; expected a policy with an "environment" in its config.json', done.errors)

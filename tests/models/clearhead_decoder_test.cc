@@ -292,6 +292,9 @@ TEST(ClearheadDecoderConfig, RefusesUnsupportedFieldsByName) {
   refused(R"({"positions": "none", "position_reach": 3, "normaliser": "max"})", "expected softmax, sparsemax or entmax15");
   refused(R"({"positions": "t5", "position_distance": 2})", "expected a distance beyond 2");
   refused(R"({"positions": "alibi", "position_reach": 3, "rope_theta": 100})", "field \"rope_theta\" (100) is not known");
+  expect_refused(ErrorCode::kFormat, "the hidden size is 9; expected an even number", [] {
+    read_architecture(config_of(R"({"positions": "transformer_xl", "hidden_size": 9, "num_attention_heads": 3})"), "config.json");
+  });
 }
 
 }  // namespace

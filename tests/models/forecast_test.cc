@@ -62,6 +62,11 @@ TEST(Forecast, TheUnitOfEachWindowIsItsLargestDistanceFromTheMedian) {
   const ForecastScale scale = forecast_scale(each, Tensor::from<float>({1, 0, 9, 0, 3, 0, 0, 0, 1}, {9}));
   EXPECT_EQ(scale.base, 3);
   EXPECT_EQ(scale.unit, 6);
+
+  each.length = 4;  // the median of an even number of samples is the mean of the middle two, as for the samples that the network reads
+  const ForecastScale even = forecast_scale(each, Tensor::from<float>({1, 0, 9, 0, 3, 0, 5, 0, 0, 0, 1}, {11}));
+  EXPECT_EQ(even.base, 4);
+  EXPECT_EQ(even.unit, 5);
 }
 
 TEST(Forecast, IntervalsAreCountedFromTheRowAhead) {
@@ -80,7 +85,7 @@ TEST(Forecast, BadTablesAreRefusedWithTheirPlace) {
   };
   refuse("shop.tsv: the table is empty; expected a line with the names of the columns", "");
   refuse("shop.tsv, line 1: there is no column \"open\"; the columns are \"hour\", \"sold\", \"rain\"", "hour\tsold\train\n");
-  refuse("shop.tsv, line 2: 3 cells; line 1 names 4 columns, with tabs between", kHeader + "2024-01-01 00:00\t1\t10\n");
+  refuse("shop.tsv, line 2: expected 4 columns separated by tabs, as in line 1, found 3", kHeader + "2024-01-01 00:00\t1\t10\n");
   refuse("shop.tsv, line 7, column 2 (\"sold\"): \"many\" is not a finite number", kHeader + kRows + "2024-01-01 05:00\tmany\t1\t1\n");
   refuse("shop.tsv, line 7, column 3 (\"rain\"): \"inf\" is not a finite number", kHeader + kRows + "2024-01-01 05:00\t1\tinf\t1\n");
   refuse("shop.tsv, line 7, column 4 (\"open\"): the cell is empty; expected a number", kHeader + kRows + "2024-01-01 05:00\t1\t1\t\n");
@@ -95,7 +100,7 @@ TEST(Forecast, BadTablesAreRefusedWithTheirPlace) {
 }
 
 TEST(Forecast, RowsWithoutAWindowAreRefused) {
-  expect_refused(ErrorCode::kInvalidArgument, "shop.tsv: 3 rows before the one to forecast; the model reads 4",
+  expect_refused(ErrorCode::kInvalidArgument, "shop.tsv: there are 3 rows before the row to forecast, but the model reads 4",
                  [] { forecast_window(facts(), table(), 3); });
   expect_refused(
       ErrorCode::kInvalidArgument,
@@ -113,8 +118,10 @@ TEST(Forecast, BadFactsAreRefusedByField) {
   refuse("\"series.forecast.horizon\": expected a whole number from 1", "horizon", 0);
   refuse("\"series.forecast.difference\": expected 0, or a row of the window: from 2 to 4", "difference", 5);
   refuse("\"series.forecast.deviation\": expected a number above 0", "deviation", 0);
-  refuse("\"series.forecast.quantiles\": expected numbers between 0 and 1, ascending", "quantiles", Json::Array{0.5, 0.1, 0.9});
-  refuse("\"series.forecast.quantiles\": expected at least three numbers, one of them 0.5", "quantiles", Json::Array{0.1, 0.4, 0.9});
+  refuse("\"series.forecast.quantiles\": expected at least three numbers between 0 and 1, ascending, one of them 0.5", "quantiles",
+         Json::Array{0.5, 0.1, 0.9});
+  refuse("\"series.forecast.quantiles\": expected at least three numbers between 0 and 1, ascending, one of them 0.5", "quantiles",
+         Json::Array{0.1, 0.4, 0.9});
   refuse("\"series.forecast.inputs\": expected 1 columns, one less than the channels of the series", "inputs", Json::array());
   refuse("\"series.forecast.known\": expected 3 features, those of the series", "known", Json::array());
 }

@@ -1,6 +1,7 @@
 // The class of a document, a story, a picture, a scene, a spectrogram or a series, or the action of an episode, given by a network from the
-// literature. Items are the sentences of a document, the statements of a story, the steps of an episode, the patches of a picture or spectrogram, or the intervals of a series. As "masked",
-// the tokens of a sentence or statement are replaced by masking_token(), and other items by InputKind::mask.
+// literature. Items are the sentences of a document, the statements of a story, the steps of an episode, the patches of a picture or
+// spectrogram, or the intervals of a series. As "masked", the tokens of a sentence, statement or observation are replaced by
+// masking_token(), and other items by InputKind::mask.
 #include <algorithm>
 
 #include "base/format.h"

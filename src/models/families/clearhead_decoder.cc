@@ -34,7 +34,8 @@ void set_transformer_xl(Config&, Architecture& facts, AttentionFacts&) {
 }
 void set_rotary(Config&, Architecture& facts, AttentionFacts&) { facts.positions = RotaryPositions{}; }
 
-// The slopes of Press et al. 2022, §3, for a power of two of heads: 2^(−8/heads), 2^(−16/heads), …
+// The slopes of Press et al. 2022, §3: 2^(−8/heads), 2^(−16/heads), … They use this formula if the number of heads is a power of two; here it
+// holds for any number.
 void set_alibi(Config&, Architecture& facts, AttentionFacts& attention) {
   std::vector<float> slopes;
   for (int64_t head = 1; head <= facts.heads; ++head)
@@ -64,12 +65,12 @@ void set_t5(Config& config, Architecture& facts, AttentionFacts& attention) {
                                 }});
 }
 
-struct Encoding {
+struct PositionEncoding {
   const char* name;
   void (*set)(Config&, Architecture&, AttentionFacts&);  // null: no positions
   bool has_table = false;                                // of max_position_embeddings entries
 };
-constexpr Encoding kEncodings[] = {
+constexpr PositionEncoding kEncodings[] = {
     {"none", nullptr},
     {"learned", set_learned, true},                      // Gehring et al. 2017; added to the embeddings
     {"sinusoidal", set_sinusoidal, true},                // Vaswani et al. 2017, §3.5; added to the embeddings
@@ -85,7 +86,7 @@ constexpr Encoding kEncodings[] = {
 void set_positions(Config& config, Architecture& facts, AttentionFacts& attention) {
   const std::string name = config.text_or("positions", "none");
   std::string known;
-  for (const Encoding& encoding : kEncodings) {
+  for (const PositionEncoding& encoding : kEncodings) {
     if (name == encoding.name) {
       if (encoding.has_table && facts.longest == 0)
         config.refuse("max_position_embeddings", format("positions \"{}\" need a maximum number of tokens", name));

@@ -1,5 +1,5 @@
-// An episode of an environment so far. The input is the group of its observations, one text for each step. The items of its maps are the
-// steps; the last one is the step whose action is asked for.
+// The observations of an episode up to the current step, one text per step. They are encoded as a group of sequences. The items of the
+// attention maps are the steps; the policy chooses the action of the last one.
 #include "models/input_kind.h"
 #include "models/input_text.h"
 

@@ -2,26 +2,17 @@
 #include "tasks/data/episodes.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/format.h"
 #include "base/random.h"
 #include "clearhead/error.h"
 #include "models/input_kind.h"
+#include "ops/ops.h"
 
 namespace clearhead::tasks {
 namespace {
 
 constexpr uint64_t kTestSeed = 0x74657374, kActionSeed = 0x616374;
-
-std::vector<double> softmax_of(const float* logits, size_t count) {
-  const auto largest = static_cast<double>(*std::max_element(logits, logits + count));
-  std::vector<double> out;
-  double sum = 0;
-  for (size_t at = 0; at < count; ++at) sum += out.emplace_back(std::exp(static_cast<double>(logits[at]) - largest));
-  for (double& one : out) one /= sum;
-  return out;
-}
 
 size_t drawn(const std::vector<double>& probabilities, double unit) {
   size_t at = 0;
@@ -31,12 +22,22 @@ size_t drawn(const std::vector<double>& probabilities, double unit) {
 
 }  // namespace
 
+const Environment* find_environment(std::string_view name) {
+  const auto& all = environments();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const Environment* one) { return one->name == name; });
+  return found == all.end() ? nullptr : *found;
+}
+
+std::vector<std::string> environment_names() {
+  std::vector<std::string> names;
+  for (const Environment* one : environments()) names.emplace_back(one->name);
+  return names;
+}
+
 const Environment& environment_named(std::string_view name, const std::string& where) {
+  if (const Environment* found = find_environment(name)) return *found;
   std::string known;
-  for (const Environment* one : environments()) {
-    if (one->name == name) return *one;
-    known += (known.empty() ? "" : ", ") + std::string(one->name);
-  }
+  for (const std::string& one : environment_names()) known += (known.empty() ? "" : ", ") + one;
   fail(ErrorCode::kNotFound, "{}: there is no environment \"{}\"; expected one of: {}", where, name, known);
 }
 
@@ -55,7 +56,7 @@ std::vector<Episode> play(const Environment& environment, const NetworkFacts& fa
     going.push_back(at);
   }
   const size_t actions = environment.actions.size();
-  for (int64_t step = 0; step < environment.longest && !going.empty(); ++step) {
+  for (int64_t step = 0; step < environment.max_steps && !going.empty(); ++step) {
     std::vector<const EncodedInput*> inputs;
     for (const size_t at : going) {
       PlayedStep& now = out[at].steps.emplace_back();
@@ -71,7 +72,7 @@ std::vector<Episode> play(const Environment& environment, const NetworkFacts& fa
     for (size_t row = 0; row < going.size(); ++row) {
       const size_t at = going[row];
       PlayedStep& now = out[at].steps.back();
-      const std::vector<double> probabilities = softmax_of(logits.data<float>() + row * actions, actions);
+      const std::vector<double> probabilities = ops::softmax_of(logits.data<float>() + row * actions, static_cast<int64_t>(actions));
       now.action = drawn(probabilities, random_unit(random_bits(seeds[at], kActionSeed), static_cast<uint64_t>(step)));
       now.probability = probabilities[now.action];
       const Transition transition = worlds[at]->act(now.action);

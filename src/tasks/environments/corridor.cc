@@ -55,7 +55,7 @@ const Environment& corridor_environment() {
       .actions = {"forward", "left", "right"},
       .words = {"sign", "left", "right", "corridor", "junction", "ahead"},
       .words_per_step = 2,
-      .longest = 40,
+      .max_steps = 40,
       .start = [](uint64_t seed) -> std::unique_ptr<World> { return std::make_unique<Corridor>(seed); },
   };
   return environment;

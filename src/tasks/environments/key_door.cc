@@ -99,7 +99,7 @@ const Environment& key_door_environment() {
       .actions = {std::begin(kActions), std::end(kActions)},
       .words = {"wall", "floor", "redkey", "bluekey", "reddoor", "bluedoor", "start", "north", "south", "west", "east"},
       .words_per_step = 10,
-      .longest = 32,
+      .max_steps = 32,
       .start = [](uint64_t seed) -> std::unique_ptr<World> { return std::make_unique<KeyDoor>(seed); },
   };
   return environment;

@@ -77,8 +77,8 @@ class Task {
   virtual std::vector<Example> test() const;
   /// Runs the model as it is now, without gradients and dropout.
   using Forward = std::function<RunResult(const Example&)>;
-  /// Completes an example of batch(), validation_batches() or test() by running the model, for tasks whose data the model itself
-  /// makes, such as the episodes that a policy plays. Called before each use of an example; `counted` must not change.
+  /// Completes an example of batch(), validation_batches() or test() by running the model, for tasks whose data is produced by the
+  /// model, such as the episodes that a policy plays. Called before each use of an example; must not change `counted`.
   virtual Example complete(Example example, const Forward&) const { return example; }
 
   /// Summaries of the training data and the validation data.
