@@ -67,14 +67,14 @@ struct ScoreAt {
 /// the query add up to the score, and so do the parts of the key (Elhage et al. 2021, "QK circuits").
 ///   target: the text that an encoder-decoder generated, including its first token
 /// Throws kInvalidArgument for a score that does not exist or is not visible, and for an encoder-decoder without `target`;
-/// kUnsupported for scores that are not dot products.
+/// kUnsupported for scores that are not dot products, or whose keys contain positions that no component has.
 ScoreSplit split_score(const Model& model, const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {});
 
 /// Norm of each token's contribution to one row after a layer's attention: all heads together, plus the residual stream
 /// for the row's own token. If a norm follows, contributions pass through it with the row's scale (Kobayashi et al.
 /// 2021, eq. 8 to 10). Biases of the output projection and of the norm are attributed to no token.
 /// → [key]; 0 for keys that the row does not see. Throws kInvalidArgument for a layer or a token that does not exist;
-/// kUnsupported for encoder-decoders.
+/// kUnsupported for encoder-decoders, and for values that depend on the distance (Relative::values).
 std::vector<double> mixed_norms(const Model& model, const Encoding& text, int layer, int64_t query);
 
 }  // namespace clearhead

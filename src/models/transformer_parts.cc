@@ -158,6 +158,11 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow&
   if (!dot)
     fail(ErrorCode::kUnsupported,
          "score: the scores of a model of type \"{}\" are not dot products, so they cannot be split into contributions", facts_.model_type);
+  if (layer.sinusoids && !is_cross)
+    fail(ErrorCode::kUnsupported,
+         "score: the keys of this model of type \"{}\" also contain positions of their own, so its scores cannot be split into "
+         "contributions",
+         facts_.model_type);
   const Arena::Scope scope(run.arena);
   const int64_t width = attention.head_dim, heads = attention.heads, key_heads = attention.key_heads;
   // `head` is the index among all heads that the projection computes side by side.
@@ -200,6 +205,10 @@ std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, c
                                              const Streams& streams) const {
   const Layer& of = layers_[static_cast<size_t>(layer)];
   const nn::Attention& attention = of.attention;
+  if (const auto* relative = std::get_if<Relative>(&attention.spec.score); relative && relative->values)
+    fail(ErrorCode::kUnsupported,
+         "mixed_norms: the values of this model of type \"{}\" also depend on the distance; expected values that are projections of tokens",
+         facts_.model_type);
   const bool is_post = facts_.layer.placement == LayerFacts::NormPlacement::kPost;
   const int64_t keys = static_cast<int64_t>(streams.rows.size()), width = attention.head_dim, group = attention.heads / attention.key_heads;
   const Arena::Scope scope(run.arena);

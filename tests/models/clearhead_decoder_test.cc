@@ -8,6 +8,8 @@
 #include <map>
 #include <numeric>
 
+#include "base/format.h"
+#include "clearhead/residual_stream.h"
 #include "golden.h"
 #include "models/transformer.h"
 #include "random_tensor.h"
@@ -282,6 +284,45 @@ INSTANTIATE_TEST_SUITE_P(Encodings, ClearheadDecoder,
                                          R"({"positions": "transformer_xl", "sliding_window": 4})",
                                          R"({"positions": "alibi", "normaliser": "sparsemax"})",
                                          R"({"positions": "shaw", "normaliser": "entmax15", "learned_temperature": true})"));
+
+Encoding encoding_of_ids() {
+  Encoding out{.ids = kIds};
+  out.type_ids.assign(kIds.size(), 0);
+  out.offsets.assign(kIds.size(), {0, 0});
+  out.segment.assign(kIds.size(), 0);
+  return out;
+}
+
+// The scores of two keys differ by the logarithm of the quotient of their weights, which the attention kernel computed.
+TEST(ClearheadDecoderParts, AddUpToTheScoresOfTheAttentionMap) {
+  for (const char* positions : {"none", "learned", "scaled_sinusoidal", "rotary"}) {
+    const TestModel test(config_of(format(R"({{"positions": "{}"}})", positions)));
+    Maps maps;
+    test.model->run(kIds, {.observer = &maps});
+    const std::vector<float> weights = maps.all()[1].map.head(0, 1).row(6).weights();
+    double of_query = 0, of_key = 0;
+    const auto add = [&](int64_t key, double sign) {
+      for (const ScorePart& part : split_score(*test.model, encoding_of_ids(), {.layer = 1, .head = 1, .query = 6, .key = key}).parts) {
+        of_query += sign * part.query;
+        of_key += sign * part.key;
+      }
+    };
+    add(2, 1);
+    add(4, -1);
+    const double expected = std::log(static_cast<double>(weights[2]) / static_cast<double>(weights[4]));
+    EXPECT_NEAR(of_query, expected, tolerance::kSum * std::abs(expected)) << positions;
+    EXPECT_NEAR(of_key, expected, tolerance::kSum * std::abs(expected)) << positions;
+  }
+}
+
+TEST(ClearheadDecoderParts, AreRefusedWherePositionsBelongToNoComponent) {
+  const TestModel keys(config_of(R"({"positions": "key_sinusoidal"})"));
+  expect_refused(ErrorCode::kUnsupported, "the keys of this model of type \"clearhead-decoder\" also contain positions of their own",
+                 [&] { (void)split_score(*keys.model, encoding_of_ids(), {.layer = 1, .head = 1, .query = 6, .key = 2}); });
+  const TestModel values(config_of(R"({"positions": "shaw"})"));
+  expect_refused(ErrorCode::kUnsupported, "the values of this model of type \"clearhead-decoder\" also depend on the distance",
+                 [&] { (void)mixed_norms(*values.model, encoding_of_ids(), 1, 6); });
+}
 
 TEST(ClearheadDecoderConfig, RefusesUnsupportedFieldsByName) {
   const auto refused = [](const char* changes, const char* message) {
