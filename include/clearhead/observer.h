@@ -51,7 +51,7 @@ struct TextSegment {
 /// overlap with the offsets of tokens. Patches and frames have no text, so their offsets are empty. Items such as a learned
 /// query or a class token have empty offsets too.
 struct ItemRange {
-  std::string kind{};          ///< "sentence", "turn", "slot", "document", "patch", "frame", "interval" or "query"
+  std::string kind{};          ///< "sentence", "turn", "slot", "document", "node", "step", "patch", "frame", "interval" or "query"
   int64_t begin = 0, end = 0;  ///< [begin, end) in ids
   int64_t rows = 0;            ///< number of rows of patches, which are in row-major order; 0 for other kinds
   /// The complete picture that patches or frames were cut from, u8 [height, width, 3], sides of 1 to 4,096: a picture, or

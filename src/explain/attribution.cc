@@ -15,6 +15,7 @@
 #include "explain/flow.h"
 #include "explain/listener.h"
 #include "explain/sides.h"
+#include "observe/item_kinds.h"
 
 namespace clearhead::explain {
 namespace {
@@ -418,14 +419,19 @@ Vector relevance(const AttributionTarget& target, const AttributionOptions& opti
   return heard.shares.of_ids_beyond_start();
 }
 
-// Adds the shares of an input's rows to items that each cover several rows: the steps of a spectrogram to the frames of a sound.
-bool place_frames(const AttributionTarget& target, const Vector& of_steps, Vector& of_ids) {
-  const auto& items = target.plan().text.items;
-  const auto frames = std::find_if(items.begin(), items.end(), [](const ItemRange& range) { return range.kind == "frame"; });
-  if (frames == items.end()) return false;
-  const int64_t each = frames->picture.size(1) / (frames->end - frames->begin);
+bool covers_steps(const ItemRange& range) {
+  const PictureItem* kind = picture_item(range.kind);
+  return kind && kind->of_steps;
+}
+
+// Adds the shares of the rows of features to the items that cover them: the steps of a spectrogram to the frames of a sound.
+bool place_steps(const AttributionTarget& target, const Vector& of_steps, Vector& of_ids) {
+  const auto& ranges = target.plan().text.items;
+  const auto items = std::find_if(ranges.begin(), ranges.end(), covers_steps);
+  if (items == ranges.end()) return false;
+  const int64_t each = items->picture.size(1) / (items->end - items->begin);
   for (size_t step = 0; step < of_steps.size(); ++step)
-    of_ids[static_cast<size_t>(std::min(frames->end - 1, frames->begin + static_cast<int64_t>(step) / each))] += of_steps[step];
+    of_ids[static_cast<size_t>(std::min(items->end - 1, items->begin + static_cast<int64_t>(step) / each))] += of_steps[step];
   return true;
 }
 
@@ -447,14 +453,14 @@ void add_gradient_times_input(const AttributionTarget& target, const InputTape& 
         shares[static_cast<size_t>(row)] += factor * static_cast<double>(values.data<float>()[row * width + c]) *
                                             static_cast<double>(gradient.data<float>()[row * width + c]);
     }
-    if (tape.inputs[input].family == "frame" && place_frames(target, shares, of_ids)) continue;
+    if (tape.inputs[input].family == "features" && place_steps(target, shares, of_ids)) continue;
     place(target, side_of(target, tape, input), shares, of_ids);
   }
 }
 
 Vector integrated(const AttributionTarget& target, const AttributionOptions& options, int64_t steps, bool at_the_input) {
-  const auto& of_items = target.plan().text.items;
-  if (std::any_of(of_items.begin(), of_items.end(), [](const ItemRange& range) { return range.kind != "frame"; }))
+  const auto& ranges = target.plan().text.items;
+  if (!std::all_of(ranges.begin(), ranges.end(), covers_steps))
     fail(ErrorCode::kUnsupported,
          "why: this method needs an embedding of each explained item, but the items of this model are sentences, statements, patches or "
          "intervals");

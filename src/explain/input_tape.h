@@ -14,7 +14,7 @@ namespace clearhead::explain {
 class InputTape final : public Tape {
  public:
   struct Input {
-    std::string family{};  // "enc" or "dec" of a Transformer; "picture" or "frame" for features; "" for other embeddings of a network
+    std::string family{};  // "enc" or "dec" of a Transformer; "features" for rows of features; "" for other embeddings of a network
     Tensor values{};       // f32 [rows, width], before scaling
     Tensor gradient{};     // with respect to the scaled embeddings; undefined: no gradient reached them
   };

@@ -56,7 +56,7 @@ class NetworkTarget : public AttributionTarget {
 
   /// Makes the features of an input a leaf of the tape: gradients are taken with respect to them, as with respect to embeddings for texts.
   static void start_at(Batch& rows, Recorder* recorder) {
-    if (recorder && rows.features.defined()) recorder->embedded("picture", rows.features);
+    if (recorder && rows.features.defined()) recorder->embedded("features", rows.features);
   }
 
   /// The logits of an encoded input, [1, label].

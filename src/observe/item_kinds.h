@@ -12,11 +12,12 @@ struct PictureItem {
   std::string_view name;    ///< ItemRange::kind
   std::string_view plural;  ///< for messages
   bool in_rows = false;     ///< the items are arranged in ItemRange::rows rows; otherwise from left to right
+  bool of_steps = false;    ///< each item covers an equal number of rows of the model's features, one for each column of the picture
 };
 
 inline constexpr std::array<PictureItem, 3> kPictureItems = {{
     {.name = "patch", .plural = "patches", .in_rows = true},
-    {.name = "frame", .plural = "frames"},
+    {.name = "frame", .plural = "frames", .of_steps = true},
     {.name = "interval", .plural = "intervals"},
 }};
 

@@ -1,6 +1,6 @@
 // Selects the first view of a page: one of several traces or the gallery, and the family, head and rows if the state names none.
 
-import { type Family, type HeadId, type Info, type Span, type TraceChoice, kOnPicture } from './source/source';
+import { type Family, type HeadId, type Info, type Span, type TraceChoice, isOnPicture } from './source/source';
 import { type Language, type State, parseState } from './state';
 import type { TextModel } from './text/model';
 
@@ -31,7 +31,7 @@ export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family
 export function firstSelection(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
   const items = text.itemsOf(begin);
   if (items) {
-    const at = kOnPicture.has(items.kind) ? (begin + end) >> 1 : begin;
+    const at = isOnPicture(items) ? (begin + end) >> 1 : begin;
     return [{ begin: at, end: at + 1 }];
   }
   const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);

@@ -54,7 +54,7 @@ class SoundTarget final : public AttributionTarget {
     side_ = query_side(heard.last);
     std::vector<Range> items;
     for (const ItemRange& range : plan_.text.items) {
-      for (int64_t id = range.begin; range.kind == "frame" && id < range.end; ++id) items.push_back({id, id + 1});
+      for (int64_t id = range.begin; id < range.end; ++id) items.push_back({id, id + 1});
     }
     first_ = items.empty() ? 0 : items.front().begin;
     begin_with(std::move(items));
@@ -93,7 +93,7 @@ class SoundTarget final : public AttributionTarget {
     const EncodedSide sound{.features = spectrogram}, text{.sequences = {target_.ids}};
     Batch source = collate_side({&sound}, network_.facts().pad);
     const Batch target = collate_side({&text}, network_.facts().pad);
-    if (options.recorder) options.recorder->embedded("frame", source.features);
+    if (options.recorder) options.recorder->embedded("features", source.features);
     return network_.run_batch(target, &source, options).causal_logits.select(0, 0).slice(0, rows_.front(), rows_.back() + 1);
   }
 

@@ -145,8 +145,8 @@ export interface Items extends Span {
   names: string[];
 }
 
-/** The kinds of items that are drawn over a picture of the input, or below it in order of time. */
-export const kOnPicture: ReadonlySet<string> = new Set(['patch', 'frame', 'interval']);
+/** True for items that are drawn over a picture of the input, or below it in order of time. */
+export const isOnPicture = ({ rows, picture }: Items): boolean => rows > 0 || picture !== null;
 
 /** RGB, row-major. */
 export interface Pixels {

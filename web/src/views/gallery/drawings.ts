@@ -42,7 +42,7 @@ export async function drawingOf(source: Source, one: TraceChoice, signal: AbortS
   const opened: CardData = { source, text, family, at, q: state.q, k: state.k, scale: state.scale, signal };
   const items = text.itemsOf(family.key_range[0]);
   const picture = items ? await loadPicture(opened, items) : null;
-  if (items?.kind === 'patch') return patches(opened, items, picture);
+  if (items && items.rows > 0) return patches(opened, items, picture);
   const map = await mapOf(opened);
   return picture ? underPicture(opened, map, picture) : (c, size, theme) => drawMap(c, size, map(size, theme));
 }

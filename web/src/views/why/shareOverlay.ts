@@ -28,7 +28,7 @@ export class ShareOverlay {
     private readonly items: Items,
     hover: (id: number | null) => void,
   ) {
-    const isPatch = items.kind === 'patch';
+    const isPatch = items.rows > 0;
     const [tall, wide] = items.picture ?? [1, 1];
     const label = ctx.t(isPatch ? 'why.over.patches' : 'why.over.frames', { items: ctx.t.kind(items.kind) });
     const element = h('canvas', {
@@ -61,10 +61,10 @@ export class ShareOverlay {
   }
 
   private idAt(x: number, y: number): number | null {
-    const { begin, end, rows, kind } = this.items;
+    const { begin, end, rows } = this.items;
     const { width, height } = this.canvas;
-    const columns = kind === 'patch' ? (end - begin) / rows : end - begin;
-    const row = kind === 'patch' ? Math.floor((y / height) * rows) : 0;
+    const columns = rows > 0 ? (end - begin) / rows : end - begin;
+    const row = rows > 0 ? Math.floor((y / height) * rows) : 0;
     const id = begin + row * columns + Math.floor((x / width) * columns);
     return id >= begin && id < end ? id : null;
   }
@@ -81,7 +81,7 @@ export class ShareOverlay {
     let shown = 0;
     for (let id = this.items.begin; id < this.items.end; id++) if (this.shareOf(id) !== 0) shown++;
     element.dataset['shares'] = String(shown);
-    if (this.items.kind === 'patch') this.drawPatches(c, width, height);
+    if (this.items.rows > 0) this.drawPatches(c, width, height);
     else this.drawFrames(c, width);
   }
 

@@ -4,7 +4,7 @@
 import { type Context, type Numbers, type View, unavailableReason, quoted } from '../../context';
 import { share, shortShare, whole } from '../../format';
 import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethods } from '../../source/explain';
-import { isAbort, kOnPicture } from '../../source/source';
+import { isAbort, isOnPicture } from '../../source/source';
 import type { State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { legendSlot, showLegend } from '../../ui/legend';
@@ -91,7 +91,7 @@ export class WhyView implements View {
       hydrated: (block) => this.paintNew(block),
     });
     this.pane.element.addEventListener('keydown', (event) => this.onKey(event));
-    const drawn = ctx.text.data.items.filter(({ kind }) => kOnPicture.has(kind));
+    const drawn = ctx.text.data.items.filter(isOnPicture);
     this.overlays = drawn.map((items) => new ShareOverlay(ctx, items, (id) => this.updateStatus(id)));
     replace(
       this.element,
