@@ -87,8 +87,8 @@ def room_of(path):
     parts = path.relative_to(ROOT).parts
     if parts[0] == "include":
         first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-        match = re.match(r"// Room: ([a-z_]+)", first)
-        return match.group(1) if match else None
+        match = re.match(r"// Implemented in src/([a-z_]+)", first)
+        return "umbrella" if path.name == "clearhead.h" else match.group(1) if match else None
     if parts[0] != "src" or len(parts) < 3:
         return None
     if parts[1] == "backends":
@@ -205,8 +205,8 @@ def check_one_file(path, text):
 
 
 def check_public_header(path, text):
-    if not re.match(r"// Room: ([a-z_]+)\.\n", text):
-        complain(path, 1, 'a public header opens with "// Room: NAME."')
+    if path.name != "clearhead.h" and not re.match(r"// Implemented in src/([a-z_]+)\.\n", text):
+        complain(path, 1, 'a public header opens with "// Implemented in src/ROOM."')
     for number, line in enumerate(text.split("\n"), 1):
         if re.match(r"\s*#\s*if", line):
             complain(path, number, "public headers carry no build flags")

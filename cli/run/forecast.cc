@@ -39,7 +39,9 @@ struct Forecast final : TextCommand<Forecasted> {
   SeriesFacts facts{};
 
   void begin(const Model& of) override {
-    if (!of.info().forecasts) fail(ErrorCode::kUnsupported, "{}: the model does not forecast", of.info().name);
+    if (!of.info().forecasts)
+      fail(ErrorCode::kUnsupported, "{}: the model does not forecast; expected one that was trained with the task \"forecasting\"",
+           of.info().name);
     facts = network_model(of, "does not forecast").facts().series;
   }
 
@@ -81,7 +83,9 @@ void print_example(const Model& model, const ModelInput& input, const TracedInpu
 
 const RunCommand& forecast_command() {
   static const RunCommand command = {.name = "forecast",
-                                     .description = "Print a forecast of the next value of a table's column, with an interval",
+                                     .description =
+                                         "Print a forecast of the next value of a table's column, with an interval; "
+                                         "the text is the table (--file TABLE)",
                                      .is_task_of = [](const ModelInfo& info) { return info.forecasts; },
                                      .specificity = 3,
                                      .add = add_text_command<Forecast>,

@@ -1,4 +1,4 @@
-// Room: models.
+// Implemented in src/models.
 // A model's answers about texts: sentence embeddings, masked words, classes, entities, and spans that answer a question.
 //
 //   embed(*model, "A cat sleeps.").values;                             // [width], as sentence-transformers computes it

@@ -1,4 +1,4 @@
-// Room: observe.
+// Implemented in src/observe.
 // The atlas of heads: ten scores for every head of a model on one text, all computed by one reduction of its map.
 //
 // A score is a mean over the rows of the text. A score that needs a candidate key (a previous token, an earlier

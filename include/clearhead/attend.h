@@ -1,4 +1,4 @@
-// Room: ops.
+// Implemented in src/ops.
 // The fused attention call, its gradients, and the KV cache.
 #pragma once
 

@@ -1,4 +1,3 @@
-// Room: umbrella.
 // Includes every public header, for programs that use the library. The library itself includes the individual headers.
 #pragma once
 

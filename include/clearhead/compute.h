@@ -1,4 +1,4 @@
-// Room: ops.
+// Implemented in src/ops.
 // The ops of a network, computed without recording: runs the models that Training (train.h) trains.
 //
 //   Tensor logits(Compute& compute, const Tensor& x) { return compute.linear(compute.activate("gelu", x), weight); }

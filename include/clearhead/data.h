@@ -1,4 +1,4 @@
-// Room: io.
+// Implemented in src/io.
 // Reads sounds and pictures from files, as tensors for models and Training: single files, or batches from a table of
 // files and labels.
 //

@@ -1,4 +1,4 @@
-// Room: base.
+// Implemented in src/base.
 // The library's only exception, and the complete list of error codes.
 //
 // A message is one line. It says what is wrong, where (file, tensor, field), what was expected, and what to do about

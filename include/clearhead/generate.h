@@ -1,4 +1,4 @@
-// Room: generate.
+// Implemented in src/generate.
 // Text generation with a causal model or an encoder-decoder, token by token over a paged KV cache. An observer sees the
 // attention of every step.
 //

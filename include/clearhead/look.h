@@ -1,4 +1,4 @@
-// Room: spec.
+// Implemented in src/spec.
 // Looks as plain data. A look is a request for weights or statistics of a record, with its result; map.h makes looks
 // and backends answer them.
 #pragma once

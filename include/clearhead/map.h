@@ -1,4 +1,4 @@
-// Room: observe.
+// Implemented in src/observe.
 // Recomputes the exact weights of an attention call, at a cost proportional to what is requested.
 //
 //   P_ij from its score and the two numbers kept per row (record.h)

@@ -1,4 +1,4 @@
-// Room: models.
+// Implemented in src/models.
 // Models loaded from files, and their runs: hidden states and logits. Every attention call of a run can be observed.
 // answers.h has sentence embeddings, masked words and classes; generate.h has generation.
 //

@@ -1,4 +1,4 @@
-// Room: nn.
+// Implemented in src/nn.
 // The layers of every model, and their named parameters. Transformers loaded from files, the networks from the literature and
 // your own models use the same structs. A model of your own is a struct of layers with a function of a Compute. The same code
 // trains and runs the model, and its attention can be observed and its parameters saved and read back.

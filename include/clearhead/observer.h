@@ -1,4 +1,4 @@
-// Room: ops.
+// Implemented in src/ops.
 // Observers, to which a run reports its attention calls, and interventions, which change them. A run without an observer
 // has no overhead.
 //

@@ -1,4 +1,4 @@
-// Room: spec.
+// Implemented in src/spec.
 // The record of an attention call: Q, K, two numbers per row and the description. Any weight can be recomputed from it.
 //
 //   normaliser    m                            ℓ                           a weight

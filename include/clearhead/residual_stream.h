@@ -1,4 +1,4 @@
-// Room: models.
+// Implemented in src/models.
 // The residual stream of a transformer: what each layer would predict from it, what each head and each token adds to
 // it, and how much each of its components contributes to an attention score.
 //
@@ -67,7 +67,8 @@ struct ScoreAt {
 /// the query add up to the score, and so do the parts of the key (Elhage et al. 2021, "QK circuits").
 ///   target: the text that an encoder-decoder generated, including its first token
 /// Throws kInvalidArgument for a score that does not exist or is not visible, and for an encoder-decoder without `target`;
-/// kUnsupported for scores that are not dot products, or whose keys contain positions that no component has.
+/// kUnsupported for scores that are not dot products, and for layers that add a position encoding of their own to the keys: it is
+/// part of no component.
 ScoreSplit split_score(const Model& model, const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {});
 
 /// Norm of each token's contribution to one row after a layer's attention: all heads together, plus the residual stream

@@ -1,4 +1,4 @@
-// Room: spec.
+// Implemented in src/spec.
 // Custom score terms and visibility rules (FlexAttention's score_mod and mask_mod): a lambda, called once with symbols,
 // whose expression is kept as data.
 //

@@ -1,4 +1,4 @@
-// Room: spec.
+// Implemented in src/spec.
 // Describes one attention call by a value with five parts: score → terms → topology → normaliser → after.
 //
 //   s_ij = score(q_i, k_j)  →  each term in the order written  →  hidden pairs dropped

@@ -1,4 +1,4 @@
-// Room: tensor.
+// Implemented in src/tensor.
 // Arrays: strided views over shared storage. No arithmetic is defined here.
 //
 // A Tensor is a small value; copying it shares the storage. Elements are read through data<T>() and written through

@@ -1,4 +1,4 @@
-// Room: text.
+// Implemented in src/text.
 // Converts text to token ids and back, using a model's own tokenizer files. Ids, types and offsets equal those of
 // the Hugging Face `tokenizers` package (0.23), bit for bit, for every supported configuration. An unsupported field
 // is refused with an error that names it.

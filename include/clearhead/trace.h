@@ -1,4 +1,4 @@
-// Room: observe.
+// Implemented in src/observe.
 // Traces: the data of a run that is kept for later looks at its attention. A trace has the text and, for each wanted
 // layer, K, row statistics, norms and as much of Q as the budget allows.
 //

@@ -1,4 +1,4 @@
-// Room: autograd.
+// Implemented in src/autograd.
 // Training: parameters, the ops of compute.h with recording for the backward pass, and the optimiser step.
 //
 //   Training training;

@@ -54,7 +54,7 @@ class TextTarget : public AttributionTarget {
   double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override;
 
  protected:
-  /// The logits of a run from which the answer is read.
+  /// The member of RunResult that contains the logits from which the answer is read.
   using Logits = Tensor RunResult::*;
   /// Throws kInvalidArgument for a text without tokens.
   TextTarget(std::shared_ptr<const Model> model, TokenizedText text, Logits logits);

@@ -1,5 +1,6 @@
-// Reads and writes PNG with libpng. libpng reports errors by longjmp, which runs no destructors, so objects that have one
-// are kept in a Job outside the function that is left. Text is written as tEXt if it is Latin-1, otherwise as iTXt.
+// Reads and writes PNG with libpng. libpng reports errors by longjmp, which runs no destructors. Objects with a destructor are
+// therefore kept in a Job, which belongs to a caller of the function that longjmp leaves. Text is written as tEXt if it is
+// Latin-1, otherwise as iTXt.
 #include "io/png.h"
 
 #include <png.h>

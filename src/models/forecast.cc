@@ -78,9 +78,10 @@ std::vector<size_t> find_columns(const std::vector<std::string>& names, const Ta
 void check_complete(const ForecastTable& table, const ForecastFacts& facts, int64_t row) {
   for (size_t at = 0; at <= facts.inputs.size(); ++at) {
     if (!std::isnan(table.rows[static_cast<size_t>(row)][at])) continue;
-    fail(ErrorCode::kFormat, "{}, line {}, column \"{}\": the cell is empty; expected a number, except in the last {} of the table",
+    fail(ErrorCode::kFormat,
+         "{}, line {}, column \"{}\": the cell is empty; expected a number, for only the row to forecast{} may have empty cells",
          table.path, table.lines[static_cast<size_t>(row)], at == 0 ? facts.target : facts.inputs[at - 1],
-         facts.horizon == 1 ? "row" : format("{} rows", facts.horizon));
+         facts.horizon == 1 ? "" : format(" and the {} before it", facts.horizon - 1));
   }
 }
 
@@ -122,13 +123,19 @@ ForecastFacts read_forecast_facts(const Json& json, const SeriesFacts& series, c
   read_quantiles(fields, out);
   if (out.horizon < 1) fields.wrong("horizon", "a whole number from 1", Json(out.horizon));
   if (out.difference != 0 && (out.difference < out.horizon || out.difference >= out.horizon + series.length))
-    fields.wrong("difference", format("0, or a row of the window: from {} to {}", out.horizon, out.horizon + series.length - 1),
+    fields.wrong("difference",
+                 format("0, or {} to {}, the rows of the window counted back from the row that is forecast", out.horizon,
+                        out.horizon + series.length - 1),
                  Json(out.difference));
   if (!(out.deviation > 0)) fields.wrong("deviation", "a number above 0", Json(out.deviation));
   if (static_cast<int64_t>(out.inputs.size()) + 1 != series.channels)
-    fields.wrong("inputs", format("{} columns, one less than the channels of the series", series.channels - 1), *json.find("inputs"));
+    fields.wrong("inputs", format("the names of {} columns, one less than the channels of the series", series.channels - 1),
+                 *json.find("inputs"));
   if (static_cast<int64_t>(feature_names(out).size()) != series.feature_count())
-    fields.wrong("known", format("{} features, those of the series", series.feature_count()), *json.find("known"));
+    fields.wrong("known",
+                 format("columns that make {} features together with \"calendar\" (two each), as many as \"series.features\"",
+                        series.feature_count()),
+                 *json.find("known"));
   fields.refuse_rest();
   return out;
 }
@@ -210,8 +217,8 @@ Tensor forecast_window(const SeriesFacts& facts, const ForecastTable& table, int
   const ForecastFacts& forecast = *facts.forecast;
   const int64_t end = row - forecast.horizon + 1, begin = end - facts.length, features = facts.feature_count();
   if (begin < 0)
-    fail(ErrorCode::kInvalidArgument, "{}: there are {} rows before the row to forecast, but the model reads {}", table.path, row,
-         facts.length + forecast.horizon - 1);
+    fail(ErrorCode::kInvalidArgument, "{}: there are {} rows before the row to forecast, but the model needs {}; add earlier rows",
+         table.path, row, facts.length + forecast.horizon - 1);
   if (features > 0 && row >= table.size()) {
     fail(ErrorCode::kInvalidArgument,
          "{}: the model reads {} of the row that it forecasts; append that row, with an empty cell in the column \"{}\"", table.path,
@@ -263,7 +270,13 @@ std::string rows_ahead(const SeriesFacts& facts, int64_t first_sample, int64_t l
 }
 
 ForecastInput read_forecast_input(const SeriesFacts& facts, std::string_view text, const std::string& path) {
-  if (text.substr(0, text.find('\n')).find(facts.forecast->target) == std::string_view::npos) return {read_numbers(text), ""};
+  if (text.substr(0, text.find('\n')).find(facts.forecast->target) == std::string_view::npos) {
+    try {
+      return {read_numbers(text), ""};
+    } catch (const Error& error) {
+      fail(error.code(), "{}, or a table with the column \"{}\" in its first line", error.what(), facts.forecast->target);
+    }
+  }
   const ForecastTable table = read_forecast_table(text, path, *facts.forecast);
   const int64_t row = row_to_forecast(table);
   return {forecast_window(facts, table, row), row < table.size() ? table.times[static_cast<size_t>(row)] : ""};

@@ -3,7 +3,8 @@
 //
 //   window: rows t−h−length+1 … t−h of target and inputs     features: known columns and calendar of row t     h: the horizon
 //   quantile q of y_t = base + unit·deviation·output_q       base: y_(t−difference); without a difference, the mean of the training
-//                                                            data, or with "standardise": "each" the median of the window's target
+//                                                            data, with "standardise": "each" the median of the window's target, with
+//                                                            "none" 0
 //                                                            unit: 1, or with "each" the largest distance from that median
 #pragma once
 

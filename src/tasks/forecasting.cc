@@ -45,16 +45,19 @@ const Schema<ForecastRecipe>& settings_schema() {
       {{"calendar", "a list of hour, weekday and month", "none", "calendar features of the row that is forecast, which the model reads"},
        [](Fields& fields, R& to) {
          read_calendar(fields, to);
-         if (!to.calendar.empty() && to.time.empty()) fields.wrong("calendar", "the column of times in \"time\" too", Json("calendar"));
+         if (!to.calendar.empty() && to.time.empty())
+           fields.wrong("time", "the name of the column of times, which \"calendar\" needs", Json(""));
        }},
       integer<R>("horizon", &R::horizon, {1, 1 << 16}, "the forecast is for this many rows after the last row of the window"),
       integer<R>("difference", &R::difference, {0, 1 << 16},
-                 "the model predicts the difference from the value this many rows before the row that is forecast; 0: from the mean"),
-      {{"quantiles", "a list of numbers between 0 and 1", "[0.05, 0.5, 0.95]",
+                 "the model predicts the difference from the value this many rows before the row that is forecast; 0: from the mean, or "
+                 "with \"standardise\": \"each\" from the median of the window, with \"none\" from 0"),
+      {{"quantiles", "three or more ascending numbers between 0 and 1, one of them 0.5", "[0.05, 0.5, 0.95]",
         "the quantiles that are predicted; 0.5 is the forecast, the first and the last bound the interval"},
        [](Fields& fields, R& to) { read_quantiles(fields, to); }},
       choice("standardise", &R::standardise, standardise_names(),
-             "as for \"series\": by the training data, or each window by its own median and largest distance from it"),
+             "as for \"series\": not at all (none), by the training data (data), or each window by its own median and largest distance "
+             "from it (each)"),
       number("valid_from", &R::valid_from, {0, 1e9}, "the first row of the validation part, counted from 0; below 1: a share of the rows"),
       number("test_from", &R::test_from, {0, 1e9}, "the first row of the test part, in the same way"),
   };
@@ -83,8 +86,9 @@ class Windows final : public Examples {
     Fields model(recipe.model, recipe.where, "model");
     const int64_t least = settings_.horizon, most = least + read_series_facts(model).length - 1, lag = settings_.difference;
     if (lag == 0 || (lag >= least && lag <= most)) return;
-    fail(ErrorCode::kFormat, "{}: \"task.difference\": expected 0, or a row of the window: from {} to {}, found {}", recipe.where, least,
-         most, lag);
+    fail(ErrorCode::kFormat,
+         "{}: \"task.difference\": expected 0, or {} to {}, the rows of the window counted back from the row that is forecast; found {}",
+         recipe.where, least, most, lag);
   }
 
   // The series of the model: channels, scales, and the facts of the forecast.
@@ -125,7 +129,8 @@ class Windows final : public Examples {
     for (int64_t row = std::max(begin, least); row < end; ++row) out.push_back(row);
     if (out.empty())
       fail(ErrorCode::kInvalidArgument,
-           "{}: the {} part has no row with {} rows before it: it is rows {} to {} of {}; move its first row, or use a shorter window",
+           "{}: no row of the {} part has the {} rows before it that a forecast needs: the part begins at row {} and ends before row {} of "
+           "{}; change \"task.valid_from\" or \"task.test_from\", or use a shorter window (\"model.series.length\")",
            recipe.where, part, least, begin, end, table(recipe).size());
     return out;
   }
@@ -203,7 +208,8 @@ class Forecast final : public ItemTask {
     for (const int64_t row : rows) mean_unit_ += scale_of(row).unit / static_cast<double>(rows.size());
   }
 
-  // With e = ŷ − y, the pinball loss is relu(e) − q·e. It is weighted by the unit of the window, so that it is one of the target's values.
+  // With e = ŷ − y, the pinball loss is relu(e) − q·e. Here e is in the unit of its window; the weight, the window's unit divided by the
+  // mean unit of the training windows, makes errors of different windows comparable.
   Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
     const std::vector<double>& quantiles = facts_.forecast->quantiles;
     const auto batch = static_cast<int64_t>(example.values.size()), count = static_cast<int64_t>(quantiles.size());

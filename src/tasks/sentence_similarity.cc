@@ -59,7 +59,7 @@ std::vector<int32_t> ids_of_turns(const Tokenizer& tokenizer, std::string turns,
   return encoded_within(tokenizer, turns, "", length).ids;
 }
 
-// cut: receives the number of texts that were truncated
+// Adds the number of truncated texts to `cut`.
 std::vector<Match> read_matches(Part part, const Recipe& recipe, const Tokenizer& tokenizer, int64_t& cut) {
   std::vector<Match> out;
   std::map<std::string, int32_t> texts;

@@ -21,7 +21,8 @@ namespace clearhead {
 
 /// Tokenisers that split sentences into words, as in sacrebleu.
 enum class BleuWords {
-  /// 13a: white space and the punctuation of western languages separate words.
+  /// 13a: words are separated by white space. An ASCII punctuation mark is a word of its own, except an apostrophe, a period or comma
+  /// between digits, and a hyphen that does not follow a digit.
   kMteval13a,
   /// zh: each Chinese character is a word, also each full-width sign, typographic quote and dash; the rest is split by the
   /// rules of 13a.

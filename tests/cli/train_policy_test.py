@@ -86,7 +86,7 @@ class Policy(Case):
         self.write(model={"num_attention_heads": 5})
         self.assertIn('"num_attention_heads": expected a divisor of 32, the hidden size', self.train("d").errors)
         self.write(model={"num_attention_heads": 32, "rotary": True})
-        self.assertIn('"rotary": expected heads of an even width', self.train("e").errors)
+        self.assertIn('"rotary": expected false, or an even hidden_size / num_attention_heads, which is 1', self.train("e").errors)
 
     def test_only_policies_play(self):
         done = run("run", "play", ROOT / "models/digits")

@@ -84,6 +84,8 @@ TEST(Forecast, BadTablesAreRefusedWithTheirPlace) {
     expect_refused(ErrorCode::kFormat, says, [&] { read_forecast_table(text, "shop.tsv", *facts().forecast); });
   };
   refuse("shop.tsv: the table is empty; expected a line with the names of the columns", "");
+  expect_refused(ErrorCode::kFormat, "number 1 is \"a\"; expected a finite number, or a table with the column \"sold\" in its first line",
+                 [] { read_forecast_input(facts(), "a,b\n1,2\n", "shop.tsv"); });
   refuse("shop.tsv, line 1: there is no column \"open\"; the columns are \"hour\", \"sold\", \"rain\"", "hour\tsold\train\n");
   refuse("shop.tsv, line 2: expected 4 columns separated by tabs, as in line 1, found 3", kHeader + "2024-01-01 00:00\t1\t10\n");
   refuse("shop.tsv, line 7, column 2 (\"sold\"): \"many\" is not a finite number", kHeader + kRows + "2024-01-01 05:00\tmany\t1\t1\n");
@@ -95,12 +97,15 @@ TEST(Forecast, BadTablesAreRefusedWithTheirPlace) {
       "shop.tsv, line 7, column 1 (\"hour\"): the time 2024-01-01 04:00 is not later than 2024-01-01 04:00, that of the row before; sort "
       "the table by time",
       kHeader + kRows + "2024-01-01 04:00\t1\t1\t1\n");
-  refuse("shop.tsv, line 2, column \"sold\": the cell is empty; expected a number, except in the last 2 rows of the table",
-         kHeader + "2024-01-01 00:00\t\t1\t1\n2024-01-01 01:00\t1\t1\t1\n2024-01-01 02:00\t1\t1\t1\n");
+  refuse(
+      "shop.tsv, line 2, column \"sold\": the cell is empty; expected a number, for only the row to "
+      "forecast and the 1 before it may have empty cells",
+      kHeader + "2024-01-01 00:00\t\t1\t1\n2024-01-01 01:00\t1\t1\t1\n2024-01-01 02:00\t1\t1\t1\n");
 }
 
 TEST(Forecast, RowsWithoutAWindowAreRefused) {
-  expect_refused(ErrorCode::kInvalidArgument, "shop.tsv: there are 3 rows before the row to forecast, but the model reads 4",
+  expect_refused(ErrorCode::kInvalidArgument,
+                 "shop.tsv: there are 3 rows before the row to forecast, but the model needs 4; add earlier rows",
                  [] { forecast_window(facts(), table(), 3); });
   expect_refused(
       ErrorCode::kInvalidArgument,
@@ -116,14 +121,18 @@ TEST(Forecast, BadFactsAreRefusedByField) {
   };
   refuse("\"series.forecast.calendar\": expected hour, weekday or month", "calendar", Json::Array{"year"});
   refuse("\"series.forecast.horizon\": expected a whole number from 1", "horizon", 0);
-  refuse("\"series.forecast.difference\": expected 0, or a row of the window: from 2 to 4", "difference", 5);
+  refuse("\"series.forecast.difference\": expected 0, or 2 to 4, the rows of the window counted back from the row that is forecast",
+         "difference", 5);
   refuse("\"series.forecast.deviation\": expected a number above 0", "deviation", 0);
   refuse("\"series.forecast.quantiles\": expected at least three numbers between 0 and 1, ascending, one of them 0.5", "quantiles",
          Json::Array{0.5, 0.1, 0.9});
   refuse("\"series.forecast.quantiles\": expected at least three numbers between 0 and 1, ascending, one of them 0.5", "quantiles",
          Json::Array{0.1, 0.4, 0.9});
-  refuse("\"series.forecast.inputs\": expected 1 columns, one less than the channels of the series", "inputs", Json::array());
-  refuse("\"series.forecast.known\": expected 3 features, those of the series", "known", Json::array());
+  refuse("\"series.forecast.inputs\": expected the names of 1 columns, one less than the channels of the series", "inputs", Json::array());
+  refuse(
+      "\"series.forecast.known\": expected columns that make 3 features together with \"calendar\" (two each), as many as "
+      "\"series.features\"",
+      "known", Json::array());
 }
 
 }  // namespace

@@ -346,7 +346,7 @@ const kTable = {
   'holds.exact': ['all weights, exactly (f32)', '全部权重（f32，精确）'],
   'holds.weights': ['all weights (≈, one byte each)', '全部权重（≈，每个一字节）'],
   'holds.overview': ['maps of the pinned and highest-scoring heads (≈)', '已固定的头与主要头的矩阵图（≈）'],
-  'holds.near': ['maps of those heads with key − query across (≈)', '这些头以“键 − 查询”为横轴的矩阵图（≈）'],
+  'holds.near': ['maps of the same heads with key − query on the horizontal axis (≈)', '这些头以“键 − 查询”为横轴的矩阵图（≈）'],
   'holds.top': ['the keys with the largest weights in the selected and the last rows, exactly', '选中的行与末尾各行中权重最大的键（精确）'],
   'holds.top8': ['the top eight keys of all rows, exactly', '所有行的前八个键（精确）'],
   'holds.qk': [

@@ -209,6 +209,7 @@ export const kExplain = {
     '将所选头的输出置零（点击其他头可改选）',
   ],
   'if.head.back': ['Restore {head}', '恢复 {head}'],
+  'if.head.back.title': ['Run the model with this head again', '重新启用这个头'],
   'if.undo': ['Undo', '撤销'],
   'if.reset': ['Undo all', '全部撤销'],
   'if.edits': ['Edits', '改动'],

@@ -1,5 +1,5 @@
 // A policy with attention over the memory of past observations (Vaswani et al. 2017, causal; for reinforcement learning: Parisotto et al.
-// 2020), and the value of each state for actor-critic training (Sutton & Barto 2018, §13.5).
+// 2020), and the value of each state, the baseline of REINFORCE (Sutton & Barto 2018, §13.4).
 //
 //   x_t = W [E s_t1; …; E s_tn] + b      observation t has n words
 //   z   = causal Transformer layers over x_1 … x_t: step t attends to itself and to the memory_size − 1 steps before it
@@ -27,12 +27,14 @@ class MemoryPolicy final : public Network {
     facts_.layers = size_of(config, "num_hidden_layers", 100);
     const int64_t memory = size_of(config, "memory_size"), word_width = size_of(config, "word_size");
     const bool rotates = config.boolean_or("rotary", false);
-    if (rotates && width / heads % 2 != 0) config.wrong("rotary", "heads of an even width", Json(true));
+    if (rotates && width / heads % 2 != 0)
+      config.wrong("rotary", format("false, or an even hidden_size / num_attention_heads, which is {}", width / heads), Json(true));
     words_ = {scope / "words", facts_.vocabulary, word_width, Init::normal(1)};
     observation_ = {scope / "observation", words_per_step_ * word_width, width};
     for (int64_t at = 0; at < facts_.layers; ++at) {
       nn::TransformerLayerOptions options{.mlp_width = 2 * width, .dropout = dropout_};
-      options.attention.spec.topology = causal(memory - 1, Align::kStart);  // as for maps whose sides have names
+      // kStart, which interventions require at a site with named queries and keys. Equal to kEnd here: as many queries as keys.
+      options.attention.spec.topology = causal(memory - 1, Align::kStart);
       options.attention.site = {.family = "memory", .layer = static_cast<int>(at), .queries = "step", .keys = "step"};
       if (rotates) options.attention.rotary = Rotary{};
       layers_.emplace_back(scope / "layers" / at, width, heads, options);

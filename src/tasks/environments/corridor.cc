@@ -1,7 +1,7 @@
 // A corridor whose cue lies in the past, the T-maze of Bakker 2002: a sign at the start shows "left" or "right", then come 4 to 12 cells that
-// look the same, and at the junction the agent must turn to the side that it saw. Without memory, half of the turns are right.
+// look the same, and at the junction the agent must turn to the side that the sign showed. Without memory, half of the turns are correct.
 //
-//   rewards: +1 for the right turn, −1 for the wrong one; −0.1 for walking into a wall
+//   rewards: +1 for the correct turn, −1 for the other one; −0.1 for walking into a wall
 #include "base/random.h"
 #include "tasks/environments/environment.h"
 
@@ -34,7 +34,7 @@ class Corridor final : public World {
     return {.reward = succeeded() ? 1.0 : -1.0, .is_over = true};
   }
   bool succeeded() const override { return turned_ == goal_; }
-  // @ is the agent, G the goal, x the other end.
+  // @ is the agent, ? the sign, + the junction, G the goal, x the other end.
   std::vector<std::string> board() const override {
     std::string row = "?" + std::string(junction_ - 1, '.') + "+";
     row[place_] = '@';

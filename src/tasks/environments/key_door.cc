@@ -1,7 +1,7 @@
 // A room of 4 × 4 cells with a key and two doors, of which the agent sees the 3 × 3 cells around it and its last action. It must find the
 // key, which is red or blue, and leave by the door of that colour. It does not see what it carries, so the colour is in its past.
 //
-//   rewards: +1 for leaving by the right door, −1 for the wrong one; +0.3 for the key; −0.1 for walking into a wall or a door without
+//   rewards: +1 for leaving by the correct door, −1 for the other one; +0.3 for the key; −0.1 for walking into a wall or a door without
 //   the key; −0.01 for each other step
 #include <array>
 #include <cstdlib>

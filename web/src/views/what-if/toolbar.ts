@@ -55,7 +55,12 @@ export class Toolbar {
       h('label', { class: 'explain-field' }, h('span', {}, t('if.swap')), this.swap),
       this.button('swap', t('if.swap.go'), t('if.swap'), () => this.swapWord(), needs ?? noText),
       this.button('text', t('if.text'), t('if.text.title'), () => this.editText(), noText),
-      this.button('head', t(out < 0 ? 'if.head' : 'if.head.back', { head: headName(front) }), t('if.head.title'), knockOut),
+      this.button(
+        'head',
+        t(out < 0 ? 'if.head' : 'if.head.back', { head: headName(front) }),
+        t(out < 0 ? 'if.head.title' : 'if.head.back.title'),
+        knockOut,
+      ),
       this.button('undo', t('if.undo'), t('if.undo'), () => this.remove(edits.length - 1), none),
       this.button('reset', t('if.reset'), t('if.reset'), () => ctx.store.set({ edit: '' }, 'push'), none),
     );
