@@ -108,7 +108,7 @@ class ItemTimes final : public cpu::ItemObserver {
     for (const double best : best_) sum += best;
     return sum / static_cast<double>(threads_.size());
   }
-  /// The 1/runs quantile of each thread's bursts, summed; a thread that got no item counts as the fastest.
+  /// The rate that a fraction 1/runs of a thread's bursts exceeds, summed over threads; a thread that got no item counts as the fastest.
   double peak() {
     double sum = 0, fastest = 0;
     int idle = 0;

@@ -1,7 +1,7 @@
 // Benchmarks attention on this machine. Speeds are fractions of limits that are measured in the same run.
 //
-// Compute: a burst of fused multiply-adds precedes every work item. Peak is the 1/repeats quantile of a thread's bursts, summed over
-// threads.
+// Compute: a burst of fused multiply-adds precedes every work item. Peak is the rate that a fraction 1/repeats of a thread's bursts
+// exceeds, summed over threads.
 //   clean = Σ over items of the best time of each / threads, the time on an undisturbed machine; wall = the best whole run without bursts.
 //   Selecting keys by content (choose/…) has no items: both figures are of the best whole call, against bursts just before it.
 // Bandwidth: pairs of (kernel, plain read of as many other bytes right after it). The fraction is the median over the pairs, because the

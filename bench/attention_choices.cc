@@ -40,7 +40,8 @@ void add_chosen(const std::string& name, int64_t length, bool is_causal, double 
   plans.push_back(plan);
 }
 
-// A causal block pattern: the own block, the three before it and every stride-th (Child et al. 2019, §4.3, strided, in blocks).
+// A causal block pattern: the query's own block, the three before it, and the blocks at multiples of `stride` before it (Child et al.
+// 2019, §4.3, strided, in blocks).
 BlockSparse strided_blocks(int64_t length) {
   const int64_t blocks = length / kBlock, stride = length <= 8192 ? 8 : length <= 32768 ? 16 : 32;
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(blocks));

@@ -81,7 +81,7 @@ void add_term_plans(std::vector<Plan>& plans) {
   plans.push_back(dense);
 }
 
-// With entropy and distance in the same pass, relative to the same call without them.
+// Cases that compute entropy and distance in the same pass; their time is reported relative to the same call without them.
 void add_sum_plans(std::vector<Plan>& plans) {
   const AttentionSpec before{.topology = causal()};
   for (const auto& [which, spec, d] :
@@ -130,7 +130,7 @@ void add_pair_plans(std::vector<Plan>& plans) {
       twin_plan("pair", "relative256_both", {.score = Relative{.keys = table(256), .queries = table(256)}}, {}, 64));  // DeBERTa
 }
 
-// Cost is linear in the length.
+// Linear attention at three lengths; its cost is linear in the length.
 void add_linear_plans(std::vector<Plan>& plans) {
   for (const bool is_causal : {false, true}) {
     for (const int64_t length : {8192, 32768, 131072}) {

@@ -29,7 +29,7 @@ struct Plan {
   float query_size = 1;
   bool has_features = false;  // q and k are nonnegative
   AttentionSpec twin{};       // kAgainstTwin
-  bool gives_sums = false;    // also computes entropy and distance of every row; kAgainstTwin computes none
+  bool gives_sums = false;    // also computes entropy and distance of every row; `twin` computes neither
   DType dtype = DType::kF32;
   bool heads_inside = false;               // memory is [batch, length, head, d]
   std::function<int64_t(int64_t)> seen{};  // number of keys that a query sees, if it does not follow from the band

@@ -328,7 +328,7 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.limit = "read";
   const bool is_decode = plan.kind == BandwidthPlan::Kind::kDecode;
   const int64_t bytes = bytes_of(plan);
-  const int64_t copies = std::max<int64_t>(2, (int64_t{200} << 20) / bytes);  // more than the last-level cache
+  const int64_t copies = std::max<int64_t>(2, (int64_t{200} << 20) / bytes);  // together larger than the last-level cache
   out.work = static_cast<double>(bytes);
   std::vector<std::unique_ptr<Stream>> streams;
   for (int64_t copy = 0; copy < copies; ++copy) {

@@ -63,7 +63,7 @@ Difference sums_to_one(const Trace& trace, int64_t& rows) {
           for (int64_t head = 0; head < family.heads; ++head, ++rows) {
             double sum = 0;
             const MapRow row = map.row(head, query);
-            for (const float weight : row.weights()) sum += weight > 0 ? static_cast<double>(weight) : 0;  // NaN: hidden
+            for (const float weight : row.weights()) sum += weight > 0 ? static_cast<double>(weight) : 0;  // NaN: in no frame
             out.largest = std::max(out.largest, std::abs(sum - 1));
           }
         }

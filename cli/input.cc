@@ -6,10 +6,8 @@
 #include "base/format.h"
 #include "clearhead/data.h"
 #include "cli/cli.h"
-#include "models/forecast.h"
 #include "models/input_kind.h"
 #include "models/input_picture.h"
-#include "models/input_series.h"
 #include "models/input_text.h"
 #include "viewer/loaded_trace.h"
 
@@ -38,7 +36,7 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
   switch (kind.form) {
     case InputKind::Form::kPicture: input.picture = read_picture(info, given); break;
     case InputKind::Form::kSound: input.sound = read_sound(given); break;
-    case InputKind::Form::kNumbers: input.series = read_series(info, given); break;
+    case InputKind::Form::kNumbers: input.series = kind.read_numbers(info, given); break;
     case InputKind::Form::kNode: input.text = given; break;
     case InputKind::Form::kText:
     case InputKind::Form::kTexts: input.texts = sentences_of(given); break;

@@ -15,8 +15,9 @@ bool writes_from_text(const ModelInfo& info);
 /// Returns the argument TEXT or --file for this model: the text itself, or the path of a picture or sound. Throws UsageError for
 /// a picture or sound from standard input.
 std::string given_to(const ModelInfo& info, const TextArguments& text);
-/// given: the text, the numbers of a series, or the path of the picture or sound. second: the second text of a pair, or the question for a
-/// model that reads one. If `second` is empty and the model reads several texts (a story), a last line that ends with "?" is the question.
+/// given: the text, the numbers of a series, the name of a node, or the path of the picture or sound. second: the second text of a
+/// pair, or the question for a model that reads one. If `second` is empty and the model reads several texts (a story), a last line that
+/// ends with "?" is the question.
 /// Throws UsageError for a question that is missing or that the model does not read, and whatever reading the file throws.
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& second);
 

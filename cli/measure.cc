@@ -131,7 +131,7 @@ void measure_task(const tasks::Recipe& given, const Model& model, bool json) {
   }
   for (const auto& [name, value] : task->figures(examples, predictions)) {
     line[name] = value;
-    text += format("  {} {:.2f}", name, value);
+    text += format("{}{} {:.{}f}", text.empty() ? "" : "  ", name, value, std::abs(value) < 1 ? 4 : 2);
   }
   const tasks::Measured measured = task->measured(examples);
   line["counted"] = measured.count;

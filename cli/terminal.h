@@ -29,7 +29,8 @@ Terminal terminal();
 int display_width(std::string_view text);
 /// The grapheme clusters of a text: letters with their combining marks, emoji sequences.
 std::vector<std::string> graphemes(std::string_view text);
-/// Replaces control characters and line breaks by visible symbols (⏎, ⇥, ␀ …), and invalid UTF-8 by U+FFFD.
+/// Replaces ASCII control characters and line breaks by visible symbols (⏎, ⇥, ␀ …), and invalid UTF-8 by U+FFFD. Removes C1 controls
+/// and bidirectional overrides, embeddings and isolates.
 std::string visible(std::string_view text);
 /// Makes `text` safe for a terminal: control characters other than line breaks and tabs become escapes like \u001b (valid in JSON,
 /// too), invalid UTF-8 becomes U+FFFD. `keep_colours` keeps the colour sequences that `shaded` writes; all other escape characters

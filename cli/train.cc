@@ -25,7 +25,8 @@ namespace {
 
 std::atomic<bool> asked_to_stop{false};
 
-// The first Ctrl-C ends the run after the current micro-batch; a second one ends the process.
+// The first Ctrl-C ends the run after the current micro-batch, or after the current step if there are several processes; a second
+// one ends the process.
 void stop(int signal) {
   if (!asked_to_stop.exchange(true)) return;
   remove_unfinished_files();

@@ -14,8 +14,8 @@
 namespace clearhead::cli {
 namespace {
 
-// Counts the rows of the cross-attention whose strongest key is the same as that of the row before, or later. The last row is not
-// counted: it predicts the token after the transcript.
+// Counts the rows of the cross-attention whose strongest key is the same as that of the row before, or later, in the first head of
+// every layer. The last row is not counted: it predicts the token after the transcript.
 class Forward final : public Observer {
  public:
   void begin(const RunPlan&) override {}

@@ -1,7 +1,7 @@
 // clearhead why MODEL TEXT: attributes an answer to the items of the text, by one or several methods side by side.
 //
 //   The share of an item is its score divided by the sum of the method's absolute scores. Items that oppose the answer have negative
-//   shares. The last lines give the answer's probability without the strongest item, removed in both ways (RemovedBy).
+//   shares. The last line gives the answer's probability without the strongest item, removed in both ways (RemovedBy).
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -91,7 +91,7 @@ std::vector<Shares> all_shares(const Options& options, const AttributionTarget& 
   return out;
 }
 
-// Prints the items in text order, shaded by the size of their shares.
+// Prints the items in text order, shaded by their shares; items with negative shares are not shaded.
 void print_text(const Terminal& screen, const AttributionTarget& target, const std::vector<double>& shares) {
   double most = 0;
   for (const double share : shares) most = std::max(most, std::isnan(share) ? 0 : share);

@@ -88,7 +88,8 @@ void block_lists() {
   show_row("block lists", sees(Tokens(), {.block_sparse = lists}, 9), "####....####", "query 9, of block 2");
 }
 
-// Child et al. 2019, §4.3: the keys just before, and every fourth before those; or whole blocks, and the last key of each.
+// Child et al. 2019, §4.3. Strided: the keys just before, and every fourth key before those. Fixed: the query's own block, and the last key
+// of each earlier block.
 void strided_and_fixed() {
   const Tokens x{.length = 20};
   show_row("strided", sees(x, {.visible = ch::strided(4)}, 18), "..#...#...#...#####.", "query 18, stride 4");

@@ -128,7 +128,7 @@ bool block() {
   return is_near(row[0], 0.65F) && is_near(row[0] + row[1] + row[2] + row[3], 0);  // a layer norm gives a mean of zero
 }
 
-// Self-attention over made-up embeddings: article, thing, deed, place. q = k = v = x.
+// Self-attention over made-up embeddings with four channels: article, thing, deed, place. q = k = v = x.
 bool the_cat() {
   const char* words[] = {"The", "cat", "sat", "on", "the", "mat"};
   const ch::Tensor x = tokens({1, 0, 0, 0, 0, 2, 1, 0, 0, 1, 2, 1, 0, 0, 1, 2, 1, 0, 0, 0, 0, 1, 0, 2}, 6);

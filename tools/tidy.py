@@ -9,7 +9,7 @@ every source file begins with a summary; the library never prints, exits or abor
 defined twice; no file is dead; quotations of examples in documents are exact, the files and options that documents name exist, and their
 lines and paragraphs are short; clang-format, if it is installed. Prints `file:line: what` for each finding and exits with 1 if there is
 one.
-The page is checked by eslint and knip instead (`npm run check` in web/).
+The viewer's page (web/src) is checked by eslint and knip instead (`npm run check` in web/).
 """
 
 import concurrent.futures

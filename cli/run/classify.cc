@@ -73,7 +73,7 @@ const RunCommand& classify_command() {
   static const RunCommand command = {
       .name = "classify",
       .description = "Print the probabilities of a classifier's labels, or the value of a regression",
-      .is_task_of = [](const ModelInfo& info) { return info.has_classifier && !info.answers && !info.tags && !info.forecasts; },
+      .is_task_of = [](const ModelInfo& info) { return info.has_classifier && !info.answers && !info.tags && info.output.empty(); },
       .add = add_text_command<Classify>,
       .print_example = print_example};
   return command;

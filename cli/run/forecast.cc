@@ -39,7 +39,7 @@ struct Forecast final : TextCommand<Forecasted> {
   SeriesFacts facts{};
 
   void begin(const Model& of) override {
-    if (!of.info().forecasts)
+    if (of.info().output != "forecast")
       fail(ErrorCode::kUnsupported, "{}: the model does not forecast; expected one that was trained with the task \"forecasting\"",
            of.info().name);
     facts = network_model(of, "does not forecast").facts().series;
@@ -86,7 +86,7 @@ const RunCommand& forecast_command() {
                                      .description =
                                          "Print a forecast of the next value of a table's column, with an interval; "
                                          "the text is the table (--file TABLE)",
-                                     .is_task_of = [](const ModelInfo& info) { return info.forecasts; },
+                                     .is_task_of = [](const ModelInfo& info) { return info.output == "forecast"; },
                                      .specificity = 3,
                                      .add = add_text_command<Forecast>,
                                      .print_example = print_example};

@@ -32,7 +32,7 @@ Attended most_attended(const Maps& maps) {
   std::vector<double> mean(static_cast<size_t>(shape.keys), 0);
   for (int64_t head = 0; head < shape.heads; ++head) {
     const std::vector<float> weights = map.head(0, head).row(shape.queries - 1).weights();
-    for (size_t key = 0; key < mean.size(); ++key) mean[key] += weights[key] > 0 ? static_cast<double>(weights[key]) : 0;  // NaN: hidden
+    for (size_t key = 0; key < mean.size(); ++key) mean[key] += weights[key] > 0 ? static_cast<double>(weights[key]) : 0;  // hidden: 0
   }
   if (mean.size() > 1) mean.pop_back();  // the current step
   const auto largest = std::max_element(mean.begin(), mean.end());

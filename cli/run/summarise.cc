@@ -55,7 +55,8 @@ void add(CLI::App& app) {
 // A network that selects a sentence, or a model whose config.json has "task_specific_params" with "summarization", as in Hugging
 // Face's configs.
 bool summarises(const ModelInfo& info) {
-  if (info.chooses || !writes_from_text(info)) return info.chooses;
+  if (info.output == "sentence") return true;
+  if (!writes_from_text(info)) return false;
   const std::string path = info.directory + "/config.json";
   const Json config = Json::parse(read_config(path), path);
   const Json* tasks = config.find("task_specific_params");

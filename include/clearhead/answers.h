@@ -43,7 +43,7 @@ struct ClassScore {
 
 /// A span of a text with the entity type that a token classifier assigns to it.
 struct TaggedSpan {
-  std::string type{};          ///< "person" for the tags "B-person" and "I-person"
+  std::string type{};          ///< "person" for the tag "B-person" or "I-person"; label_tokens(): the complete label
   int64_t begin = 0, end = 0;  ///< bytes of the text
   float probability = 0;       ///< mean probability of the tags of its words
 };
@@ -60,7 +60,8 @@ struct TextAnswer {
 };
 
 /// The sentence embedding as computed by sentence-transformers (modules.json: pooling, normalisation, max_seq_length).
-/// For models without modules.json, the mean over all tokens, not normalised. Longer texts are truncated.
+/// For models without modules.json, the mean over all tokens, not normalised. A text with more tokens than
+/// max_seq_length or than the model has positions is truncated.
 /// Throws kUnsupported for an encoder-decoder and for settings that this library does not have, kInvalidArgument for a text
 /// without tokens.
 Embedding embed(const Model& model, std::string_view text, const RunOptions& options = {});
@@ -78,7 +79,7 @@ std::vector<ClassScore> classify(const Model& model, std::string_view text, std:
 
 /// The entities that a token classifier finds in a text, in order of appearance. A word has the tag of its first token,
 /// or every token has its own tag (ModelInfo::tags_words). B-TYPE starts an entity, I-TYPE continues an entity of the
-/// same type, and O is outside of entities; a tag without a prefix is a type.
+/// same type or else starts one, and O is outside of entities. A tag without a prefix counts as I-.
 std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Interventions& interventions = {});
 
 /// The most probable label of every token that is not a special token, by a token classifier, in order of appearance.
@@ -102,6 +103,7 @@ struct BatchOptions {
 /// embed(), fill_mask() and classify() for many texts; results are in the order of the texts. Texts of similar length run
 /// in one batch, with almost no padding. Results equal those of single texts up to the order of sums in matrix products
 /// (1e-5 for a vector of length 1). Error messages name the text. A text without tokens is an error (kInvalidArgument).
+///   pair: the second text, the same for every text
 std::vector<Embedding> embed_all(const Model& model, const std::vector<std::string>& texts, const BatchOptions& options = {});
 std::vector<std::vector<std::vector<Candidate>>> fill_all(const Model& model, const std::vector<std::string>& texts, int64_t count = 5,
                                                           const BatchOptions& options = {});
@@ -115,9 +117,9 @@ std::vector<std::vector<ClassScore>> classify_all(const Model& model, const std:
 std::vector<std::vector<ClassScore>> classify_inputs(const Model& model, const std::vector<ModelInput>& inputs,
                                                      const Interventions& interventions = {});
 /// Extractive summary: the sentences of a document with the weights that the document's attention gives them, largest
-/// first. Throws kUnsupported unless info().chooses.
+/// first. Throws kUnsupported unless info().output is "sentence".
 std::vector<ClassScore> summarise(const Model& model, const ModelInput& document, const Interventions& interventions = {});
-/// Model::run_from() and Model::read() for sources that are not texts: sounds.
+/// Model::run_from() and Model::read() with sounds as sources, for models that transcribe them.
 RunResult run_from_input(const Model& model, const ModelInput& source, const Encoding& target, const RunOptions& options = {});
 ModelCache read_inputs(const Model& model, const std::vector<ModelInput>& sources, DType dtype = DType::kF32,
                        const Interventions& interventions = {});

@@ -30,7 +30,7 @@ struct Attended {
 /// Throws kShape if shapes do not fit, kUnsupported if dtypes differ or no backend supports this spec and dtype.
 Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {});
 
-/// The same over a KV cache. The queries are the last q.size(2) of the cache's keys.length positions.
+/// The same over a KV cache. With Align::kEnd the queries are the last q.size(2) of its keys.length positions.
 /// Throws kInvalidArgument if `spec` makes a key visible that keep_last() released.
 Attended attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec);
 
@@ -66,8 +66,8 @@ AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& s
 /// terms, is neither −∞ nor NaN. Ties go to the earlier key.
 /// Time O(queries·keys·d_k). Memory: O(keys) per thread, plus the lists. Throws kInvalidArgument for count < 1.
 BlockSparse select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count);
-/// The same over a KV cache. The queries are the last q.size(2) of the cache's keys.length positions. A decode step
-/// selects the same keys as the last row of a prefill.
+/// The same over a KV cache. With Align::kEnd the queries are the last q.size(2) of its keys.length positions, and a
+/// decode step selects the same keys as the last row of a prefill.
 BlockSparse select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count);
 
 struct BlockChoice {
@@ -107,9 +107,9 @@ BlockSparse select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& 
 
 /// Feature maps for LinearAttention: φ(q)·φ(k) ≥ 0 replaces exp(q·k/√d).
 ///
-/// x: f32 [batch, head, length, d], any strides. Results are contiguous. The bits of a row's features do not depend on the
-/// other rows and heads or on the number of threads. With positive_random_features, a row that is not finite gives NaN in
-/// its own features only.
+/// x: f32 [batch, head, length, d], any strides. Results are contiguous. The bits of a row's features do not depend on
+/// the number of threads or on other heads, and on other rows of the head only through the shift of kAllRows. With
+/// positive_random_features, a row that is not finite gives NaN in its own features only.
 ///
 /// elu_plus_one: elu(x) + 1 = x + 1 for x > 0, e^x otherwise (Katharopoulos et al. 2020, eq. 7).
 /// elu_plus_one_gradient: the gradient d_x from the gradient of the features.
@@ -145,7 +145,8 @@ Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projecti
 /// around the query's own position without a Gaussian, is window(reach, reach, Align::kStart); its causal form is
 /// window(reach, 0, Align::kStart).
 ///
-/// centres: f32 [batch or 1, head or 1, query], in keys. Query i has position i (Align::kStart) for any number of keys.
+/// centres: the c_i, f32 [batch or 1, head or 1, query], in keys. Query i has position i (Align::kStart) for any number
+/// of keys.
 /// The caller sets the score function. The gradient of "centres" is that of the Gaussian; the edge of the window
 /// contributes none. Throws kShape for centres of another shape, kInvalidArgument for a reach below 1.
 AttentionSpec local_p(Tensor centres, int64_t reach);
@@ -185,8 +186,8 @@ struct GivenGradients {
 ///
 /// Transformer-XL stops the gradient at the hidden states instead (Dai et al. 2019, §3.2: h̃ = [SG(h_old) ∘ h],
 /// k = h̃·W_kᵀ, v = h̃·W_vᵀ), so W_k and W_v do learn through the memory. For that, leave `memory` at 0, project h̃,
-/// use all rows in dW_k = d_kᵀ·h̃ and dW_v = d_vᵀ·h̃, and pass on only the last rows of d_h̃, which belong to h
-/// (examples/segment_memory.cc).
+/// use all rows in dW_k = dKᵀ·h̃ and dW_v = dVᵀ·h̃ (dK, dV: the returned gradients of k and v), and pass on only the
+/// last rows of dh̃, which belong to h (examples/segment_memory.cc).
 ///
 /// Memory: O(length·d) beyond the results. Thread-safe. Same bits for any number of threads.
 /// Throws kShape if shapes do not fit, kStale if an operand changed, kUnsupported for a record over pages or with only

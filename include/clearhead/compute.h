@@ -103,8 +103,8 @@ class Compute {
   /// Layer norm of each row: (x − mean)/√(var + ε)·weight + bias. Without a bias, RMS norm: x/√(mean x² + ε)·weight.
   /// x: [rows, width]
   Tensor norm(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, double epsilon = 1e-5);
-  /// Applies the activation with this Hugging Face name: "relu", "gelu", "gelu_new", "silu", "tanh", "sigmoid". Throws
-  /// kInvalidArgument for other names.
+  /// Applies the activation with this Hugging Face name: "relu", "gelu", "gelu_new", "silu", "tanh", "sigmoid",
+  /// "linear", or a synonym such as "gelu_fast" or "swish". Throws kInvalidArgument for other names.
   Tensor activate(std::string_view name, const Tensor& x);
   /// a + b and a ⊙ b, for equal shapes. Use Tensor::expand to broadcast a row or a column.
   Tensor add(const Tensor& a, const Tensor& b);
@@ -148,8 +148,9 @@ class Compute {
   /// The same for an LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
   LstmStates lstm(const Tensor& x, const Recurrence& layer);
 
-  /// clearhead::attend(). In training, q, k, v and those f32 operands of the description that are parameters get
-  /// gradients. Returns [batch, head, query, d_v] in memory order [batch, query, head, d_v].
+  /// clearhead::attend(). In training, q, k, v and the f32 operands of the description get gradients if they are
+  /// parameters or computed from parameters.
+  /// Returns [batch, head, query, d_v] in memory order [batch, query, head, d_v].
   ///
   /// With a site, the interventions apply, and an observer that wants the site gets the record and the norms of the
   /// values. Norms after the output projection are computed only if its weight is given.

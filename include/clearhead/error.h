@@ -18,7 +18,7 @@ enum class ErrorCode {
   kNotFound,         ///< a model, file, tensor or name that does not exist
   kIo,               ///< the operating system refused a read or a write
   kStale,            ///< an operand changed after a record of it was made
-  kBudget,           ///< more memory needed than the caller allows; nothing was started
+  kBudget,           ///< more memory or computation needed than the caller, this library or this machine allows
   kTooLong,          ///< a text with more tokens than the model has positions
   kCancelled,        ///< the caller's cancel token was set
 };

@@ -39,7 +39,7 @@ struct Sampling {
 /// temperature, top-k and top-p. Lengths and previous tokens include the prompt; for an encoder-decoder the prompt is its
 /// first token.
 struct GenerationRules {
-  double encoder_repetition_penalty = 1;  ///< > 0, for tokens of the source, or of the prompt
+  double encoder_repetition_penalty = 1;  ///< > 0; above 1, tokens of the source, or of the prompt, become more likely
   /// > 0. Scores of previous tokens are divided by it if they are positive, multiplied otherwise (Keskar et al. 2019, §4.1).
   double repetition_penalty = 1;
   int64_t no_repeat_ngram_size = 0;                   ///< no n-gram of this size occurs twice; 0: no restriction
@@ -49,8 +49,10 @@ struct GenerationRules {
   int64_t min_new_tokens = 0;                         ///< the same without the prompt
   std::optional<int32_t> forced_bos_token_id{};       ///< the token after a prompt of one token
   std::vector<int32_t> forced_eos_token_id{};         ///< at the maximum length, the last token is one of these
-  std::optional<std::pair<int64_t, double>> exponential_decay_length_penalty{};  ///< start index in new tokens, factor > 0
-  std::vector<int32_t> suppress_tokens{};                                        ///< tokens that are never generated
+  /// {start, factor > 0}: with n new tokens beyond the first `start` ones, |score|·(factor^n − 1) is added to the score
+  /// of every stop token.
+  std::optional<std::pair<int64_t, double>> exponential_decay_length_penalty{};
+  std::vector<int32_t> suppress_tokens{};        ///< tokens that are never generated
   std::vector<int32_t> begin_suppress_tokens{};  ///< tokens that are never first; never second if there is a forced_bos_token_id
 };
 
@@ -150,8 +152,8 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
 /// generate_from(). Throws as generate_from(), and as log_mel() for sounds that are empty or have another rate.
 std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& sounds, const GenerateOptions& options = {});
 
-/// The functions below read generation settings as transformers does: from generation_config.json, or from config.json if
-/// there is no such file. They throw kFormat for a setting of a wrong type or out of range.
+/// The default_…() functions below read generation settings as transformers does: from generation_config.json, or from
+/// config.json if there is no such file. They throw kFormat for a setting of a wrong type or out of range.
 
 /// "num_beams", "length_penalty" and "early_stopping"; absent fields keep the values of `otherwise`. Throws kBudget if the
 /// beams do not fit in this machine's memory.
@@ -159,8 +161,8 @@ Beams default_beams(const Model& model, const Beams& otherwise = {});
 /// The fields of GenerationRules. Throws kUnsupported, naming the setting, for settings that would change the generated
 /// text and that this library does not have.
 GenerationRules default_rules(const Model& model);
-/// "temperature", "top_k" and "top_p"; absent fields keep the defaults of Sampling. Throws kUnsupported, naming it, for
-/// another sampling method.
+/// "temperature", "top_k" and "top_p"; absent fields keep the defaults of Sampling. Throws kUnsupported for the setting
+/// of another sampling method, such as "min_p"; the message names it.
 Sampling default_sampling(const Model& model);
 /// "max_new_tokens". Absent: not set.
 std::optional<int64_t> default_new_tokens(const Model& model);

@@ -124,7 +124,8 @@ class AttentionMap {
   LookPrecision precision_ = LookPrecision::kExact;
 };
 
-/// The quantity that a GradientMap shows, computed from a weight P_ij and its gradient g_ij = ∂y/∂P_ij = dO_i·v_j.
+/// The quantity that a GradientMap shows, computed from a weight P_ij and its gradient g_ij = ∂y/∂P_ij = dO_i·v_j
+/// (without the contribution of Relative::values).
 enum class GradientLook : uint8_t {
   kGradient,  ///< g
   kProduct,   ///< P·g: attention × gradient

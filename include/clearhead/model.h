@@ -72,12 +72,13 @@ struct ModelInfo {
   uint64_t memory_bytes = 0;  ///< bytes of these tensors in memory as f32
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
-  bool tags = false;                  ///< the classifier classifies tokens: tag()
-  bool tags_words = true;             ///< with tags: a word gets its first token's tag; false: each token has its own tag
-  bool reads_last = false;            ///< the classifier of texts reads the last token instead of the first
-  std::optional<int64_t> padding{};   ///< with reads_last: id that is skipped at the end of a text, as in transformers
-  bool chooses = false;               ///< the model reads a "document", and summarise() gives every sentence a weight
-  bool forecasts = false;             ///< the outputs are quantiles of the next value of a table's column
+  bool tags = false;                 ///< the classifier classifies tokens: tag()
+  bool tags_words = true;            ///< with tags: a word gets its first token's tag; false: each token has its own tag
+  bool reads_last = false;           ///< the classifier of texts reads the last token instead of the first
+  std::optional<int64_t> padding{};  ///< with reads_last: id that is skipped at the end of a text, as in transformers
+  /// What the outputs of a network mean, if they are not logits of labels or tokens: "sentence" is a weight for each
+  /// sentence of a "document" (summarise()), "forecast" quantiles of a future value of a table's column. Otherwise empty.
+  std::string output{};
   std::string environment{};          ///< a policy: the environment in which it was trained; empty for other models
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;
@@ -128,8 +129,8 @@ struct Batch {
   std::vector<int32_t> position_ids{};  ///< empty: 0, 1, … in every sequence
   /// Tokens see only tokens with their own document id; −1: padding. Empty: one document per sequence.
   std::vector<int32_t> document_ids{};
-  /// Used instead of ids by models that read no text. Pictures: [batch, channels, height, width], with length 1. Frames of
-  /// sounds: [batch·length, width].
+  /// Used instead of ids by models that read no text. Pictures: [batch, channels, height, width], with length 1.
+  /// Series: [batch, channels, 1, samples + features], with length 1. Frames of sounds: [batch·length, width].
   Tensor features{};
   /// For models that classify nodes: the graph; `ids` are indices of its nodes. A batch has one graph for all its
   /// sequences.
@@ -213,7 +214,8 @@ struct ModelInput {
   std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
   Sound sound{};           ///< "sound", "spectrogram"
-  /// "series": f32 [number]: the samples in order of time, all channels of a sample together; then the model's features
+  /// "series": f32 [samples·channels + features]: the samples in order of time, all channels of a sample together; then
+  /// the values of the model's features
   Tensor series{};
   std::shared_ptr<const NodeGraph> graph{};  ///< "graph": the node's graph; absent: the one that was saved with the model
 };

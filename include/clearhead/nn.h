@@ -285,7 +285,8 @@ struct RecurrentState {
   std::vector<Tensor> state{}, cell{};  ///< cell: LSTM only
 };
 struct RecurrentResult {
-  /// States of the last layer, [batch·length, directions·hidden]. Rows of padding repeat the last state.
+  /// States of the last layer, [batch·length, directions·hidden]. Rows of padding have the sequence's last state; in
+  /// the backward direction, the state before its first step.
   Tensor rows{};
   RecurrentState last{};  ///< at the end of each sequence (backwards: at its beginning)
 };

@@ -19,7 +19,8 @@
 
 namespace clearhead {
 
-/// Identifies an attention call within a model. `family` names the kind of map: "enc", "dec" or "cross".
+/// Identifies an attention call within a model. `family` names the kind of map: "enc", "dec" or "cross" in a
+/// Transformer; other networks have further families, such as "pool".
 struct Site {
   std::string family{};
   int layer = 0;
@@ -143,7 +144,7 @@ struct Interventions {
   struct Head {
     int layer = 0;
     int64_t head = 0;
-    std::string family{};  ///< "enc", "dec" or "cross"; required for an encoder-decoder, else optional
+    std::string family{};  ///< as in Site; required for an encoder-decoder, else optional (empty: every family)
   };
   /// Pairs of queries and keys, as ranges of their sequences (in cross-attention two different sequences). They apply to
   /// every layer and head, unless `layer` or `head` is given.
@@ -161,12 +162,12 @@ struct Interventions {
   /// Replaces outputs of a head, for example by those for another text (activation patching: Vig et al. 2020).
   struct Patch {
     Head head{};
-    Range queries{};
+    Range queries{};  ///< indices within the attention call, the same in every sequence of the batch
     Tensor values{};  ///< f32 [queries, d_v]
   };
   std::vector<Patch> patched{};
-  /// Adds numbers to the scores of a query. This changes its map, but its weights still sum to one. A hidden pair stays
-  /// hidden.
+  /// Adds numbers to the scores of a query, after all other terms. The row is normalised afterwards, so with softmax
+  /// its weights still sum to one. A hidden pair stays hidden.
   struct Scores {
     int layer = 0;
     std::string family{};            ///< as in Head
@@ -187,8 +188,9 @@ struct InterventionSite {
   std::optional<Range> cross_queries{};
 };
 /// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads that
-/// the layer does not have and for invalid ranges; kUnsupported for cross-attention whose description depends on positions
-/// and aligns the last query with the last key.
+/// the layer does not have and for invalid ranges; kShape for Scores::added of another shape; kUnsupported for
+/// cross-attention whose description depends on positions and does not count them from the beginning of both sequences
+/// (Align::kStart without an offset).
 AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site);
 
 }  // namespace clearhead

@@ -1,5 +1,6 @@
 // Implemented in src/spec.
 // The record of an attention call: Q, K, two numbers per row and the description. Any weight can be recomputed from it.
+// In the table, s is a pair's score in natural units.
 //
 //   normaliser    m                            ℓ                           a weight
 //   softmax       shift in base 2              the sum, sink included      2^(s·log₂e − m) / ℓ,  LSE = m·ln 2 + ln ℓ
@@ -10,9 +11,9 @@
 //   linear        0                            Σ_j s_ij                    s / ℓ; 0 where ℓ is 0
 //
 // Two f32 numbers give a softmax weight to 1e-6; a single log-sum-exp is less exact (4e-6 at scores near 100). They also
-// give the threshold of a sparse normaliser with enough precision for scores of any size, because it lies less than 1
-// below the largest score (entmax: below half of it). A row that sees no key has m = −∞ and ℓ = 0, and its weights are
-// zeros.
+// give the threshold τ of a sparse normaliser with enough precision for scores of any size, because τ lies at most 1
+// below the largest score (entmax: at most 1 below half of that score). A row that sees no key has m = −∞ and ℓ = 0,
+// and its weights are zeros.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,7 @@ struct KVPage {
 /// The keys and values of a KV cache at one moment (KVCache::snapshot).
 struct PagedKV {
   std::vector<std::vector<std::shared_ptr<const KVPage>>> pages{};  ///< [batch][page]
-  int64_t length = 0;                                               ///< visible keys, the same for every sequence
+  int64_t length = 0;                                               ///< number of keys, the same for every sequence
   /// Keys before this one were released (KVCache::keep_last). Their pages are null; a description must hide them.
   int64_t first = 0;
   int64_t key_heads = 0, d_k = 0, d_v = 0;
@@ -104,7 +105,8 @@ struct AttentionRecord {
 };
 
 /// The gradient of a scalar y with respect to the output of an attention call. Together with the call's record it gives
-/// the gradient with respect to any weight, recomputed like the weight itself: ∂y/∂P_ij = dO_i·v_j.
+/// the gradient with respect to any weight, recomputed like the weight itself: ∂y/∂P_ij = dO_i·v_j. Here P_ij is the
+/// weight that multiplies v_j, after `after`; the contribution of Relative::values is not included.
 struct OutputGradient {
   Tensor d_out{};   ///< f32 [batch, head, row, d_v], for the rows of the record, any strides
   Tensor values{};  ///< f32, bf16 or f16 [batch, key_head, key, d_v], any strides

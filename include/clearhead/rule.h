@@ -2,17 +2,17 @@
 // Custom score terms and visibility rules (FlexAttention's score_mod and mask_mod): a lambda, called once with symbols,
 // whose expression is kept as data.
 //
-//   ch::rule([](auto s, auto at) { return s - 0.1f * (at.query - at.key); })      the new score of a pair
-//   ch::visible([](auto at) { return at.key <= at.query; })                       which pairs are visible
+//   clearhead::rule([](auto s, auto at) { return s - 0.1f * (at.query - at.key); })      the new score of a pair
+//   clearhead::visible([](auto at) { return at.key <= at.query; })                       which pairs are visible
 //
 // The inputs of the recorded expression are score, batch, head, query and key. Its nodes are in topological order and
 // the last one is the result. Because the expression is data, every backend can run it, JSON and traces store it, and a
 // visibility rule can be bounded over a block of pairs (all, none or some visible). `at.query` is the query's position
 // among the keys (p_i of ALiBi), so a rule means the same in a prefill and in a decode step.
 //
-// Kernels compute in f32. Positions are exact below 2^24; longer calls are refused. Where rounding decides, a comparison
-// of a score or the floor of a non-integer can go either way. A result of −∞ hides the pair. Rules are not evaluated for
-// pairs that are already hidden.
+// Kernels compute in f32, in which positions up to 2^24 are exact; calls with more queries or keys are refused. Where
+// rounding decides, a comparison of a score or the floor of a non-integer can go either way. A result of −∞ hides the
+// pair. A pair that is already hidden stays hidden, whatever the rule returns.
 #pragma once
 
 #include <array>

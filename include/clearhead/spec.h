@@ -44,8 +44,8 @@ struct Additive {
 ///   s_ij = scale·(q_i·k_j + (q_i + u)·A[δ] + k_j·B[δ])        out_i = Σ_j P_ij a_ij (v_j + C[δ])
 ///
 ///   Shaw, Uszkoreit & Vaswani 2018, eq. 3–5: A = w^K, C = w^V, shared by heads, reach = their k
-///   Transformer-XL (Dai et al. 2019, §3.3), all four terms: q = W_q E x_i + u, A[δ] = W_kR R_{i−j},
-///     query_bias = v − u, where u and v are the paper's two global biases
+///   Transformer-XL (Dai et al. 2019, §3.3), all four terms, with the paper's two global biases written û and v̂:
+///     q = W_q E x_i + û, A[δ] = W_kR R_{i−j}, query_bias = v̂ − û
 ///   DeBERTa (He et al. 2021, eq. 4): A = K^r (content to position), B = Q^r (position to content; B[δ_ij] is their
 ///     Q^r_{δ(j,i)}), scale = 1/√(3 d_k); distances that share a bucket repeat its row
 struct Relative {
@@ -120,7 +120,7 @@ struct Topology {
   std::optional<Segments> segments{};
   std::optional<Mask> mask{};
   std::optional<BlockSparse> block_sparse{};
-  std::optional<Rule> visible{};  ///< from ch::visible; a pair must also be visible to band, segments, mask and lists
+  std::optional<Rule> visible{};  ///< from visible() (rule.h); band, segments, mask and lists must show the pair too
 };
 
 /// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)); without sinks, the plain softmax. A sink is a logit that receives

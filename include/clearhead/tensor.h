@@ -26,7 +26,7 @@ const char* to_string(DType dtype);  ///< "f32", "bf16", "f16", "i32", "i64", "u
 enum class WeightStorage : uint8_t {
   kF32,
   kBF16,  ///< rounded to nearest even: |Δw| ≤ 2⁻⁸·|w|
-  kInt8,  ///< w ≈ q·s, q an integer in −127 … 127, s = max|w|/127 per output: |Δw| ≤ s/2
+  kInt8,  ///< w ≈ q·s, q an integer in −127 … 127, s = max|w|/127 over the weights of one output: |Δw| ≤ s/2
   /// Weights as in kInt8, and each row of inputs is rounded in the same way when it is read: |Δx| ≤ max|x of the row|/254.
   /// Integers are multiplied and summed exactly; the sum is scaled in f32. A row with a NaN or an infinity becomes NaN.
   kInt8Dynamic,

@@ -5,7 +5,8 @@
 // K, row statistics and norms of the wanted layers are always kept. Q of all rows is kept if everything fits the budget.
 // Otherwise Q is kept for watched rows only (the last 1,024, all generated ones, and requested ones), and the statistics
 // of every row are computed during the run. A run is refused before it starts if K, statistics and watched rows exceed
-// the budget; a run of an encoder-decoder also if not all rows fit. The data that a trace keeps does not change afterwards.
+// the budget. Encoder-decoders and models with items (MapFamily::is_part) need room for all rows. The data that a trace
+// keeps does not change afterwards.
 //
 // File format: safetensors (docs/trace.md) with metadata `clearhead_trace: 1` and the descriptions; every safetensors
 // reader can open it.

@@ -61,7 +61,7 @@ struct Schedule {
     kConstant,
     kLinear,  ///< decays linearly to `min_ratio`·learning_rate at `steps`
     kCosine,  ///< decays as half a cosine to `min_ratio`·learning_rate at `steps` (Loshchilov & Hutter 2017)
-    kNoam     ///< learning_rate·√(warmup/step) (Vaswani et al. 2017, §5.3)
+    kNoam     ///< learning_rate·√(warmup/(step + 1)) after the warm-up (Vaswani et al. 2017, §5.3)
   };
   Kind kind = Kind::kConstant;
   double learning_rate = 1e-3;

@@ -53,8 +53,8 @@ class Sample:
 class CapturedLayer:
     """One attention layer of a run.
 
-    path: the module's path. family, number: identify the layer in the trace. q, k: one tensor [1|beam, head, token, d] per call. norms:
-    norms of the values.
+    path: the module's path. family, number: identify the layer in the trace. q, k: for each call a tensor [1|beam, head, query, d_k] and
+    [1|beam, key_head, key, d_k]. norms: norms of the values [1|beam, key_head, key].
     """
 
     def __init__(self, path, family, number, is_cross):

@@ -34,7 +34,8 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
     Parameters
     ----------
     layers : list of (q, k) or (q, k, v), one per layer
-        q: [1, head, token, d_k], after rotation; k: [1, key_head, token, d_k]; v: [1, key_head, token, d_v], used only for its norms.
+        q: [1, head, token, d_k]; k: [1, key_head, token, d_k]; both after rotary embedding. v: [1, key_head, token, d_v], used only for
+        its norms.
         float32, float16 or bfloat16; numpy or torch.
     tokens : list of str, optional
         The tokens. Alternatively, `ids` with `tokenizer`.

@@ -132,13 +132,16 @@ def _plot_grid(heads, queries, keys, pixels):
 def map_image(self, batch: int = 0, queries=None, keys=None, *, pixels: int = 768, scale: str = "sqrt") -> bytes:
     """Renders all heads of one sequence as a PNG file and returns its bytes. Each head is scaled by its own largest weight.
 
-    Parameters as in MapHead.to_image().
+    batch: index of the sequence. Other parameters as in MapHead.to_image().
     """
     return _core._png(_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels), scale, 1)
 
 
 def map_plot(self, batch: int = 0, queries=None, keys=None, *, pixels: int = 1024):
-    """Plots all heads of one sequence with matplotlib and returns the figure. Parameters as in MapHead.plot()."""
+    """Plots all heads of one sequence with matplotlib and returns the figure.
+
+    batch: index of the sequence. queries, keys, pixels: as in MapHead.plot().
+    """
     return _plot_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels)
 
 
@@ -151,7 +154,7 @@ def layer_image(self, queries=None, keys=None, *, pixels: int = 768, scale: str 
 
 
 def layer_plot(self, queries=None, keys=None, *, pixels: int = 1024):
-    """Plots all heads of the layer with matplotlib and returns the figure. Parameters as in MapHead.plot()."""
+    """Plots all heads of the layer with matplotlib and returns the figure. queries, keys, pixels: as in MapHead.plot()."""
     return _plot_grid([self.head(head) for head in range(self.heads)], queries, keys, pixels)
 
 

@@ -1,9 +1,8 @@
 """Reconstructs the tokens that a watched model has read from the arguments of its modules.
 
 A decoder or an encoder reads one text; an encoder-decoder reads two, "source" and "target". The name of a text ("" if there is only one) is
-called its side. A call with a cache continues its text. If the
-cache contains fewer tokens than were read, the surplus tokens were rejected (speculative decoding, cache.crop()) and are removed from the
-text. A call without a cache starts the text again.
+called its side. A call with a cache continues its text. If the cache contains fewer tokens than were read, the surplus tokens were rejected
+(speculative decoding, cache.crop()) and are removed from the text. A call without a cache starts the text again.
 """
 
 import functools

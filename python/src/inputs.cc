@@ -10,7 +10,6 @@
 #include "clearhead/error.h"
 #include "models/input_kind.h"
 #include "models/input_picture.h"
-#include "models/input_series.h"
 #include "models/input_text.h"
 #include "viewer/loaded_trace.h"
 
@@ -64,9 +63,9 @@ Sound sound_of(const ModelInfo& info, nb::handle given) {
   return {dense.rank() == 1 ? dense.reshape({1, dense.numel()}) : dense, nb::cast<int64_t>(given[1])};
 }
 
-// A str of numbers, or an array or a list of them.
+// A str that the kind of input reads, or an array or a list of numbers.
 Tensor series_of(const ModelInfo& info, nb::handle given) {
-  if (nb::isinstance<nb::str>(given)) return read_numbers(nb::cast<std::string>(given));
+  if (nb::isinstance<nb::str>(given)) return input_kind(info).read_numbers(info, nb::cast<std::string>(given));
   std::vector<float> numbers;
   if (!nb::try_cast(given, numbers)) refuse(info, "a list or an array [number], or a str of numbers", given);
   return Tensor::from(numbers, {static_cast<int64_t>(numbers.size())});

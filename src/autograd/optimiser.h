@@ -31,7 +31,8 @@ class Optimiser {
   /// group has its own. names: ordered by begin; elements without a name belong to no group. Returns false if the whole leaf is
   /// frozen; otherwise the tape that is passed to step() must watch it.
   bool add(const Tensor& values, bool decays, const std::vector<Named>& names);
-  /// Throws kInvalidArgument for a group that is the first match of no parameter, and lists the names.
+  /// Throws kInvalidArgument, with the names of the parameters, for a group without parameters. A parameter belongs to the first
+  /// group whose pattern matches its name.
   void check_groups() const;
   /// Updates all parameters, clears the gradients, and returns their norm before clipping. Throws kInvalidArgument if a gradient is
   /// not finite, naming the step and the first such parameter; then nothing has been updated.

@@ -3,14 +3,14 @@
 //   Tape tape;  tape.watch(weight);                 run.recorder = &tape;  loss = f(run, …);
 //   tape.backward(loss);                            tape.gradient(weight)
 //
-// Each storage has one f32 gradient per element; the gradient of a view is the same view of it. Memory of intermediate
-// results is freed as the tape unwinds. Watched tensors keep their gradients, and further passes add to them until
+// Each storage has one f32 gradient per element; the gradient of a view is the same view of its storage's gradient. Memory of
+// intermediate results is freed as the tape unwinds. Watched tensors keep their gradients, and further passes add to them until
 // clear_gradients(). All memory returns to one pool, so a step of the same sizes allocates nothing.
 //
-// An activation checkpoint is an entry that holds the input of several ops and runs them again. They are recorded in
-// its place, and the pass continues with them.
-// Invariant: a storage's gradient exists from the first reverse that reaches it until the reverse of the op that first
-// wrote the storage.
+// An activation checkpoint is an entry that keeps the input of several ops. In the backward pass it runs the ops again, now
+// recorded; their entries take its place, and the pass continues with them.
+// Invariant: the gradient of a storage that is not watched exists from the first reverse function that reaches it until the
+// reverse function of the op that first wrote the storage has run.
 #pragma once
 
 #include <cstdint>
@@ -32,12 +32,12 @@ class Tape : public Recorder, private Gradients {
   /// the loss does not depend on a watched tensor, kStale if a tensor that an op keeps was written since.
   void backward(const Tensor& loss);
   /// The gradient of a watched tensor, as the same view; zeros if no loss reached it. Throws
-  /// kInvalidArgument for others.
+  /// kInvalidArgument for a tensor that is not watched.
   Tensor gradient(const Tensor& leaf);
   void clear_gradients();
-  /// Sets a callback. Each pass calls it once for each watched storage, with its number, when the pass will not touch
-  /// the storage's gradient any more: during the pass if it has as many entries as the previous pass, else at the end. The
-  /// order depends on the record and on the order of watch() only.
+  /// Sets a callback. Each backward pass calls it once for each watched storage, with its storage_number(), after the pass has
+  /// last touched the storage's gradient: still during the pass if the record has as many entries as that of the previous pass,
+  /// otherwise at its end. The order depends only on the record and on the order of watch().
   void on_settled(std::function<void(uint64_t storage)> heard) { heard_ = std::move(heard); }
   /// Clears the record.
   void clear();

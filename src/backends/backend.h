@@ -2,9 +2,9 @@
 //
 // Every call has been validated (spec.h's validate) and its outputs are allocated. A function may use parallel_for. It
 // must give the same bits for any number of threads, batch size and number of heads. q, k, v, out and their gradients
-// are f32, bf16 or f16, with one dtype per call; scores and sums are f32. widen.h converts 16-bit operands for kernels
-// that compute in f32 only. Inside kernels, a row that has seen no key has the maximum −1e30; in the stored row
-// statistics it has m = −∞ and ℓ = 0.
+// are f32, bf16 or f16, with one dtype per call; the pages of a KV cache may have another of these dtypes. Scores and sums
+// are f32. widen.h converts 16-bit operands for kernels that compute in f32 only. Inside kernels, a row that has seen no
+// key has the maximum −2e30 (kLowestScore); in the stored row statistics it has m = −∞ and ℓ = 0.
 //
 // To add a backend, add a folder beside ref/ and cpu/, a function that returns its table, and a line in registry.cc.
 // The conformance tests then include it.
@@ -124,9 +124,9 @@ struct SweepCall {
   const AttentionRecord& record;
   const ReductionRequest& request;   // `grid` replaces its `cells`
   const std::vector<int64_t>& rows;  // row indices to visit, ascending; all rows for an exact result
-  // Factors on weights are allowed only in a call that requests cells alone. Exception: a call that
-  // requests kReceived alone may have row_factors f of any sign; kReceived is then Σ_i f_i P_ij. A grid over a subset of
-  // the keys is allowed only in a call that requests cells alone. An empty span means ones; a NaN in key_factors skips the key.
+  // A grid over a subset of the keys, and factors on weights, are allowed only in a call that requests cells alone. One
+  // exception: a call that requests kReceived alone may have row_factors f, of any sign; kReceived is then Σ_i f_i P_ij.
+  // An empty span of factors means ones; a NaN in key_factors skips the key.
   CellGrid grid{};
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all

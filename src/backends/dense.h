@@ -40,7 +40,8 @@ class PreparedWeight {
   WeightStorage storage = WeightStorage::kF32;
 };
 
-/// A weight that changes between calls, as in training. It is read in place; nothing is prepared.
+/// A weight that changes between calls, as in training. It is read in place; nothing is prepared. DenseOps::linear does
+/// not accept it: its values are an operand of DenseOps::product.
 class LiveWeight : public PreparedWeight {
  public:
   explicit LiveWeight(Tensor rows) : values(std::move(rows)) {

@@ -12,12 +12,15 @@
 namespace clearhead {
 
 struct OracleRow {
-  std::vector<double> scores{};    // [key] natural units, −∞ if hidden
-  std::vector<double> weights{};   // [key] 0 if hidden
-  std::vector<double> after{};     // [key] factor applied to the weight after normalisation (`after`); 0 if hidden
-  std::vector<double> out{};       // [d_v]
-  std::vector<double> absolute{};  // [d_v] Σ_j P_ij·|a_ij·V_jc|: errors of out are measured relative to it
-  // S_i: the maximum of |sink logit| and, over visible j, of scale·Σ_c|q_ic k_jc| + Σ_terms|value|.
+  std::vector<double> scores{};   // [key] natural units, −∞ if hidden
+  std::vector<double> weights{};  // [key] 0 if hidden
+  std::vector<double> after{};    // [key] factor applied to the weight after normalisation (`after`); 0 if hidden
+  std::vector<double> out{};      // [d_v]
+  // [d_v] Σ_j |P_ij·a_ij|·(|v_jc| + |offset_ijc|), where offset is C[δ] of a relative score: errors of out are measured
+  // relative to it.
+  std::vector<double> absolute{};
+  // S_i: the maximum of |sink logit| and, over visible j, of the sum of the absolute addends of s_ij (score_row in
+  // ref/score.h): for a dot product, scale·Σ_c|q_ic k_jc| + Σ_terms|value|.
   double largest = 0;
   // Σ_j P_ij. If the normaliser makes weights sum to one: 1 minus the share of a sink logit. 0 if no key is visible.
   double row_sum = 0;

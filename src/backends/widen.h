@@ -111,7 +111,7 @@ void weights_widened(const WeightsCall& call, F&& kernel) {
   AttentionRecord record = given;
   record.q = partly_widened(given.q, call.batch, call.head, {call.rows[0], call.rows[call.row_count - 1] + 1});
   if (const Tensor* k = std::get_if<Tensor>(&given.keys)) {
-    constexpr int64_t kAround = KVPage::kLength;  // widen whole pages, because kernels read keys in groups
+    constexpr int64_t kAround = KVPage::kLength;  // multiples of this: kernels read keys in groups
     const Range keys{call.keys.begin / kAround * kAround, std::min(k->size(2), (call.keys.end + kAround - 1) / kAround * kAround)};
     record.keys = partly_widened(*k, call.batch, call.head / (given.q.size(1) / k->size(1)), keys);
   }

@@ -52,7 +52,8 @@ void remove_unfinished_files();
 
 /// Creates a folder and its parents. An existing folder is left as it is. Throws kIo.
 void make_folder(const std::string& path);
-/// Opens a regular file for reading, without blocking. Throws kNotFound, or kIo for pipes, devices and folders.
+/// Opens a regular file for reading, without blocking. Returns a descriptor, which the caller closes, and sets `size` in bytes.
+/// Throws kNotFound, or kIo for pipes, devices and folders.
 int open_regular(const std::string& path, int64_t& size);
 /// Reads a small file completely: a configuration, a recipe, a tokenizer. Throws as open_regular, and kFormat for more
 /// than kLargestConfig bytes.

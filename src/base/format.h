@@ -49,9 +49,9 @@ struct Formatter {
 /// An object instead of a function: a call of a function with an argument from namespace std would also find std::format.
 inline constexpr Formatter format{};
 
-/// Makes text of unknown origin suitable for an error message: one line of valid UTF-8, at most about 2,000 bytes.
-/// Control characters are escaped as \n, \t or \x1b, and ill-formed bytes become U+FFFD. Longer text loses its middle,
-/// because its end often says what to do.
+/// Makes text of unknown origin suitable for an error message: one line of valid UTF-8. Control characters are escaped as
+/// \n, \t or \x1b, and ill-formed bytes become U+FFFD. A text of more than 2,000 bytes loses its middle, because its end
+/// often says what to do.
 std::string one_line(std::string_view text);
 
 /// Throws Error(code) with a formatted message, made one_line().

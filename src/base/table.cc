@@ -90,7 +90,7 @@ class CsvReader {
   std::string_view text_, path_;
   size_t at_ = 0;
   int64_t line_ = 1;
-  std::deque<std::string> unquoted_{};  // cells of the present row; their addresses stay
+  std::deque<std::string> unquoted_{};  // cells of the current row; a deque, so that their addresses do not change
 };
 
 }  // namespace

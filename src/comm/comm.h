@@ -44,8 +44,8 @@ class Comm {
 /// A Comm of one process.
 std::shared_ptr<Comm> alone();
 /// Returns the processes that mpirun (or srun) started with this one; alone() if there are none. Throws
-/// kUnsupported if there are some and this build has no MPI. Call once per process. A process that ends
-/// without releasing the Comm ends all of them.
+/// kUnsupported if there are some and this build has no MPI. Call once per process. Release the Comm before the process
+/// ends; otherwise mpirun aborts all processes.
 std::shared_ptr<Comm> join_processes();
 
 }  // namespace clearhead

@@ -1,12 +1,12 @@
 // Attribution of one answer to the parts of the input, by methods of the literature. Whole maps are multiplied with a vector (map.h), so
 // no N×N matrix is stored, except by flow and, for the decoder of an encoder-decoder, by relevance; both limit the length.
 //
-//   r is a row vector over tokens. It starts as 1/n at the n rows from which the answer is read; layers are visited from last to first.
+//   r is a vector over tokens. It starts as 1/n at the n rows from which the answer is read; layers are visited from last to first.
 //   y is the explained number (attribution_target.h), P a map, and x⁺ = max(0, x).
 //     rollout     r ← ½r + ½·mean_h rᵀP                                          (Abnar & Zuidema 2020, section 3.1)
 //     relevance   r ← r + mean_h rᵀ(P ⊙ ∂y/∂P)⁺                                  (Chefer, Gur & Wolf 2021b, eq. 5 and 6)
-//                 The shares are r minus its initial value: the contribution of attention, as in their eq. 8 and 9. That value
-//                 does not depend on the size of the gradients: with it, small gradients would give the row's own token nearly everything.
+//                 The shares are r minus its initial value: the contribution of attention, as in their eq. 8 and 9. The initial
+//                 value is subtracted because with small gradients it would give the answer's own rows nearly everything.
 //   Cross-attention connects a decoder to its source: rollout halves r again, relevance follows eq. 8 to 11 of Chefer et al.
 #pragma once
 
@@ -31,7 +31,7 @@ enum class Method : uint8_t {
   kRelevance,          ///< Chefer et al. 2021
   kGradientInput,      ///< x·∂y/∂x of each embedding, signed (Shrikumar et al. 2017)
   kIntegrated,         ///< integrated gradients from embeddings of zeros (Sundararajan et al. 2017, eq. 1)
-  kOcclusion,          ///< the loss of probability when the item is removed (Zeiler & Fergus 2014)
+  kOcclusion,          ///< the decrease in the answer's probability when the item is removed (Zeiler & Fergus 2014)
 };
 struct MethodInfo {
   Method method{};
@@ -55,8 +55,8 @@ struct AttributionOptions {
   const std::atomic<bool>* cancel = nullptr;  ///< kOcclusion then returns a partial result, NaN for the rest; others throw kCancelled
 };
 
-/// Throws kInvalidArgument if a layer or a head is set that none of these methods uses (the message names the methods that do), or that
-/// the model does not have.
+/// Throws kInvalidArgument if a layer or a head is set that none of these methods uses (the message names the methods that do), or a layer
+/// that the model does not have.
 void check_used(const AttributionOptions& options, const std::vector<MethodInfo>& methods, const AttributionTarget& target);
 
 /// Returns a share for each item of the target: the sum over its tokens, not normalised. Larger values are stronger evidence for

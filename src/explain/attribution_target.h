@@ -5,7 +5,7 @@
 //   its softmax (sigmoid for independent labels and for a difference). An answer of several tokens is a span: y is the sum of the
 //   log-probabilities of its tokens, each given those before, and the probability is exp(y).
 //
-//   text classifier         a class                      read from its first or last token (not counting padding), or from all tokens
+//   text classifier         a class                      read from its first token, or from its last token that is not padding
 //   causal model            the next tokens              each read from the token before it
 //   masked model            the word at the mask         read from the mask
 //   token classifier        the tag of one token         read from that token
@@ -28,8 +28,8 @@
 
 namespace clearhead::explain {
 
-/// The answer that is asked about. `target`: the label of a class, one or more words, or "token N" of the text (for an encoder-decoder: of its output);
-/// empty: the model's own answer. `contrast`: a class or a word of one token, whose logit is subtracted.
+/// The answer that is asked about. `target`: the label of a class, one or more words, or "token N" of the text (for an encoder-decoder, of
+/// its output); empty: the model's own answer. `contrast`: a class or a word of one token, whose logit is subtracted.
 ///
 /// If a word has several tokenizations, with and without a leading space, the one that the model finds more probable is explained. Between
 /// two words, the spelling with a space is chosen unless it is more than a hundred times less probable than the one without.

@@ -24,7 +24,7 @@ struct InsideOptions {
   const std::atomic<bool>* cancel = nullptr;  ///< stops and returns the partial result
 };
 
-/// The loss of the answer's probability when a head's output is zero (Michel, Levy & Neubig 2019, eq. 2). One run per head.
+/// The decrease in the answer's probability when a head's output is set to zero (Michel, Levy & Neubig 2019, eq. 2). One run per head.
 std::vector<HeadEffect> heads_by_knock_out(const AttributionTarget& target, const InsideOptions& options = {});
 /// |∂y/∂ξ| for a factor ξ = 1 on a head's output O: |Σ_i dO_i·O_i| with dO = ∂y/∂O (ibid., eq. 3 for one text). One
 /// forward and one backward pass.

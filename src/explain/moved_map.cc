@@ -16,13 +16,13 @@ namespace {
 
 constexpr double kRate = 0.5, kFirst = 0.9, kSecond = 0.999, kTiny = 1e-8;  // parameters of Adam
 constexpr double kStrength = 20;                                            // strength of the penalty; JS is at most ln 2
-constexpr double kSpread = 1;                                               // standard deviation of the random initial scores
+constexpr double kSpread = 1;                                               // standard deviation of the random initial b
 
 using Heads = std::vector<std::vector<double>>;  // [head][key]
 
 bool is_same(const Site& a, const Site& b) { return a.family == b.family && a.layer == b.layer; }
 
-// Records the row's weights in every head and, from the backward pass, ∂/∂P.
+// Records the row's weights P in every head and, from the backward pass, ∂(ln p)/∂P for the answer's probability p.
 class Row final : public Listener {
  public:
   explicit Row(Site site, int64_t query) : site_(std::move(site)), query_(query) {}

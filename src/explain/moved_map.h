@@ -7,8 +7,8 @@
 //   b   = argmax mean_h JS(P_h, P̃_h)   subject to |p(b) − p(0)| ≤ tolerance; JS: Jensen–Shannon divergence (evaluate/agreement.h)
 //
 // b is found by gradient ascent: Adam (Kingma & Ba 2015) on JS − strength·max(0, |p(b) − p(0)| − tolerance), starting from random
-// numbers, because the gradient of JS is zero at b = 0. The result is the farthest of all visited maps that keep the answer, so it is
-// a lower bound. For comparison, the answer with equal weights in that row is reported as well.
+// numbers, because the gradient of JS is zero at b = 0. The result is the farthest of all visited maps that keep the answer, so its
+// divergence is a lower bound of the maximum. For comparison, the answer with equal weights in that row is reported as well.
 #pragma once
 
 #include <atomic>

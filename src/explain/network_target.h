@@ -40,7 +40,8 @@ class NetworkTarget : public AttributionTarget {
   }
 
  protected:
-  /// Runs the input once, and sets the plan and the side of the queries. refusal: what a model without a network does not do, for the error.
+  /// Runs the input once, and sets the plan and the side of the queries. refusal: what a model that
+  /// is not a network does not do, for the error message: "does not read graphs".
   NetworkTarget(std::shared_ptr<const Model> model, const ModelInput& input, const char* refusal)
       : AttributionTarget(std::move(model)),
         network_(network_model(*model_, refusal)),

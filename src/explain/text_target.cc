@@ -154,7 +154,7 @@ RunOptions TextTarget::run_options(Observer* observer, const Interventions& inte
 
 Tensor TextTarget::logits_of(const RunResult& result) const {
   const Tensor& all = result.*logits_;
-  return all.rank() == 3 ? all.select(1, row()) : all;  // a classifier of tokens has logits for each
+  return all.rank() == 3 ? all.select(1, row()) : all;  // a token classifier has logits for each token
 }
 
 }  // namespace clearhead::explain

@@ -1,5 +1,5 @@
-// The generation loop: prefill, then repeatedly draw a token, report it, and run the next step. Caches are never copied;
-// logits are computed for the last position only. Generation from sources runs in batches of similar length.
+// The generation loop: prefill, then repeatedly draw a token, report it, and run the next step. Logits are computed for the last
+// position only. Generation from sources runs in batches of similar length.
 #include "clearhead/generate.h"
 #include "clearhead/answers.h"
 

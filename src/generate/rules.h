@@ -32,8 +32,9 @@ class LogitRules {
   bool empty() const { return steps_.empty(); }
   /// True if a rule multiplies or divides scores, so that logits and log-probabilities give different results.
   bool scales() const { return scales_; }
-  /// `seen`: the prompt, or an encoder-decoder's first token, and the new tokens. `certain`: the score of a
-  /// forced token, whose probability is 1: 0 for log-probabilities, their log-sum-exp for logits. It does not change the choice.
+  /// `seen`: the prompt, or an encoder-decoder's first token, and the new tokens. `certain`: the score to give to a forced token, so
+  /// that its probability is 1: 0 if scores are log-probabilities, the log-sum-exp of the row if they are logits. It does not change the
+  /// choice.
   void apply(const std::vector<int32_t>& seen, float* scores, int64_t vocabulary, float certain = 0) const;
 
  private:

@@ -1,11 +1,11 @@
 // Chooses the next token from logits.
 //
 //   greedy    the largest logit; ties go to the smaller id
-//   sampled   l' = l/T → the k largest → in descending order, the shortest prefix whose softmax sums to top_p
+//   sampled   l' = l/T → the k largest → in descending order, the shortest prefix whose softmax sums to at least top_p
 //             → inverse transform sampling, in order of id
 //
-// n candidates: those with less than (1 − top_p)/n of the total weight are never needed for the prefix, because all of them together
-// have less than 1 − top_p of it. Only the others are sorted.
+// Of n candidates, those with less than (1 − top_p)/n of the total weight are never needed for the prefix, because all of them together
+// have less than 1 − top_p of the total. Only the remaining candidates are sorted.
 #include "generate/sampling.h"
 
 #include <algorithm>

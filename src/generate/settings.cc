@@ -15,7 +15,7 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kMostBeams = 1000;  // more beams find nothing better
+constexpr int64_t kMostBeams = 1000;  // a larger "num_beams" is refused as a mistake
 
 /// Typed access to the settings of one file. A setting that is null counts as absent.
 class Settings {
@@ -90,8 +90,8 @@ class Settings {
   Json json_{};
 };
 
-// Throws kBudget if memory cannot hold the minimum that the beams of one sentence need: for each, a row of logits and the
-// first page of keys and values of every layer.
+// Throws kBudget if memory cannot hold what the beams of one sentence need at least: for each beam, a row of logits and one full page
+// (256 keys and values) of every layer. A single beam is not checked.
 void check_memory(const ModelInfo& info, int64_t beams, DType cache, const std::string& what) {
   const double page = 256.0 * static_cast<double>(info.layers * info.key_heads * info.head_dim * 2) * static_cast<double>(size_of(cache));
   const double bytes = static_cast<double>(beams) * (page + 4.0 * static_cast<double>(info.vocabulary));

@@ -96,7 +96,7 @@ HubSearch find_in_hub(std::string_view repository, std::string_view revision) {
   });
   if (others.size() == 1) {
     search.directory = snapshot_of(others.front(), revision, search.searched);
-  } else {  // several organisations: the caller's message lists them
+  } else {  // no organisation or several: the caller's message lists them
     for (const fs::path& other : others) search.searched.push_back(other.string());
   }
   return search;

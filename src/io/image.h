@@ -12,7 +12,7 @@ namespace clearhead::io {
 
 struct Image {
   int64_t width = 0, height = 0;
-  /// 1: grey, read only; 3: RGB; 4: RGB and straight (not premultiplied) alpha, written only.
+  /// 1: grey; 3: RGB; 4: RGB and straight (not premultiplied) alpha, written only.
   int channels = 4;
   std::vector<uint8_t> pixels;  // [height, width, channels], sRGB
 };

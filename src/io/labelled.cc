@@ -1,8 +1,8 @@
 // Tables of labelled files, and batches of their rows.
 //
-// The order of an epoch: rows are shuffled, then sorted stably by length bucket; each bucket ends a tenth above the one
-// before. Consecutive rows form batches, and the batches are shuffled. So padding stays near half a bucket, and rows are
-// grouped differently in every epoch. Only integers are used, so the order is the same on every machine.
+// The order of an epoch: rows are shuffled, then sorted stably by length bucket; the upper limit of each bucket is about a tenth
+// above that of the bucket before. Consecutive rows form batches, and the batches are shuffled. So padding adds less than a tenth
+// to most rows, and rows are grouped differently in every epoch. Only integers are used, so the order is the same on every machine.
 #include "io/labelled.h"
 
 #include <algorithm>

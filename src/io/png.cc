@@ -94,8 +94,10 @@ bool encode(Job& job, png_structp png, png_infop info) {
   const Image& image = job.image;
   png_set_write_fn(png, &job, on_write, on_flush);
   png_set_IHDR(png, info, static_cast<png_uint_32>(image.width), static_cast<png_uint_32>(image.height), 8,
-               image.channels == 4 ? PNG_COLOR_TYPE_RGB_ALPHA : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-               PNG_FILTER_TYPE_DEFAULT);
+               image.channels == 4   ? PNG_COLOR_TYPE_RGB_ALPHA
+               : image.channels == 3 ? PNG_COLOR_TYPE_RGB
+                                     : PNG_COLOR_TYPE_GRAY,
+               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   png_set_sRGB_gAMA_and_cHRM(png, info, PNG_sRGB_INTENT_PERCEPTUAL);
   if (!job.chunks.empty()) png_set_text(png, info, job.chunks.data(), static_cast<int>(job.chunks.size()));
   png_write_info(png, info);
@@ -107,7 +109,8 @@ bool encode(Job& job, png_structp png, png_infop info) {
 
 void check(const Image& image) {
   constexpr int64_t kMostSide = 1'000'000;  // libpng's default limit, which readers have too
-  if (image.channels != 3 && image.channels != 4) fail(ErrorCode::kInvalidArgument, "png: {} channels; expected 3 or 4", image.channels);
+  if (image.channels != 1 && image.channels != 3 && image.channels != 4)
+    fail(ErrorCode::kInvalidArgument, "png: {} channels; expected 1, 3 or 4", image.channels);
   if (image.width < 1 || image.height < 1 || image.width > kMostSide || image.height > kMostSide) {
     fail(ErrorCode::kInvalidArgument, "png: the image has {} x {} pixels; expected a width and a height from 1 to {}", image.width,
          image.height, with_commas(kMostSide));

@@ -1,7 +1,8 @@
 // Resizes pictures by filters over the pixels of the source, one axis after the other.
 //
-//   out_i = Σ_j w_ij in_j      w_ij = f((j + ½ − c_i) / s) / Σ_j f(…)      c_i = (i + ½)·in/out      s = max(1, in/out)
+//   out_i = Σ_j w_ij in_j      w_ij = f((j + ½ − c_i) / s) / Σ_j f(…)      c_i = (i + ½)·n/m      s = max(1, n/m)
 //
+// n and m are the numbers of pixels of the axis before and after.
 // f is a triangle of half-width 1 (bilinear) or a box of half-width ½. The filter widens with the scale, which averages away the
 // frequencies that the smaller picture cannot show (antialiasing). The result equals that of PIL's Image.resize in mode "F".
 #include <algorithm>

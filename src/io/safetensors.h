@@ -6,7 +6,7 @@
 //   the rest  the bytes of the tensors, row-major, little-endian; offsets count from here, without gaps or overlaps
 //
 // Every number of a header is checked against the file before it is used: sizes against shapes, offsets against each
-// other, the last byte against the end. After that, reading needs no further checks.
+// other, the last byte against the end. After that, every tensor lies within the file; only the values of bools are still checked.
 // Source of the rules: github.com/huggingface/safetensors.
 #pragma once
 
@@ -72,7 +72,7 @@ class SafeTensors {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-/// Writes tensors in the order of the reference library: widest elements first, then by name, so that all are aligned.
+/// Writes tensors in the order of the reference library: by dtype, the widest first, then by name, so that all are aligned.
 /// Strided tensors are written in pieces of at most 16 MiB. Afterwards `path` is the complete new file, or unchanged.
 /// Throws kInvalidArgument for a name that is repeated, invalid UTF-8 or "__metadata__"; kIo as AtomicFile.
 void write_safetensors(const std::string& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata = {});

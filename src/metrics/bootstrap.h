@@ -29,8 +29,8 @@ Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& 
 
 struct PairedDifference {
   Interval difference;  // of first − second
-  // Two-sided p-value of the hypothesis that there is no difference: (1 + #{b: |d*_b − d| ≥ |d|}) / (1 + resamples). It is 1
-  // for a system compared with itself.
+  // Two-sided p-value of the hypothesis that there is no difference: (1 + #{b: |d*_b − d| ≥ |d|}) / (1 + resamples), where d
+  // is the mean difference and d*_b that of resample b. It is 1 for a system compared with itself.
   double p = 1;
 };
 

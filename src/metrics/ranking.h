@@ -26,8 +26,8 @@ struct RankedQuery {
   std::vector<int32_t> missed;
 };
 
-/// Metrics at a cutoff of k: trec_eval's recip_rank, map_cut, P, recall, success and ndcg_cut. Their means over queries are
-/// MRR, MAP, …
+/// Metrics at a cutoff of k: trec_eval's map_cut, P, recall, success and ndcg_cut, and its recip_rank over the first k documents
+/// only. Their means over queries are MRR, MAP, …
 struct Ranking {
   double reciprocal_rank = 0, average_precision = 0;  // 0 … 1
   double precision = 0, recall = 0, hit = 0;          // 0 … 1; hit: 1 if any of the first k is relevant

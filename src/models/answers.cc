@@ -100,7 +100,7 @@ void check_classifies(const Model& model) {
     fail(ErrorCode::kUnsupported, "{}: the model has no sequence classification head", info.name);
 }
 
-// Encodes text i as encode(i), in parallel.
+// Returns encode(i) for each text i, computed in parallel. Throws for a text without tokens or with too many, and names it.
 std::vector<Encoding> encode_all(const Model& model, size_t texts, const BatchOptions& options,
                                  const std::function<Encoding(size_t)>& encode) {
   std::vector<Encoding> out(texts);

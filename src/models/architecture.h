@@ -85,7 +85,7 @@ struct PhasePositions {
 /// as in Marian.
 struct SinusoidalPositions {
   std::string weight{};  ///< a file may contain the table; its values must equal the formula's
-  std::string gain{};    ///< [1], a learned factor of all sines (Li et al. 2019, eq. 4); empty: 1
+  std::string gain{};    ///< [1], a learned factor on the whole table (Li et al. 2019, eq. 4); empty: 1
 };
 /// Each layer has a linear map W [width of Q or K, width] of sinusoids, without a bias.
 ///   kKeys     k_j += W·sinusoid(j): the position is given to the keys only

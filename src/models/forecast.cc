@@ -74,7 +74,7 @@ std::vector<size_t> find_columns(const std::vector<std::string>& names, const Ta
   return out;
 }
 
-// A row that must be complete must have every target and input.
+// Throws kFormat unless the row has a number for the target and for every input.
 void check_complete(const ForecastTable& table, const ForecastFacts& facts, int64_t row) {
   for (size_t at = 0; at <= facts.inputs.size(); ++at) {
     if (!std::isnan(table.rows[static_cast<size_t>(row)][at])) continue;
@@ -283,7 +283,7 @@ ForecastInput read_forecast_input(const SeriesFacts& facts, std::string_view tex
 }
 
 Tensor read_series(const ModelInfo& info, std::string_view text) {
-  if (!info.forecasts) return read_numbers(text);
+  if (info.output != "forecast") return read_numbers(text);
   const std::string path = info.directory + "/config.json";
   const Json config = Json::parse(read_config(path), path);
   Fields fields(config, path);

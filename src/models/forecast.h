@@ -2,10 +2,10 @@
 // that is forecast; its outputs are quantiles.
 //
 //   window: rows t−h−length+1 … t−h of target and inputs     features: known columns and calendar of row t     h: the horizon
-//   quantile q of y_t = base + unit·deviation·output_q       base: y_(t−difference); without a difference, the mean of the training
-//                                                            data, with "standardise": "each" the median of the window's target, with
-//                                                            "none" 0
-//                                                            unit: 1, or with "each" the largest distance from that median
+//   quantile q of y_t = base + unit·deviation·output_q
+//     base: y_(t−difference). If difference is 0, it depends on "standardise": the mean of the training data with "data", the median of
+//           the window's target with "each", 0 with "none".
+//     unit: 1; with "each" the largest distance of the window's target from its median
 #pragma once
 
 #include <string>
@@ -31,8 +31,8 @@ ForecastFacts read_forecast_facts(const Json& json, const SeriesFacts& series, c
 Json json_of(const ForecastFacts& facts);
 /// Names of the features of the row that is forecast: the known columns, then "hour (sine)", "hour (cosine)".
 std::vector<std::string> feature_names(const ForecastFacts& facts);
-/// Read the fields "calendar" (of hour, weekday and month) and "quantiles" of a recipe or a config.json, if they are given. Throw kFormat
-/// for other values.
+/// Read the fields "calendar" (a list of "hour", "weekday" and "month") and "quantiles" (at least three ascending numbers between 0 and 1,
+/// one of them 0.5) of a recipe or a config.json, if they are given. Throw kFormat for other values.
 void read_calendar(Fields& fields, ForecastFacts& to);
 void read_quantiles(Fields& fields, ForecastFacts& to);
 

@@ -71,7 +71,7 @@ std::vector<std::vector<ClassScore>> classify_inputs(const Model& model, const s
 std::vector<ClassScore> summarise(const Model& model, const ModelInput& document, const Interventions& interventions) {
   constexpr const char* kRefusal = "does not select sentences of a document";
   const LoadedNetwork& network = network_model(model, kRefusal);
-  if (!model.info().chooses) refuse(model, kRefusal);
+  if (model.info().output != "sentence") refuse(model, kRefusal);
   const EncodedInput read = encoded(network, document);
   std::vector<std::string> sentences = document.texts;  // without the sentences that encode_input() left out
   std::erase_if(sentences, [&](const std::string& sentence) { return model.tokenizer().encode(sentence).ids.empty(); });

@@ -21,7 +21,7 @@ struct InputKind {
     kTexts,    // a list of texts, or one text that is split into sentences
     kPicture,  // a picture file, or pixels
     kSound,    // a sound file, or samples
-    kNumbers,  // numbers, separated by spaces or commas
+    kNumbers,  // numbers, separated by spaces or commas, or a table
     kNode,     // the name of a node of a graph
   };
 
@@ -35,6 +35,8 @@ struct InputKind {
 
   /// Reads the fields of a network's config.json that define how inputs are encoded. Null: there are no such fields.
   void (*read_config)(Fields& config, NetworkFacts& to) = nullptr;
+  /// Reads the numbers of an input, as ModelInput::series, from a text such as a table. Null if the form is not kNumbers.
+  Tensor (*read_numbers)(const ModelInfo& info, std::string_view text) = nullptr;
   /// Encodes an input. Null for texts, which the tokenizer encodes.
   EncodedInput (*encode)(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) = nullptr;
   /// Replaces an item of `features` by a mean: for patches and intervals, of each channel of `read`, the features before any masking.
@@ -67,8 +69,8 @@ inline const InputKind& input_kind(const ModelInfo& info) { return input_kind(in
 /// not finite, kShape for a picture or series of another size, kUnsupported for plain texts and pairs.
 EncodedInput encode_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 /// The words of an input and the items of its maps: sentences, statements ("slot"), patches or intervals, followed by the single item
-/// that attends to them ("document" or "query"); or all nodes of a graph. Throws as encode_input(); kUnsupported also for models that
-/// generate text from a sound.
+/// that attends to them ("document" or "query"); or the steps of an episode; or all nodes of a graph. Throws as encode_input();
+/// kUnsupported also for models that generate text from a sound.
 RunText describe_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 /// The item that an input names, such as a node of a graph; nothing for models whose inputs name none. Throws as encode_input().
 std::optional<int64_t> selected_item(const Model& model, const ModelInput& input);

@@ -25,8 +25,8 @@ const std::vector<std::pair<std::string, Standardise>>& standardise_names();
 Tensor read_numbers(std::string_view text);
 /// Reads a whole text, such as the cell of a table, as one number. Returns nothing if it is not a number, or not finite as f32.
 std::optional<float> finite_number(std::string_view text);
-/// The median of one channel, as the mean, and the largest distance from it, as the deviation; 1 for a constant channel. A mean would move
-/// with the height of the peaks.   numbers: count samples, `stride` apart
+/// A scale for the numbers of one channel. Scale::mean is their median, because their mean would depend on the height of peaks.
+/// Scale::deviation is the largest distance from the median; 1 for a constant channel.   numbers: count samples, `stride` apart
 SeriesFacts::Scale own_scale(const float* numbers, int64_t count, int64_t stride);
 
 /// Reads "series" and "patch_size" of a config.json:

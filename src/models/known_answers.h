@@ -12,7 +12,7 @@
 // The residual stream is divided into segments, each written by one component; the numbers are their widths, and `one` is the constant 1:
 // [byte 16 | position 32 | one 1 | before₁ 16 | … | before_h 16 | next 16].
 //
-// causal, two layers of h heads (h = `context`, default 2), head width 16·max(h, 2):
+// causal, two layers of max(h, 2) heads (h = `context`, default 2), head width 16·max(h, 2):
 //   L0.Hm   attends m + 1 tokens back: q_i = (s/16)·p(i − m − 1), k_j = p(j). A row without such a token attends to a sink
 //           with logit 0.85·s. The head copies the token's byte code into before_{m+1}. L0.H0 is a previous-token head. A
 //           sliding window on this layer does not change these rules.
@@ -73,8 +73,9 @@ std::vector<float> known_byte_codes(uint64_t seed);
 /// A text of invented words with two known features: a passage that occurs twice, and a needle with a question.
 ///   … the code word is <93817604> …  …  the code word is <
 ///
-/// '<', '>' and digits occur nowhere else, and no digit occurs twice. So every pair of neighbouring bytes from " <" on occurs
-/// in the needle only, and a model that copies the byte that followed the same two bytes continues with 93817604>.
+/// '<', '>' and digits occur nowhere else, and no digit occurs twice. So the pairs of neighbouring bytes from " <" on occur only in the
+/// needle (" <" also at the end of the question), and a model that copies the byte that followed the same two bytes continues with
+/// 93817604>.
 struct KnownText {
   std::string text{};         ///< ASCII, `bytes` long; ends with the question
   Range needle{};             ///< "the code word is <93817604>", where it is stated

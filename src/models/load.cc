@@ -97,14 +97,13 @@ Found find_network(const std::string& name, const std::string& directory, const 
   info.longest = facts.longest;
   info.first_token = facts.first_token;
   info.labels = facts.labels;
-  info.chooses = facts.chooses;
-  info.has_causal = facts.labels.empty() && !facts.chooses;
+  info.output = facts.output;
+  info.problem = facts.problem;
+  info.has_causal = facts.labels.empty() && facts.output.empty();
   info.encoder_layers = info.has_causal ? 1 : 0;
   info.causal = info.has_causal;
   info.has_classifier = !facts.labels.empty();
   info.environment = facts.environment;
-  info.forecasts = facts.series.forecast.has_value();
-  if (info.forecasts) info.problem = ProblemType::kRegression;
   describe_file(found.file, info);
   return found;
 }

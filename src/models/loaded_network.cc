@@ -73,7 +73,7 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
     }));
   }
   const Tensor found = logits(input, source, options);
-  if (info_.has_classifier || info_.chooses) return {.class_logits = found};
+  if (info_.has_classifier || !info_.output.empty()) return {.class_logits = found};
   return {.causal_logits = found.reshape({input.batch, input.length, info_.vocabulary})};
 }
 

@@ -16,7 +16,7 @@ class LoadedNetwork final : public Model {
   /// Reads the weights. Throws as network_of() and Parameters::read().
   LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr<const Tokenizer> tokenizer);
 
-  /// Returns class_logits for a classifier and for a model with info().chooses, otherwise causal_logits.
+  /// Returns class_logits for a classifier and for a model with info().output, otherwise causal_logits.
   RunResult run_batch(const Batch& input, const Batch* source, const RunOptions& options) const override;
   ModelCache read(const Batch& source, DType dtype, const Interventions& interventions) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;

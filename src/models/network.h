@@ -58,11 +58,12 @@ enum class Standardise : uint8_t {
 
 /// A forecast of a column of a table, from windows of its rows (models/forecast.h).
 struct ForecastFacts {
-  std::string target{}, time{};                            // columns; time: may be empty
-  std::vector<std::string> inputs{}, known{}, calendar{};  // further columns of the window; columns and calendar features of the row ahead
-  int64_t horizon = 1;                                     // the row that is forecast is this many rows after the last row of the window
-  int64_t difference = 1;  // the network outputs the difference from the value this many rows before that row; 0: from the mean
-  double deviation = 1;    // standard deviation of this difference in the training data, which is the unit of the outputs
+  std::string target{}, time{};  // columns; time: may be empty
+  // inputs: further columns of the window. known, calendar: columns and calendar features of the row that is forecast.
+  std::vector<std::string> inputs{}, known{}, calendar{};
+  int64_t horizon = 1;     // the row that is forecast is this many rows after the last row of the window
+  int64_t difference = 1;  // the network outputs the difference from the value this many rows before that row; 0: see models/forecast.h
+  double deviation = 1;    // scale of the outputs: standard deviation of (difference / `unit` of models/forecast.h) in the training data
   std::vector<double> quantiles = {0.05, 0.5, 0.95};  // ascending; one of them is 0.5
 };
 
@@ -89,6 +90,13 @@ struct SeriesFacts {
   int64_t numbers() const { return channels * length + feature_count(); }
 };
 
+/// Tracks of people (models/tracks.h): the steps that a network reads and predicts.
+struct TracksFacts {
+  int64_t observed = 8, predicted = 12;  // in steps
+  int64_t frames_per_step = 10;          // of the tables
+  double seconds_per_step = 0.4;
+};
+
 /// The sizes and settings of a network. A comment that begins with a quoted name applies only to that kind of input.
 struct NetworkFacts {
   std::string reads{};     // name of the network's kind of input (models/input_kind.h)
@@ -100,10 +108,12 @@ struct NetworkFacts {
   int32_t end_token = -1;   // networks that generate text: the token that ends a target; −1: none
   int32_t pad = 0;          // the padding token
   std::vector<std::string> labels{};
-  bool chooses = false;  // "document": the output is a weight for each sentence, and the answer is the sentence with the largest
+  std::string output{};                             // ModelInfo::output
+  ProblemType problem = ProblemType::kSingleLabel;  // of a classifier
   PictureFacts picture{};
   SoundFacts sound{};
   SeriesFacts series{};
+  std::optional<TracksFacts> tracks{};       // "tracks"; set for this kind of input only
   std::string environment{};                 // "trajectory": the environment in which the policy was trained; empty: unknown
   std::shared_ptr<const NodeGraph> graph{};  // "graph": the graph saved with the model; null in training
 };
@@ -113,7 +123,7 @@ class Network {
   virtual ~Network() = default;
   const NetworkFacts& facts() const { return facts_; }
 
-  /// Returns [batch, label] for a classifier; [document, sentence] if facts().chooses; [batch·length, vocabulary] for a network
+  /// Returns [batch, label] for a classifier; [document, sentence] if facts().output is "sentence"; [batch·length, vocabulary] for a network
   /// that generates text, whose input is the target so far.
   /// source: the batch that the input attends to, such as a story, a picture or a source text; null if the kind of input has none
   virtual Tensor logits(Compute& compute, const Batch& input, const Batch* source) const = 0;

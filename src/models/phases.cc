@@ -1,5 +1,5 @@
-// Computes rows [cos ωp, sin ωp, …] for given frequencies, and the constant table of encoder-decoders, whose halves are the sines and
-// the cosines of p / 10000^(2i/width).
+// Computes rows [cos ωp, sin ωp, …] for given frequencies, and the constant table of SinusoidalPositions, whose first half are the sines
+// and whose second half are the cosines of p / 10000^(2i/width).
 #include "models/phases.h"
 
 #include <cmath>

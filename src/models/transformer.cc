@@ -52,8 +52,8 @@ Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, Pi
   return rows_at(run, hidden, picked);
 }
 
-// Returns the input of a block that adds to x: x itself, because a block adds to it last; a copy if the run is recorded, because the
-// backward pass reads the input again.
+// Returns the input of a block that adds its output to x: x itself, because a block writes to x only after it has read it; a copy if the
+// run is recorded, because the backward pass reads the input again.
 Tensor read_apart(Run& run, const Tensor& x) {
   if (!run.recorder) return x;
   Tensor copy = run.take(x.shape());

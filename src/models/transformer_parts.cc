@@ -71,7 +71,8 @@ struct Transformer::Parts {
   }
 };
 
-// Returns the components of a block's input, after the norm if it precedes the block; for layer = layers, those of the stack's output.
+// Returns the components of a block's input, after the norm if the norm precedes the block. If `layer` is the number of layers, returns
+// those of the stack's output.
 Transformer::Parts Transformer::parts_below(Run& run, int layer, Block block, const ScoreRow& at, const HeadOutputs& outputs,
                                             bool with_family) const {
   const int64_t width = facts_.width;

@@ -167,7 +167,8 @@ void Weights::check_same(const std::string& name, const Tensor& table) const {
   if (!has_own(name)) return;
   const std::string found = require(name);
   const Tensor values = to_f32(checked(found, table.shape()));
-  const double bound = file_->get(found).dtype() == DType::kF32 ? 1e-4 : 0.01;  // sines of rounded f32 angles; rounding to bf16 or f16
+  // f32: the file's angles may have been rounded to f32 before the sine. bf16, f16: the values are rounded.
+  const double bound = file_->get(found).dtype() == DType::kF32 ? 1e-4 : 0.01;
   const auto* own = values.data<float>();
   const auto* expected = table.data<float>();
   for (int64_t i = 0; i < table.numel(); ++i) {

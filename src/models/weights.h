@@ -58,7 +58,7 @@ class Weights {
   const std::string& first_of(const std::vector<std::string>& names) const;
   /// Throws kUnsupported if the file has a tensor of this name whose values are not those of `table`, up to rounding.
   void check_same(const std::string& name, const Tensor& table) const;
-  /// Returns a small vector in f32. New values are `value`.
+  /// Returns a vector such as a bias in f32. In training it is a new parameter whose elements are `value`.
   Tensor vector(const std::string& name, int64_t size, double value = 0) const;
   /// Returns an operand in f32.
   Tensor operand(const OperandFacts& facts) const;

@@ -121,7 +121,7 @@ Tensor FeedForward::operator()(Compute& compute, const Tensor& x) const {
   Tensor out = run.result({x.size(0), down.out()});
   Tensor raised = run.take({x.size(0), up.out()}), gated = is_gated ? run.take({x.size(0), down.in()}) : Tensor();
   Tensor inner = inner_activations(run, *this, x, raised, gated);
-  if (dropout > 0) inner = compute.dropout(inner, dropout);  // a rate of 0 draws no seed, so later ops keep theirs
+  if (dropout > 0) inner = compute.dropout(inner, dropout);  // not at rate 0: drawing a seed would change those of later ops
   linear(run, down, inner, out);
   return out;
 }

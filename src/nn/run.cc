@@ -10,8 +10,9 @@
 namespace clearhead::nn {
 namespace {
 
-constexpr int64_t kMlpElements = int64_t{1} << 20;        // inner activations of a piece: 4 MiB, half the L2 and L3 of two cores
-constexpr int64_t kMlpElementsInBf16 = 4 * kMlpElements;  // bf16 products are bound by reading weights: more rows per read
+// Inner activations of a piece of rows: 4 MiB of f32, half of the L2 and L3 cache that two cores have.
+constexpr int64_t kMlpElements = int64_t{1} << 20;
+constexpr int64_t kMlpElementsInBf16 = 4 * kMlpElements;  // reading the weights limits bf16 products: more rows for each read
 
 // Columns [begin, begin + count)·head_dim of [rows, heads·head_dim] as [batch, count, length, head_dim].
 Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count, int64_t head_dim) {

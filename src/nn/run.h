@@ -12,7 +12,7 @@
 
 namespace clearhead::nn {
 
-/// to = f(x·Wᵀ + b).
+/// to = f(x·Wᵀ + b), where f is options.activation; to += … if options.accumulate.
 void linear(Run& run, const Linear& layer, const Tensor& x, Tensor& to, const ops::LinearOptions& options = {});
 
 /// The layers whose rows are added to give the input of the first block. A layer without a table adds nothing.
@@ -38,8 +38,8 @@ struct Sequences {
   const AttentionSpec* described = nullptr;     // replaces the layer's own description
   const Tensor* memory = nullptr;               // [batch·memory length, width]: the memory of cross-attention
 };
-/// The concatenated heads, before the output projection: [rows, heads·head_dim], temporary memory of the run in Run::operands. With a
-/// cache, the new keys are appended and the queries attend to all keys. In cross-attention, the keys of the memory are appended once,
+/// The concatenated heads, before the output projection: [rows, heads·head_dim] with dtype Run::operands, in temporary memory of the run.
+/// With a cache, the new keys are appended and the queries attend to all keys. In cross-attention, the keys of the memory are appended once,
 /// on the first call. The layer's own site, rotary and dropout are not read: they are for calls with a Compute.
 Tensor attended(Run& run, const Attention& layer, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache);
 /// to += output(attended(x)), with the run's dropout.   x, to: [rows, width]

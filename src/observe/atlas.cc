@@ -22,8 +22,8 @@ constexpr int64_t kReach = 64;
 constexpr int64_t kLocalReach = 4;
 enum MatchIndex : size_t { kMatchDuplicate, kMatchInduction, kMatchDelimiter, kMatchRetrieval, kMatchCount };
 
-// True for tokens of punctuation marks and whitespace with at least one mark. Whitespace alone does not count: otherwise every
-// sixth token of a byte-level model would be punctuation.
+// True for a token that consists of punctuation marks and whitespace and contains at least one mark. Whitespace alone does not count:
+// otherwise every sixth token of a byte-level model would be punctuation.
 bool is_punctuation(std::string_view bytes) {
   // Marks are ASCII punctuation and, each three bytes in UTF-8, general punctuation (U+2010 …), CJK punctuation (U+3001 …) and
   // full-width forms (U+FF01 …).

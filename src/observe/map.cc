@@ -15,7 +15,7 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kSliceRows = 96;    // two query tiles of the fast kernel
-constexpr int64_t kPieceKeys = 1024;  // 48 rows of this many keys stay in L2
+constexpr int64_t kPieceKeys = 1024;  // a slice's weights for this many keys (384 KiB) stay in L2
 
 // The sum of `count` weights, in eight independent chains so that latency does not bound it.
 double sum_of(const float* values, int64_t count) {

@@ -18,7 +18,8 @@ struct MapValues {
   LookPrecision precision = LookPrecision::kExact;
   int64_t batch = 0, head = 0;
 
-  /// Writes out [row_count, keys.size()]. Hidden pairs are 0, or NaN if `marks_hidden`. Must not be called inside parallel_for.
+  /// Writes the values of these rows of the record to out: [row_count, keys.size()]. Hidden pairs are 0, or NaN if `marks_hidden`. Must
+  /// not be called inside parallel_for.
   void fill(const int64_t* rows, int64_t row_count, Range keys, float* out, bool marks_hidden = false) const;
 };
 

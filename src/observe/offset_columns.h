@@ -30,7 +30,8 @@ struct NearCells {
 };
 
 /// If options.sampled_rows > 0, reads about that many queries, some from each row of cells. Rows that were not kept give the
-/// same cells as in LayerMap::tile. Throws kInvalidArgument if a range is empty or if queries lie outside the map.
+/// same cells as in LayerMap::tile. Values must not be negative: the means of a map with GradientLook::kGradient or kProduct would leave
+/// its negative values out. Throws kInvalidArgument if a range is empty or if queries lie outside the map.
 NearCells near_cells(const LayerMap& map, int64_t head, const NearRequest& request, const LookOptions& options = {});
 
 }  // namespace clearhead

@@ -113,8 +113,8 @@ Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head) {
 
 namespace {
 
-// Joins steps into one frame; either P was rounded (RowStats::used) in all of them or in none. They extend the layer's last frame
-// if it agrees with them in this; otherwise they become a new frame.
+// Joins steps into one frame. Either all steps rounded P (RowStats::used) or none did. If the same holds for the layer's last frame, the
+// steps extend it; otherwise they become a new frame.
 void join(LayerTrace& layer, const std::vector<AttentionRecord>& steps) {
   const bool rounds = steps.back().rows.used.defined();
   std::vector<AttentionRecord> parts;

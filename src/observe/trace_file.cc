@@ -8,11 +8,14 @@
 //                                                      f16 as the kernel read it; load() widens it to f32 if q has another dtype
 //   FAMILY.LAYER.frameN.q             [batch, head, row, d_k]   f32, bf16 or f16
 //   FAMILY.LAYER.frameN.m / .l        f32 [batch, head, row]                                .keys  i64 [key]   for windows
+//   FAMILY.LAYER.frameN.used          f32 [batch, head, row]   if the kernel rounded P to bf16 (RowStats::used)
+//   FAMILY.LAYER.values / FAMILY.LAYER.frameN.d_out            if gradients were kept (OutputGradient)
 //   FAMILY.LAYER.value_norm / .output_norm / .entropy / .received / …   f32
 //   FAMILY.LAYER.NAME    the description's operands by name
 //
-// Metadata: `clearhead_trace: 1`; `plan`: model, families, segments, generated tokens; `layers`: for each "FAMILY.LAYER" the
-// description, the instruction set and the frames.
+// Metadata: `clearhead_trace: 1`; `plan`: model, families, segments, items, generated tokens; `layers`: for each "FAMILY.LAYER" the
+// description, the instruction set, the frames and, if known, the module and whether the statistics are exact; `gradients_of` if
+// gradients were kept.
 // A weight is P_ij = 2^(scale·log₂e·q_i·k_j + … − m_i) / l_i. docs/trace.md computes it in twenty lines of Python.
 #include <algorithm>
 #include <cstdlib>

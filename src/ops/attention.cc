@@ -115,8 +115,8 @@ Tensor output_factor(Run& run, const PreparedWeight& output, int64_t heads, int6
 namespace {
 
 // Keys and values from a fused projection have a large row stride, and every block of queries reads all of them. Once they no
-// longer fit the caches near a core, a contiguous copy is worth its cost (100,000 keys of 32 channels in a row of 192: 27 s on one
-// core became 16).
+// longer fit the caches near a core, a contiguous copy is worth its cost (100,000 keys of 32 channels, in rows of 192 floats: 16 s
+// instead of 27 s on one core).
 constexpr int64_t kKeysWorthACopy = 8192;
 Tensor near(const Tensor& tensor) { return tensor.size(2) >= kKeysWorthACopy ? tensor.contiguous() : tensor; }
 
@@ -152,9 +152,10 @@ ReverseCall reverse_of(const AttentionCall& call, const AttentionRecord& record,
   };
 }
 
-// Records a call with two results, `out` and the log-sum-exp, as two entries that share one reverse function. The log-sum-exp is
-// recorded first and so reversed last: its gradient exists until then. If no loss reached `out`, its entry reverses the call. It is
-// recorded with an empty view as its result, because −∞ is a valid log-sum-exp and must not fail the check for finite results.
+// Records a call with up to two results, `out` and the log-sum-exp, as entries that share one reverse function. The log-sum-exp is
+// recorded first and therefore reversed last, so its gradient still exists when the entry of `out` is reversed. If no loss reached `out`,
+// the entry of the log-sum-exp reverses the call. That entry has an empty view as its result, because −∞ is a valid log-sum-exp and must
+// not fail the check for finite results.
 void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out, const Tensor& log_sum_exp) {
   Observer* gradient_observer =
       !call.site.family.empty() && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;

@@ -70,8 +70,8 @@ void element_by_element(const Tensor& x, const Tensor& other, Tensor& out, const
 
 // e^x with a relative error of 2ε; results below 2⁻¹²⁶ are 0, and NaN gives NaN. It has no branches or calls, so that the
 // compiler vectorises it, which it does not do with std::exp.
-// e^x = 2^n·e^r, where n is the integer nearest to x·log₂e. ln 2 is split in two; the first part has ten bits, so that its products
-// are exact.
+// e^x = 2^n·e^r, where n is the integer nearest to x·log₂e and r = x − n·ln 2. ln 2 is split in two parts; the first has nine significant
+// bits, so that its products with n are exact.
 float exponential(float x) {
   constexpr float kRound = 12582912;  // 1.5·2²³: adding it rounds a number to the nearest integer
   const float shifted = x * std::numbers::log2e_v<float> + kRound, n = shifted - kRound;

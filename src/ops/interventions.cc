@@ -1,5 +1,5 @@
-// Applies interventions to a description: the mask of an ablated head becomes 0, the visibility rule hides knocked-out pairs, and
-// changed scores are one more term.
+// Applies interventions to a description: the mask of an ablated head becomes 0, the visibility rule hides knocked-out pairs, and each
+// change of scores becomes one more score term.
 #include <algorithm>
 #include <map>
 #include <tuple>

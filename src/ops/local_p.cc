@@ -1,7 +1,8 @@
 // Local attention around predicted centres, as a description: a visibility rule, and a Gaussian that multiplies the normalised
 // weights.
 //
-// A rule identifies a query by its position, the Gaussian by its index. The band aligns starts, so that both are the same number.
+// A rule identifies a query by its position among the keys, the Gaussian by its index in the call. With Align::kStart both are the same
+// number.
 // Source: Luong, Pham & Manning 2015, §3.2, eq. 9 and 10.
 #include <utility>
 

@@ -17,7 +17,7 @@ struct LinearOptions {
   Activation activation = Activation::kNone;
   bool accumulate = false;  // out += …
 };
-/// out[r] = f(x[r]·Wᵀ + bias).   x: [rows, in], out: [rows, out], contiguous rows; bias: [out] or undefined.
+/// out[r] = f(x[r]·Wᵀ + bias), f: options.activation.   x: [rows, in], out: [rows, out], contiguous rows; bias: [out] or undefined.
 /// If Run::operands is bf16 and the weight is a LiveWeight or is stored in bf16, x, W and (in the backward pass) d_out are
 /// rounded to bf16 first. Sums, bias and all gradients are f32; out is f32 unless linear_dtype() allows bf16. Throws
 /// kUnsupported for gradients through a weight that is not a LiveWeight.
@@ -74,7 +74,7 @@ void activate(Run& run, Activation activation, const Tensor& x, Tensor& out);
 /// out = f(gate) ⊙ up.   x: [rows, gate | up], out: [rows, width]; contiguous.
 void gated(Run& run, Activation activation, const Tensor& x, Tensor& out);
 
-/// out += x.   Equal shapes, any strides; broadcast with Tensor::expand. The same holds for the ops below.
+/// out += x.   Equal shapes, any strides; broadcast with Tensor::expand.
 void add(Run& run, const Tensor& x, Tensor& out);
 /// out = x.   Equal shapes, any strides.
 void copy(Run& run, const Tensor& x, Tensor& out);
@@ -127,7 +127,7 @@ struct CrossEntropyOptions {
   // The sum of losses is divided by this; 0: by the number of rows that are not ignored. Gradient accumulation passes
   // that number for the whole batch.
   double divisor = 0;
-  std::vector<float> row_weights{};  // [rows], factors for the losses of the rows, not in the divisor; empty: ones
+  std::vector<float> row_weights{};  // [rows] factor on the loss of each row; the divisor does not include it; empty: ones
 };
 /// The mean loss [1].   logits: [rows, classes], contiguous.
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
@@ -174,7 +174,7 @@ struct AttentionCall {
   const AttentionSpec& spec;
   const Tensor& output;  // result of output_factor(), for the output norms; read only if `wanted`; undefined: no output norms
   bool wanted = false;   // report the call to the observer
-  /// Set to the rows' log-sum-exp, f32 [batch, head, query], a second recorded result; null: not requested.
+  /// If not null, receives the log-sum-exp of each row, f32 [batch, head, query], which is recorded as a second result.
   Tensor* log_sum_exp = nullptr;
 };
 /// Computes attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted. Throws

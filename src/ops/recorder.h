@@ -45,11 +45,12 @@ class Recorder {
   /// Memory that lives as long as a tensor refers to it; not initialised.
   virtual Tensor take(const Shape& shape, DType dtype = DType::kF32) = 0;
   virtual bool wants(const Tensor& t) const = 0;
-  /// Called with the embeddings that a network of `family` starts from, before any op reads them. An override may change
-  /// them, and may watch them to get their gradient.   x: [rows, width]
+  /// Called with embeddings or input features before any op reads them. The string is the map family of a Transformer
+  /// ("enc", "dec"), "features" for input features, or "" for the result of Compute::embed(). An override may change the
+  /// tensor, and may record an op on it to get its gradient.   embeddings: [rows, width]; features: as Batch::features
   virtual void embedded(const std::string&, Tensor&) {}
-  /// Records an op. `kept` must not be written until the reverse has run, which throws kStale otherwise. Undefined
-  /// tensors in `kept` are ignored.
+  /// Records an op. The tensors in `kept` must not be written before `reverse` has run; otherwise the backward pass throws
+  /// kStale. Undefined tensors in `kept` are ignored.
   virtual void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) = 0;
   /// Activation checkpoint: runs `body`, which changes x in place, and keeps only the earlier contents of x. The
   /// backward pass restores them and runs `body` again, recorded this time. `body` must therefore compute the same each

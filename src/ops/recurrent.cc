@@ -1,7 +1,7 @@
 // GRU and LSTM over whole sequences. Formulas of one step: backends/recurrence.h.
 //
-//   W_ih·x is one product over all steps, and so is each gradient of both weights and of x. Each step computes W_hh·h, or
-//   W_hhᵀ·d_b in the backward pass, and one pass over the gates.
+//   W_ih·x is one product over all steps; so are the gradients of W_ih, W_hh and x. Each step computes W_hh·h (in the backward pass
+//   the product of W_hhᵀ with the gradient of W_hh·h + b_hh) and one pass over the gates.
 //
 // Kept for the backward pass: the activated gates and, for a GRU, W_hh·h + b_hh. The states are the result itself.
 #include <vector>
@@ -129,7 +129,7 @@ void forward(const Layer& layer, const Tensor& x, const Recurrence& given, Kept&
 
 // Gradients of the inputs of the gates at all steps, and of the initial state and cell.
 struct GateGradients {
-  Tensor gates, hidden;  // [batch, time, gates·hidden]; of an LSTM, hidden is the same tensor as gates
+  Tensor gates, hidden;  // of W_ih·x + b_ih and of W_hh·h + b_hh, [batch, time, gates·hidden]; for an LSTM the same tensor
   Tensor state, cell;    // [batch, hidden]
 };
 

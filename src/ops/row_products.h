@@ -13,7 +13,7 @@ class RowProducts {
   /// x: f32 […, width], contiguous, width > 0; w: f32 [count, width], any strides.
   RowProducts(const Tensor& x, const Tensor& w, double scale);
   int64_t rows() const { return record_.query_length; }
-  /// Writes scale·log₂e·x·wᵀ for the rows [first, first + some) to `to`, [some, count]. A product below −1e30 counts as
+  /// Writes scale·log₂e·x·wᵀ for the rows [first, first + some) to `to`, [some, count]. A product below −2e30 (in units of log₂) counts as
   /// hidden and gives −∞. Thread-safe.
   void take(int64_t first, int64_t some, float* to) const;
 

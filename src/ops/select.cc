@@ -114,9 +114,9 @@ std::vector<IdBounds> id_bounds(const Tensor& ids, int64_t block) {
   return out;
 }
 
-// The key blocks for which the topology shows at least one pair with a query block. The band decides for whole blocks. Ranges of
-// segment ids and the bounds of a visibility rule exclude whole blocks. The blocks that are still open are searched pair by pair,
-// up to the first visible pair.
+// The key blocks for which the topology shows at least one pair with a query block. The band, ranges of segment ids and the bounds of a
+// visibility rule exclude whole blocks. If the topology has only a band, all remaining blocks are shown; otherwise they are searched pair
+// by pair, up to the first visible pair.
 class ShownBlocks {
  public:
   ShownBlocks(const Topology& topology, const AttentionShape& shape, const BlockChoice& choice)

@@ -98,7 +98,7 @@ RuleBound absolute(const RuleBound& a) {
 RuleBound logarithm(const RuleBound& a) {
   if (a.high < 0) return kAnything;
   RuleBound out = rising({std::max(a.low, 0.0), a.high, a.may_be_nan || a.low < 0, false}, [](double x) { return std::log(x); });
-  if (a.low < 1.2e-38) out.low = -kInfinity;  // f32 may see 0
+  if (a.low < 1.2e-38) out.low = -kInfinity;  // in f32 it may be 0: kernels treat subnormal numbers as zero
   // Near 1 the logarithm is small, but the rounding of its argument is not.
   if (std::isfinite(out.low)) out.low -= kRounding;
   if (std::isfinite(out.high)) out.high += kRounding;

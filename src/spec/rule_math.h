@@ -74,8 +74,9 @@ class RuleReader {
 /// operand prefix: "rule", "rule2", "visible".
 void validate_rule(const Rule& rule, bool is_visibility, const std::string& where);
 
-/// The rule in a canonical order: only nodes that the last node needs, depth first, arguments from left to right:
-/// C++ does not specify the order in which a lambda's subexpressions are evaluated, and so recorded. Tables are in order of first use.
+/// The rule in a canonical order: only nodes that the last node needs, depth first, arguments from left to right; tables in
+/// order of first use. The recorded order would depend on the compiler, because C++ does not specify the order in which the
+/// subexpressions of a lambda are evaluated.
 Rule canonical(const Rule& rule);
 
 }  // namespace clearhead

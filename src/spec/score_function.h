@@ -9,7 +9,7 @@
 
 namespace clearhead {
 
-/// The factor on q·k; 1 if the score is not a dot product.
+/// The scale of Dot and Relative; 1 for Additive, which has none.
 inline double scale_of(const Score& pair, int64_t d_k) {
   const Dot* dot = std::get_if<Dot>(&pair);
   const Relative* relative = std::get_if<Relative>(&pair);

@@ -174,7 +174,7 @@ void check_limit(const char* name, const std::optional<int64_t>& limit) {
   }
 }
 
-// Limits the offset so that positions stay exact in f32 and sums with lengths do not overflow.
+// Limits the offset to integers that f32 represents exactly. Sums with lengths cannot overflow then.
 void check_offset(int64_t offset) {
   constexpr int64_t kMost = int64_t{1} << 24;
   if (offset < -kMost || offset > kMost)

@@ -1,5 +1,6 @@
-// Writes and reads a description as JSON (docs/spec.md). Operands are names of tensors. Fields that are not set are
-// omitted when written, and may be absent or null when read. An unknown field is never ignored: it throws kUnsupported
+// Writes and reads a description as JSON (docs/spec.md). Operands are names of tensors. Optional fields that are not set are
+// omitted when written, except the scale of a score and the limits of a band, which are null. When read, optional fields
+// may be absent or null. An unknown field is never ignored: it throws kUnsupported
 // with its path.
 #include <algorithm>
 #include <cmath>

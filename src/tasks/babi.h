@@ -23,7 +23,7 @@ namespace clearhead::tasks {
 struct StoryQuestion {
   LabelledInput asked{};
   int32_t file = 0;                 // index of its file in expanded(files)
-  std::vector<int32_t> supports{};  // the supporting statements, counted from 0
+  std::vector<int32_t> supports{};  // indices of the supporting statements in asked.input.texts
 };
 /// Expands "qa{1..20}_train.txt" to {"qa1_train.txt", …}; a name without braces expands to itself. Throws kFormat for other braces.
 std::vector<std::string> expanded(const std::string& files, const std::string& where);

@@ -1,9 +1,11 @@
 // Forecasting: quantiles of a column of a table whose rows are in order of time, from a window of earlier rows (models/forecast.h). The rows
 // are divided by time: training, validation, test. Windows of a later part may begin in an earlier one.
 //
-//   loss: pinball, Σ_q max(q·(y − ŷ_q), (q − 1)·(y − ŷ_q)) (Koenker and Bassett 1978), in the unit of the training data's differences
-//   metrics: skill = 1 − MAE / MAE of the last value;  coverage: share of values between the first and the last quantile
-//   figures: MAE of the median and of the last value; the test of Diebold and Mariano 1995 on the difference of their absolute errors
+//   loss: pinball, Σ_q max(q·(y − ŷ_q), (q − 1)·(y − ŷ_q)) (Koenker and Bassett 1978), divided by the deviation and by the mean unit of
+//         the training windows (models/forecast.h)
+//   metrics: skill = 1 − MAE / MAE of repeating the window's last value;  coverage: share of values between the first and the last quantile
+//   figures: MAE of the median, MAE of repeating the last value, mean width of the interval, and the p-value of the test of Diebold and
+//            Mariano 1995 on the difference of the two absolute errors
 //
 // MAE: mean absolute error. The median minimises it, as the mean minimises the squared error.
 #include <algorithm>
@@ -29,7 +31,7 @@ struct ForecastRecipe : ForecastFacts {
   double valid_from = 0.7, test_from = 0.8;
 };
 
-// A row number, or below 1 a share of the rows.
+// The row that `from` gives: a row number, or if it is below 1, a share of the rows.
 int64_t row_of(double from, int64_t rows) { return static_cast<int64_t>(from < 1 ? std::floor(from * static_cast<double>(rows)) : from); }
 
 const Schema<ForecastRecipe>& settings_schema() {
@@ -81,7 +83,7 @@ class Windows final : public Examples {
   bool has_label_column() const override { return false; }
   std::vector<std::string> files() const override { return {settings_.table}; }
 
-  /// Throws kFormat if the value that the difference is from is not in the window.
+  /// Throws kFormat if the window does not contain the row that "difference" refers to.
   void check(const Recipe& recipe) const {
     Fields model(recipe.model, recipe.where, "model");
     const int64_t least = settings_.horizon, most = least + read_series_facts(model).length - 1, lag = settings_.difference;
@@ -91,7 +93,7 @@ class Windows final : public Examples {
          recipe.where, least, most, lag);
   }
 
-  // The series of the model: channels, scales, and the facts of the forecast.
+  // Sets the model's "series": channels, scales, and the facts of the forecast.
   void configure(const Recipe& recipe, Json& model) const override {
     check(recipe);
     model["series"]["channels"] = static_cast<int64_t>(settings_.inputs.size()) + 1;
@@ -178,7 +180,7 @@ class Windows final : public Examples {
            valid, test, all);
     return {valid, test};
   }
-  // The facts of the recipe's series, before the training data is known.
+  // The facts of the recipe's series, without the scales, which are computed from the training data.
   SeriesFacts facts_of(const Recipe& recipe) const {
     Fields model(recipe.model, recipe.where, "model");
     SeriesFacts facts = read_series_facts(model);
@@ -208,8 +210,9 @@ class Forecast final : public ItemTask {
     for (const int64_t row : rows) mean_unit_ += scale_of(row).unit / static_cast<double>(rows.size());
   }
 
-  // With e = ŷ − y, the pinball loss is relu(e) − q·e. Here e is in the unit of its window; the weight, the window's unit divided by the
-  // mean unit of the training windows, makes errors of different windows comparable.
+  // With e = ŷ − y, the pinball loss is relu(e) − q·e. Here y and ŷ are network outputs: differences from the base, divided by
+  // unit · deviation (models/forecast.h). The weight, the window's unit divided by the mean unit of the training windows, makes errors of
+  // different windows comparable.
   Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
     const std::vector<double>& quantiles = facts_.forecast->quantiles;
     const auto batch = static_cast<int64_t>(example.values.size()), count = static_cast<int64_t>(quantiles.size());
@@ -279,8 +282,8 @@ class Forecast final : public ItemTask {
     return forecast_scale(facts_, forecast_window(facts_, windows_of(recipe_).table(recipe_), row));
   }
 
-  // p_value: two-sided, by the normal distribution, of the mean difference of the absolute errors. For a horizon h, their autocovariances
-  // up to h − 1 are added to the variance.
+  // p_value: two-sided, by the normal distribution, of the mean difference of the absolute errors. For a horizon h, the variance
+  // includes twice the autocovariances of the differences at lags 1 to h − 1.
   Errors errors_of(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const {
     const ForecastFacts& forecast = *facts_.forecast;
     const size_t count = forecast.quantiles.size(), median = median_of(forecast);

@@ -2,8 +2,8 @@
 // special tokens. A selected token is replaced by the mask token (80 %) or by a random token (10 %), or kept (10 %). The loss is the
 // cross-entropy of the original tokens.
 //
-// In training, the selection depends on the seed and the batch's number; in validation and tests on the batch's position in the file,
-// so that it is the same each time.
+// In training, the selection depends on the seed and the batch's number; in validation and tests on the batch's index
+// only, so that it is the same each time.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -33,7 +33,7 @@ class Nodes final : public Examples {
   std::vector<std::string> files() const override { return {tables_.edges.file, tables_.features.file, tables_.nodes.file}; }
   void configure(const Recipe& recipe, Json& model) const override {
     model["num_features"] = graph(recipe).graph.features;
-    std::erase_if(model.fields(), [](const auto& field) { return field.first == "graph"; });  // of the model in "from"
+    std::erase_if(model.fields(), [](const auto& field) { return field.first == "graph"; });  // that of the model in "from"
   }
   void save(const std::string& directory, Json& config) const override {
     write_graph(directory + "/" + kGraphFile, graph_->graph);

@@ -9,9 +9,9 @@
 //
 // Training uses the first answer, measurements use all. A window (models/spans.h) that does not contain the whole answer has its target
 // at the first token, like an unanswerable question. Scores are those of SQuAD 2.0 (metrics/answers.h). A question is
-// answered if null score − score of the best span is at most the threshold. Unless the recipe gives it, it has the best F1 on the validation
-// file, as by find_best_thresh of SQuAD's script, but halfway between two questions' differences. The validation F1 uses the threshold
-// that is best for it, the test F1 the saved model's threshold.
+// answered if null score − score of the best span is at most the threshold. If the recipe gives no threshold, the
+// one with the best F1 on the validation file is used, as in find_best_thresh of SQuAD's script, except that it lies halfway between the
+// differences of two questions. The validation F1 is measured with that threshold, the test F1 with the threshold of the saved model.
 #include <algorithm>
 #include <limits>
 #include <unordered_map>

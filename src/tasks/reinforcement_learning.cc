@@ -111,7 +111,7 @@ class Reinforcement final : public Task {
     Tensor logits = run.result({rows, actions}), differences = run.result({rows, 1});
     ops::copy(run, output.slice(1, 0, actions), logits);
     const Tensor values = output.slice(1, actions, actions + 1);
-    // Weights of the steps: 0 for padding.
+    // Weights of the steps. Padding has weight 0 for the value and the entropy; its target, −100, excludes it from the cross-entropy.
     std::vector<float> advantages, of_value, of_entropy;
     float* difference = differences.mutable_data<float>();
     for (int64_t row = 0; row < rows; ++row) {
@@ -188,7 +188,7 @@ class Reinforcement final : public Task {
   double held_bytes_per_token() const override { return 0; }
 
  private:
-  static constexpr size_t kNumbers = 3;  // of predictions(), before the shares
+  static constexpr size_t kNumbers = 3;  // numbers that predictions() returns for an episode before the pairs of the heads
 
   template <class SeedOf>
   Example starts(int64_t first, int64_t count, const SeedOf& seed_of) const {

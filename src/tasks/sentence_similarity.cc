@@ -4,9 +4,8 @@
 //   loss = mean over i of −log softmax_j(s_ij)[i]
 //
 // The model reads a batch's sources and then its targets as one batch of texts. The metrics are how often the right target is
-// nearest among `candidates` targets, and its mean reciprocal rank. The candidates are the right target, and targets of other groups,
-// drawn with the recipe's seed. All turns of a dialogue are
-// one group.
+// nearest among `candidates` targets, and its mean reciprocal rank. The candidates are the right target, and targets of other groups with
+// different texts, drawn with the recipe's seed. All pairs of a dialogue are one group; without dialogues, each pair is its own group.
 #include <algorithm>
 #include <cmath>
 #include <map>

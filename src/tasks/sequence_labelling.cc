@@ -1,5 +1,6 @@
 // Labelling of the characters of sequences, such as the secondary structure of proteins. A table's columns have a sequence and its labels:
-// two texts of the same number of characters, "MKVLA" and "__HHH". No token may span two characters, as with "tokenizer": "bytes".
+// two texts of the same number of characters, "MKVLA" and "__HHH". Every token must lie within one
+// character, as all tokens do with "tokenizer": "bytes".
 #include <algorithm>
 #include <set>
 

@@ -24,7 +24,7 @@ constexpr uint64_t kStringsSeed = 0x537472696E6773;  // seed of the sequences th
 
 LabelledFiles rows_of_table(const Recipe& recipe, const std::string& column, const std::string& part) {
   const SoundTable& sounds = recipe.task->as<SoundTable>();
-  (void)open_source(recipe.source, sounds.table);  // throws with the data's origin if it is missing
+  (void)open_source(recipe.source, sounds.table);  // if the file is missing, throws an error that says where to get the data
   return LabelledFiles(recipe.source.folder + "/" + sounds.table,
                        {.file = sounds.file, .label = column, .part_column = sounds.part, .part = part});
 }

@@ -15,7 +15,7 @@ namespace clearhead::tasks {
 /// A table of sounds and their transcripts; its first line names the columns.
 struct SoundTable {
   std::string table{};
-  std::string file{}, part{};  // columns: the sound's file, and its split, named as in TaskRecipe's train, valid and test
+  std::string file{}, part{};  // columns: the sound's file, and its split, a value of TaskRecipe's train, valid or test
   std::string speaker{};       // column: the speaker; only sounds of one speaker are joined; empty: any sounds
   using Count = std::array<int64_t, 2>;
   Count joined{1, 1}, tested{1, 1};  // smallest and largest number of sounds in an example: in training and validation, and in --test

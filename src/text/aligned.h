@@ -35,7 +35,8 @@ class Aligned {
   bool empty() const { return bytes().empty(); }
   Origin origin(size_t begin, size_t end) const;  // begin < end
 
-  /// Replaces all bytes; origins follow `changes` (Change in unicode.h).
+  /// Replaces all bytes; origins follow `changes` (Change in unicode.h). `removed_first`: number of characters removed before
+  /// the first change.
   void transform(const std::vector<Change>& changes, size_t removed_first = 0);
   /// Replaces every character by what write(c, out) appends, which gets the character's origin. If write returns false,
   /// nothing is changed and map returns false.

@@ -1,5 +1,5 @@
-// Splits sentences into words as sacrebleu's tokenisers do, and counts clipped matches of n-grams of 1 to 4 words, which
-// are sorted arrays.
+// Splits sentences into words as sacrebleu's tokenisers do, and counts clipped matches of n-grams of 1 to 4 words. The n-grams of
+// a sentence are kept in sorted arrays.
 #include "text/bleu.h"
 
 #include <algorithm>

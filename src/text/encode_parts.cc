@@ -14,7 +14,7 @@ size_t boundary(std::string_view text, size_t at) {
   return at;
 }
 
-// A window of the text and its tokens, with the special tokens that are put around a text at its ends.
+// A window of the text and its tokens, including the special tokens at both ends.
 struct Part {
   size_t begin = 0, end = 0;
   Encoding encoding{};

@@ -35,7 +35,7 @@ struct ChangedText {
 ChangedText with_typos(std::string_view text, double share, uint64_t seed);
 ChangedText in_upper_case(std::string_view text);
 ChangedText in_lower_case(std::string_view text);
-/// The first ⌈share · words⌉ words, separated by white space.
+/// The text up to the end of its ⌈share · words⌉-th word. Here, words are separated by white space.
 ChangedText first_words(std::string_view text, double share);
 ChangedText with_distractor(std::string_view text, std::string_view sentence, bool before);
 

@@ -8,7 +8,7 @@ namespace clearhead {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-constexpr size_t kHeldTokens = 8;  // a character has at most four byte tokens; more are not a character
+constexpr size_t kHeldTokens = 8;  // a character has at most four byte tokens: a U+FFFD after eight is part of the text, and is returned
 
 }  // namespace
 

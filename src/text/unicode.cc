@@ -245,7 +245,7 @@ char32_t to_upper(char32_t c) {
 }
 
 uint8_t combining_class(char32_t c) {
-  if (!is(c, kCombiningMark)) return 0;  // marks that are newer than Unicode 9 have class 0 there
+  if (!is(c, kCombiningMark)) return 0;  // marks that are newer than Unicode 9 have class 0 in the `tokenizers` package
   return static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class);
 }
 

@@ -12,7 +12,7 @@ namespace clearhead::train {
 
 class WeightAverage {
  public:
-  /// keep = 0: no average; all functions do nothing.
+  /// keep: the decay of the average (Recipe::ema_decay). 0: no average; all functions do nothing.
   explicit WeightAverage(double keep) : keep_(keep) {}
   explicit operator bool() const { return keep_ > 0; }
 

@@ -20,7 +20,7 @@ struct Footprint {
 };
 Footprint least_footprint(const Architecture& facts, const tasks::Recipe& recipe);
 
-/// Throws kBudget if the sum is more than physical_memory(). The message names both sizes and the recipe
+/// Throws kBudget if held + part is more than physical_memory(). The message names both sizes and the recipe
 /// fields they depend on.
 void check_fits(const Architecture& facts, const tasks::Recipe& recipe);
 

@@ -25,7 +25,7 @@ namespace clearhead::train {
 
 class MapLosses {
  public:
-  /// The recipe must outlive this object. Throws kUnsupported if the recipe has both such losses and gradient checkpointing.
+  /// The recipe must outlive this object. Throws kUnsupported if the recipe combines such a loss with gradient checkpointing.
   explicit MapLosses(const tasks::Recipe& recipe);
   /// The names of the losses that the recipe has: "alignment", "entropy".
   std::vector<std::string> names() const;

@@ -1,8 +1,8 @@
 // Metrics of a run for TensorBoard (io/events.h): numbers at every report, histograms of weights and gradients at
 // validation steps, and, if the run is watched, the attention maps of each layer's heads side by side.
 //
-//   loss/training, loss/validation (mean per target) · validation/METRIC · rate · gradient_norm · tokens_per_second · weights/NAME,
-//   gradients/NAME (before clipping) · attention/FAMILY/LAYER
+//   loss/training, loss/validation (mean per target), loss/alignment, loss/entropy (map_losses.h) · validation/METRIC · rate (the learning
+//   rate) · gradient_norm · tokens_per_second · weights/NAME, gradients/NAME (before clipping) · attention/FAMILY/LAYER
 //
 // Step n is the state after the n-th update.
 #pragma once

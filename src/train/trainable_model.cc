@@ -190,7 +190,7 @@ class TrainableNetwork final : public TrainableModel {
 
   RunResult result_of(const Tensor& logits, const tasks::Example& example) const {
     const NetworkFacts& facts = network_->facts();
-    if (!facts.labels.empty() || facts.chooses) return {.class_logits = logits};
+    if (!facts.labels.empty() || !facts.output.empty()) return {.class_logits = logits};
     return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
   }
 

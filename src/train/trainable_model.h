@@ -35,7 +35,8 @@ class TrainableModel {
   const tasks::TaskFacts& facts() const { return facts_; }
 
   virtual RunResult forward(Run& run, const tasks::Example& example) const = 0;
-  /// The same, but with the output of a trained model where that of training differs (Network::training_output).
+  /// The same with the output of a trained model (Network::logits), which may differ from the one that training reads
+  /// (Network::training_output).
   virtual RunResult answer(Run& run, const tasks::Example& example) const { return forward(run, example); }
   /// Generates greedily from each source of an example. Returns ids [batch, most], −1 after the end of a text. Throws kUnsupported
   /// for models that cannot generate during training.
@@ -62,7 +63,7 @@ class TrainableModel {
   void begin_encoder_at(const tasks::VectorsRecipe& vectors, const Json& model, const std::string& where);
 };
 
-/// Throws kBudget for a run that does not fit this machine's memory, and what reading the recipe's model config throws.
+/// Throws kBudget for a Transformer whose run does not fit this machine's memory, and what reading the recipe's model config throws.
 std::unique_ptr<TrainableModel> make_trainable_model(const tasks::Recipe& recipe, const Tokenizer& tokenizer);
 /// The same as make_trainable_model(…)->facts(), without allocating memory for a step.
 tasks::TaskFacts task_facts(const tasks::Recipe& recipe);

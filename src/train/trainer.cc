@@ -206,7 +206,8 @@ tasks::Example Trainer::completed(tasks::Example example) {
 }
 
 // Computes the losses and gradients of the step as if its batches were one: each sum is divided by the counts of the whole step, so
-// a batch with few targets has as little weight as inside a large batch. Returns the step's losses, as micro_batch_losses().
+// a batch with few targets has as little weight as inside a large batch. Then updates the weights and their average. Returns the step's
+// losses, as micro_batch_losses().
 std::vector<double> Trainer::take_step() {
   const int64_t micro_batches = gradient_.micro_batches(), first = step_ * recipe_.accumulate + comm_->rank() * micro_batches;
   constexpr size_t kMostKept =
@@ -478,7 +479,7 @@ void Trainer::log(const TrainingReport& report) {
   write_file(without_link(directory_ + "/log.csv"), log_);
 }
 
-// Frozen parameters are neither watched nor averaged.
+// Adds all parameters to the optimiser. Those that are not frozen are also averaged and watched by the tape; returns these.
 std::vector<Tensor> Trainer::learning_leaves() {
   std::vector<Tensor> leaves;
   for (const TrainableModel::Leaf& leaf : model_->leaves()) {

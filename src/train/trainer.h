@@ -2,7 +2,7 @@
 //
 //   RUN/checkpoint.safetensors   parameters, optimiser state, tokenizer and step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, or the best metric of a task, in Hugging
-//                                Face's format
+//                                Face's format; without validation data, the model after the last step
 //   RUN/log.csv                  step, loss, learning rate, gradient norm, validation loss, metrics, losses on maps
 //   RUN/watch/                   traces of the recipe's texts during the run (train/watch.h)
 //   RUN/lock                     locked by the process that is training here
@@ -66,9 +66,9 @@ class Trainer {
   static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm, const ResumeOptions& options);
   static std::unique_ptr<Trainer> resume(const std::string& directory) { return resume(directory, alone(), {}); }
 
-  /// Runs to the recipe's last step, or until `cancel` is set in any of the processes; then it writes a checkpoint and
-  /// returns false. A single process checks `cancel` before each micro-batch and drops an unfinished step. `report`
-  /// is called in the first process.
+  /// Runs to the recipe's last step or until early stopping (TaskRecipe::patience), and returns true. If `cancel` is set in any of
+  /// the processes, writes a checkpoint and returns false. A single process checks `cancel` before each micro-batch and drops an
+  /// unfinished step. `report` is called in the first process.
   /// Throws kInvalidArgument for a loss or a gradient that is not finite, naming the step and the first op whose result or
   /// gradient is not finite, and for a gradient also the parameter.
   bool run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel = nullptr);
@@ -142,7 +142,7 @@ class Trainer {
   int64_t waited_ = 0;  // validations since the best one
   double best_ = 1e30;
   std::optional<double> constant_metric_{};  // the value of the deciding metric, as long as it has not changed since this start
-  int64_t same_metric_ = 0;                  // validations with that value
+  int64_t same_metric_ = 0;                  // number of validations since this start
   double loss_sum_ = 0;                      // sum over the steps since the last report
   std::vector<double> map_sums_{};           // the same for each of map_losses_.names()
   int64_t summed_ = 0;

@@ -33,7 +33,8 @@ class Job {
   /// must run again.
   std::function<bool(Job& job)> work{};
 
-  /// The stop token. cancel() sets it permanently. A kLong job that arrives sets that of a running background job until this runs again.
+  /// The stop token. cancel() sets it permanently. An arriving kLong job sets the token of a running background job, which is cleared
+  /// when the background job runs again.
   const std::atomic<bool>* token() const { return &stop_; }
   bool cancelled() const { return cancelled_.load(); }
   void cancel() {
@@ -55,7 +56,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Throws kCancelled if `most_waiting` jobs are waiting. The work of a cancelled job still runs, so that it can report it.
+  /// Throws kCancelled if `most_waiting` jobs are waiting. The work of a cancelled job still runs, so that it can report the cancellation.
   void post(std::shared_ptr<Job> job);
   /// A longer job calls this on the engine's thread between its tasks. Runs the short jobs that are waiting.
   void yield();

@@ -3,8 +3,8 @@
 // The offline page contains as much as fits a budget (docs/viewer-api.md, "The offline page"):
 //   always   text, segments, state and versions; statistics and a 64 × 64 thumbnail of every head
 //   tier A   all weights of all heads: in f32 if that fits, else in one byte each
-//   tier B   overviews, the 32 heaviest keys of watched rows and the 8 heaviest keys of all rows, for as many heads as fit,
-//            the most important heads first
+//   tier B   overviews, the 32 heaviest keys of the chosen and of the last 1,024 rows, and the 8 heaviest keys of all rows, for as many
+//            heads as fit, the most important heads first
 //   tier C   for pinned heads, Q and K in f16, from which the page recomputes rows, instead of the 8 heaviest keys
 // The page may contain several traces (viewer/side_by_side.h), which share the budget. The file is written completely or not at all.
 #pragma once
@@ -23,7 +23,7 @@ struct ExportOptions {
   std::string command{};  ///< the command that recreates the page
   /// The initial state of the page, for example "v=read&h=5.3". With several traces, each has its own.
   std::string state{};
-  uint64_t budget_bytes = 20'000'000;  ///< size of the file
+  uint64_t budget_bytes = 20'000'000;  ///< maximum size of the file
   /// Limit in multiply-adds for passes over whole maps. Beyond it, overviews and the top keys of all rows are left out.
   double most_work = 4e12;
   LookOptions look{};  ///< progress and cancel

@@ -174,7 +174,7 @@ void TraceWriter::add_segment_masses(const FamilyFacts& known) {
   std::vector<Range> segments;
   for (const Json& item : named.find("segments")->items()) segments.push_back({item.find("begin")->integer(), item.find("end")->integer()});
   const int64_t count = static_cast<int64_t>(segments.size()), heads = known.shape.layers * known.shape.heads;
-  if (known.shape.is_part) return;  // its queries and its keys are one range of the text each
+  if (known.shape.is_part) return;  // its maps cover one range of queries and one of keys, not all segments of the text
   if (count == 0 || !known.all_rows || count * count * heads > 4'000'000) return;
   const double pairs = static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(heads * known.shape.d_k);
   if (pairs > options_.most_work) return;
@@ -228,7 +228,7 @@ bool TraceWriter::add_all_weights() {
   double weights = 0, visible = 0;
   for (const MapFamily& family : loaded_.trace().plan().families) {
     const FamilyFacts& known = loaded_.facts(family.name);
-    all_weights_ = std::numeric_limits<double>::infinity();  // the result if Q was not kept for all rows of this family
+    all_weights_ = std::numeric_limits<double>::infinity();  // stays infinite if Q was not kept for all rows of this family
     if (!known.all_rows) return false;
     const double heads = static_cast<double>(known.layers.size()) * static_cast<double>(family.heads);
     weights += heads * static_cast<double>(known.queries) * static_cast<double>(known.keys);
@@ -266,7 +266,7 @@ bool TraceWriter::add_weights(bool exact, const std::vector<WeightKind>& kinds) 
         const auto make = [&](int64_t head, int) {
           bodies[static_cast<size_t>(head)] = PageBlobs::body_of(weights_frame(map, {family.name, layer, head}, known, exact));
         };
-        for (int64_t head = 0; head < family.heads && map.look(); ++head) make(head, 0);  // gradient maps are parallel inside
+        for (int64_t head = 0; head < family.heads && map.look(); ++head) make(head, 0);  // a gradient map is itself computed in parallel
         if (!map.look()) parallel_for(family.heads, make);
         for (int64_t head = 0; head < family.heads; ++head) {
           if (!blobs_.add_within(head_path(name, {family.name, layer, head}) + end, bodies[static_cast<size_t>(head)], room_)) {

@@ -19,7 +19,7 @@ struct FamilyFacts {
   std::vector<int> layers{};  ///< the layers that were kept
   std::vector<Range> rows{};  ///< queries whose row can be recomputed, in every kept layer
   bool all_rows = true;
-  bool value = false, output = false;  ///< whether the norms were kept
+  bool value = false, output = false;  ///< whether the norms ‖v‖ and ‖v·W_O‖ were kept
   bool gradients = false;              ///< whether gradients of an answer were kept for every kept row
   bool sums_to_one = true;
   std::vector<Range> windows{};  ///< empty: the text was read in one run

@@ -26,7 +26,8 @@
 
 namespace clearhead::viewer {
 
-/// Thrown if the trace does not contain what a question needs. The code is kUnsupported, and command() is the command that keeps it.
+/// Thrown if the trace does not contain what a question needs. The code is kUnsupported, and command() is a command that
+/// provides it.
 class NotKept : public Error {
  public:
   NotKept(const std::string& message, std::string command) : Error(ErrorCode::kUnsupported, message), command_(std::move(command)) {}

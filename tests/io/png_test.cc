@@ -24,7 +24,7 @@ Image read_back(const std::string& bytes, int channels) {
   png_image reader{};
   reader.version = PNG_IMAGE_VERSION;
   EXPECT_TRUE(png_image_begin_read_from_memory(&reader, bytes.data(), bytes.size()));
-  reader.format = channels == 4 ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
+  reader.format = channels == 4 ? PNG_FORMAT_RGBA : channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
   Image image{reader.width, reader.height, channels, std::vector<uint8_t>(PNG_IMAGE_SIZE(reader))};
   EXPECT_TRUE(png_image_finish_read(&reader, nullptr, image.pixels.data(), 0, nullptr));
   return image;
@@ -47,7 +47,7 @@ std::string refusal(const Image& image, const PngText& text = {}) {
 }
 
 TEST(Png, PixelsComeBackAsTheyWere) {
-  for (const int channels : {3, 4}) {
+  for (const int channels : {1, 3, 4}) {
     const Image image = picture(channels);
     const Image back = read_back(png_bytes(image), channels);
     EXPECT_EQ(back.width, 3);
@@ -75,7 +75,7 @@ TEST(Png, RefusesInvalidPictures) {
   EXPECT_EQ(refusal({0, 2, 3, {}}), "kInvalidArgument: png: the image has 0 x 2 pixels; expected a width and a height from 1 to 1,000,000");
   EXPECT_EQ(refusal({1, 1000001, 3, {}}),
             "kInvalidArgument: png: the image has 1 x 1000001 pixels; expected a width and a height from 1 to 1,000,000");
-  EXPECT_EQ(refusal({1, 1, 2, {0, 0}}), "kInvalidArgument: png: 2 channels; expected 3 or 4");
+  EXPECT_EQ(refusal({1, 1, 2, {0, 0}}), "kInvalidArgument: png: 2 channels; expected 1, 3 or 4");
   EXPECT_EQ(refusal({2, 2, 4, {0}}), "kInvalidArgument: png: 2 x 2 pixels of 4 channels take 16 bytes, found 1");
 }
 

@@ -4,9 +4,9 @@
 Usage: python3 tools/goldens/trained_vocabulary.py     (needs `pip install tokenizers`, made with 0.23.3)
 
   trained_bpe.json         the whole tokenizer.json of byte-level BPE, 1,500 tokens
-  trained_wordpiece.json   {"minimum_count", "tokens": of a WordPiece vocabulary of any size, sorted}. Its trainer breaks ties by the order
-                           of a hash table, which differs between processes. The minimum count is one for which ten processes agree
-                           on the set of tokens.
+  trained_wordpiece.json   {"minimum_count", "tokens": of a WordPiece vocabulary without a size limit, sorted}. Its trainer breaks ties by
+                           the order of a hash table, which differs between processes. The minimum count is one for which ten
+                           processes agree on the set of tokens.
 """
 import json
 import pathlib

@@ -290,7 +290,7 @@ function copyLink(ctx: Context): void {
   );
 }
 
-/** The rows and keys on the screen: those of the map, or everything in the reading view. */
+/** The rows and keys that the map shows: all of them, unless it is zoomed in. */
 function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: number }; keys: { begin: number; end: number } } {
   const { q0, q1 } = map.rect;
   const [k0, k1] = [map.keyAt(q0, map.rect.k0), map.keyAt(q1, map.rect.k1)];

@@ -47,7 +47,7 @@ function jsonFile(ctx: Context, numbers: Record<string, unknown>, of = ''): { bl
   return { blob: new Blob([JSON.stringify(body)], { type: 'application/json' }), name: `clearhead${of}.json` };
 }
 
-/** NPY version 1: float32 [lines, items], or the given shape. The command follows the data, where readers stop. */
+/** NPY version 1: float32 [lines, items], or the given shape. The command is appended after the data, where readers ignore it. */
 export function npy(
   rows: readonly Float32Array[],
   command: string,

@@ -1,8 +1,8 @@
 // The focus: from the state and the pointer to the lines of weights that the views paint.
 //
-// The front head has one line (a row in direction out, a column in direction in); every other pinned head has its own line for the
-// underbars. A pointer over a token or a thumbnail previews: it changes the line shown, not the state. A line is delivered only while its
-// request is still the wanted one, so that fast scrubbing never leaves a stale row.
+// The front head has one line (a row in direction out, a column in direction in); if several heads are pinned, each has its own line for
+// the bars under the words. A pointer over a token or a thumbnail previews: it changes the line shown, not the state. A line is delivered
+// only while its request is still the wanted one, so that fast scrubbing never leaves a stale row.
 
 import { selectedAxis, rangeOf } from './context';
 import type { Family, HeadId, Line, LineRequest, Source, Span } from './source/source';

@@ -42,7 +42,7 @@ export function weight(value: number, approximate = false): string {
   return `${mark}${power(value, 3)}`;
 }
 
-/** A cell of the map that shows numbers: at most five characters. */
+/** A number in a cell of the map, with three decimals or three significant digits. Usually at most five characters; more from 1000 on. */
 export function cell(value: number): string {
   if (!Number.isFinite(value)) return '';
   if (value === 0) return '0';

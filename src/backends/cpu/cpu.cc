@@ -1,6 +1,6 @@
-// The function tables for AVX2 and AVX-512. They refuse lengths and rule tables of 2^31 or more. Each call gets
-// its driver from dispatch.h, once. Its operands are widened if the driver computes in f32, and a paged cache is copied to
-// rows if the driver needs rows.
+// The function tables for AVX2 and AVX-512. They refuse lengths of 2^31 − 1 or more, and rule tables with that
+// many entries. Each call gets its driver from dispatch.h, once. Its operands are widened if the driver computes in f32,
+// and a paged cache is copied to rows if the driver needs rows.
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/dense/dense.h"

@@ -151,7 +151,7 @@ BackwardChoice choose_backward(const CallFacts& facts) {
   const AfterNormaliser& after = facts.spec.after;
   const bool is_plain = is<Softmax>(facts.spec.normaliser) && !drops(facts.spec) && !after.head_mask && !after.gaussian;
   if (has_running_sums(facts) && !after.head_mask) return {BackwardDriver::kChunkLinear, Products::kF32};
-  // Two strips may add to the same entry of the gradient of a dense bias.
+  // kGather cannot compute the gradient of a dense bias, because two strips may add to the same entry.
   if (gathers(facts) && !std::holds_alternative<Additive>(facts.spec.score) && !facts.wants_bias_gradient)
     return {BackwardDriver::kGather, Products::kF32};
   if (!is_plain) return {BackwardDriver::kFlashGeneral, Products::kF32};

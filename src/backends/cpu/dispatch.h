@@ -1,6 +1,7 @@
 // Decides which driver computes a call, and with which products. The decisions are pure functions of CallFacts. They do
-// not depend on the values of operands or on the number of threads, heads or sequences, so the bits of a result depend
-// only on the description, the lengths and the widths. cpu.cc calls these functions once per call; no later code does.
+// not depend on the values of operands or on the number of threads or sequences, and of the numbers of heads only on
+// their ratio (CallFacts::group). So the bits of a result depend only on the description, lengths, widths and this ratio.
+// cpu.cc calls these functions once per call; no later code does.
 //
 //   facts_of(call, machine)  →  choose_forward, choose_backward, choose_look, choose_reduction  →  a named driver
 //
@@ -16,7 +17,7 @@
 
 namespace clearhead::cpu {
 
-// Calls with at most this many queries use the decode drivers. With more, kernels with queries in lanes are faster.
+// Only calls with at most this many queries may use the decode drivers. With more, kernels with queries in lanes are faster.
 inline constexpr int64_t kDecodeQueries = 16;
 
 /// The instructions that multiply queries by keys and, in a bf16 driver, also weights by values.
@@ -101,7 +102,8 @@ struct BackwardChoice {
 };
 BackwardChoice choose_backward(const CallFacts& facts);
 
-/// For recomputing rows, tiles and single weights. They use the score kernel, whichever driver computed the forward pass.
+/// The products for recomputing rows, tiles and single weights. Recomputing always uses the score kernel, whichever driver
+/// computed the forward pass.
 Products choose_look(const CallFacts& facts);
 
 enum class ReductionDriver : uint8_t { kGather, kTiles };

@@ -1,5 +1,5 @@
-// Measures this machine's peak rates of multiply-adds and memory reads, on the thread that does the work and right before
-// it. Benchmarks report kernels as fractions of these rates.
+// Measures this machine's peak rates of multiply-adds and memory reads, on the thread that runs a work item and right
+// before that item (items.h). Benchmarks report kernels as fractions of these rates.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Normalisers: the weights of a row from its scores, and the gradients of the scores from those of the weights, in
-// double. Everything that depends on the normaliser is here, except the gradients of sink logits (backward.cc), their
-// magnitudes (oracle.cc) and the entropy of linear attention (sweep.cc).
+// double. Everything that depends on the normaliser is here, except the gradients of sink logits (backward.cc), the
+// magnitudes of sink logits and the error bounds of weights (oracle.cc), and the entropy of linear attention (sweep.cc).
 //
 //   softmax      P_j = e^{s_j − L}              m, ℓ: shift in base 2, and the sum, sink included; L = m·ln 2 + ln ℓ
 //   sparsemax    P_j = max(0, s_j − τ)          m, ℓ: the largest score in base 2, and τ − m·ln 2
@@ -69,11 +69,12 @@ bool leaves_zeros_out(const Normaliser& normaliser);
 /// Returns true if the gradient needs dP also where the weight is 0.
 bool has_gradients_of_zeros(const Normaliser& normaliser);
 
-/// Returns the size of a weight, which errors of gradients are relative to. With a threshold the error is absolute: a
-/// weight near the threshold is as inaccurate as a large one.
+/// Returns the size of a weight, which errors of gradients are relative to. It is 1 for every positive weight of
+/// sparsemax, because a weight near the threshold is as inaccurate as a large one, and 2√P for entmax-1.5.
 double size_of_weight(const Normaliser& normaliser, const RowWeights& row, double weight);
 
-/// Returns dS from dP, both [key]. Adds this row's terms of D to `mean`.
+/// Returns dS from dP, both [key]. `mean` is D: on entry 0, or −g if the row's log-sum-exp has the gradient g; this
+/// function adds the row's terms of D to it.
 std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,
                                  const std::vector<Sum>& d_weights, Sum& mean);
 

@@ -33,8 +33,8 @@ constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
 std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape&) { return std::nullopt; }
 
-// Output pointers of a forward pass. mutable_data is called once, so that the outputs' versions do not depend on the
-// number of threads.
+// Output pointers of a forward pass. mutable_data is called once per tensor, before the parallel loop, because every call
+// increments the tensor's version.
 struct Outputs {
   float* out = nullptr;  // [batch, head, query, d_v] by the strides of call.out
   float* m = nullptr;    // [batch, head, query]

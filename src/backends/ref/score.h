@@ -51,7 +51,8 @@ int64_t position_of(const RowOfScores& at);
 int64_t key_head_of(const RowOfScores& at);
 
 /// Writes the scores of keys [range.begin, range.end) in natural units, −∞ where hidden. If `magnitudes` is not null, also
-/// writes scale·Σ|q||k| + Σ_terms|value|, the sum of the absolute addends of each score (0 where hidden).
+/// writes the sum of the absolute addends of each score (0 where hidden): for a dot product, scale·Σ_c|q_c k_c| +
+/// Σ_terms|value|.
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes = nullptr);
 
 /// Returns the gradient of a visible pair's score before the terms, given that of the score after them. Adds to the

@@ -1,4 +1,4 @@
-// The class of a text, read from its first token, its last token that is not padding, or all tokens. Robustness: how labels change.
+// The class of a text, read from its first token or its last token that is not padding. Robustness: how labels change.
 #include <algorithm>
 #include <cmath>
 

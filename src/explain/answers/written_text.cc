@@ -22,7 +22,7 @@ namespace {
 struct Pair {
   Encoding source{}, target{};
   std::string source_text{}, target_text{};
-  std::vector<int32_t> of{};  // empty: the most probable token
+  std::vector<int32_t> of{};  // the tokens of the answer; empty: the most probable token
   std::string contrast_word{};
   std::optional<int32_t> contrast{};
 };

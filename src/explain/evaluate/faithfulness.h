@@ -73,7 +73,7 @@ struct Infidelity {
   double scale = 0;   // β = Σ (score of the set · change) / Σ (score of the set)²; 0 if every set has score zero
 };
 
-/// Throws kInvalidArgument if there are no sets, or if they have a different number of items.
+/// Throws kInvalidArgument if there are no sets, or if a removal does not have one flag per score.
 Infidelity infidelity(std::span<const double> scores, const Changes& changes);
 
 /// For sets of one size. NaN if either the scores or the changes are equal for all sets. Throws as infidelity() does, and for sets of
@@ -82,9 +82,9 @@ double sensitivity_n(std::span<const double> scores, const Changes& changes);
 
 // Baseline rankings, to be evaluated with the same budget of runs as a method's.
 
-/// A uniformly random order.
+/// Scores in a uniformly random order.
 std::vector<double> random_ranking(size_t items, uint64_t seed);
-/// The least important item first.
+/// Scores that rank the items in the reverse order of `scores`.
 std::vector<double> reverse_ranking(std::span<const double> scores);
 
 /// The mean over texts of method − baseline, with its bootstrap interval. Both have one number per text.

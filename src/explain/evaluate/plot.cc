@@ -97,7 +97,7 @@ std::string dot_plot_svg(const DotPlot& plot) {
       fail(ErrorCode::kInvalidArgument, "plot: panel \"{}\" has {} values for {} rows; expected one value for each row", panel.title,
            panel.values.size(), plot.rows.size());
   }
-  const double width = std::max(460.0, kNames + static_cast<double>(plot.panels.size()) * (kPanel + kGap) + 16);  // minimum: the caption
+  const double width = std::max(460.0, kNames + static_cast<double>(plot.panels.size()) * (kPanel + kGap) + 16);  // at least the caption
   const double height = kTop + kRow * static_cast<double>(plot.rows.size()) + kBottom;
   std::string out =
       format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" height=\"{:.0f}\" role=\"img\">\n",

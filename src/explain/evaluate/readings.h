@@ -32,7 +32,7 @@ struct NamedChange {
 std::vector<NamedChange> changes_for(const RobustKind& kind, const RobustOptions& options);
 
 /// The reading of one text under a change. If it is longer than the model's positions, tokens at its end are dropped. It has no tokens if
-/// the positions leave no room for the whole change.
+/// the change leaves no words, or if the positions leave no room for the whole change.
 Reading reading_of(const Model& model, const RobustKind& kind, const std::string& text, Change change, const RobustOptions& options,
                    uint64_t seed);
 

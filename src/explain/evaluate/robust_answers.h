@@ -32,7 +32,7 @@ class RobustAnswers {
   virtual bool is_generated(const std::string& /*side*/) const { return false; }
 
  protected:
-  /// Largest number of tokens of a run with logits for each of them, which then take 64 MiB; at least 64.
+  /// Maximum number of tokens of a run that computes logits for every token, so that the logits take at most 64 MiB; at least 64 tokens.
   int64_t most_tokens_with_logits() const;
 
   const Model& model_;

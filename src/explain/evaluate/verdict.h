@@ -45,7 +45,8 @@ struct VerdictOptions {
 class Verdict {
  public:
   explicit Verdict(VerdictOptions options);
-  /// Evaluates the methods on one more target. marks: one flag per item of the target, or empty. Returns false for a target of fewer
+  /// Evaluates the methods on one more target. marks: for each item of the target, 1 if people marked it as evidence (plausibility.h);
+  /// or empty. Returns false for a target of fewer
   /// than 3 items, which is skipped as uninformative. Throws what attribute() throws.
   bool add(const AttributionTarget& target, const std::vector<uint8_t>& marks = {});
 

@@ -2,8 +2,8 @@
 //
 //   Llama    Touvron et al. 2023; Dubey et al. 2024 (rope_scaling "llama3"). Biases if attention_bias or mlp_bias is set.
 //   Mistral  Jiang et al. 2023: a sliding window in every layer.
-//   SmolLM3  Bakouch et al. 2025: some layers without rotary positions (Yang et al. 2025, "RoPE to NoPE and back again"); sliding windows
-//            in the layers that layer_types names.
+//   SmolLM3  Bakouch et al. 2025: some layers without rotary positions (Yang et al. 2025, "RoPE to NoPE and back again"); sliding windows,
+//            if enabled, in the layers that layer_types names, or else in the layers without rotary positions.
 //   Qwen2    Yang et al. 2024: biases on Q, K and V, but not on the output; sliding windows, if enabled, from layer max_window_layers on.
 //
 // The settings of rotary positions are in rope_theta and rope_scaling or, since transformers 5, together in rope_parameters.

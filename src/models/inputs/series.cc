@@ -12,7 +12,12 @@
 namespace clearhead {
 namespace {
 
-void read_config(Fields& config, NetworkFacts& to) { to.series = read_series_facts(config); }
+void read_config(Fields& config, NetworkFacts& to) {
+  to.series = read_series_facts(config);
+  if (!to.series.forecast) return;
+  to.output = "forecast";
+  to.problem = ProblemType::kRegression;
+}
 
 EncodedInput encode(const NetworkFacts& facts, const Tokenizer*, const ModelInput& input) {
   return {.input = encode_series(facts.series, input.series)};
@@ -58,6 +63,7 @@ const InputKind& series_input() {
                                  .form = InputKind::Form::kNumbers,
                                  .item = "interval",
                                  .read_config = read_config,
+                                 .read_numbers = read_series,
                                  .encode = encode,
                                  .mask = mask,
                                  .describe = describe};

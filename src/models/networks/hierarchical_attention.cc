@@ -21,9 +21,10 @@ class HierarchicalAttention final : public Network {
       : embedding_size_(size_of(config, "embedding_size")), hidden_(size_of(config, "hidden_size")), dropout_(rate_of(config, "dropout")) {
     if (hidden_ % 2 != 0) config.wrong("hidden_size", "an even number: half for each direction", Json(hidden_));
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
-    facts.chooses = choice_of(config, "output", {"class", "sentence"}) == "sentence";
-    if (facts.labels.empty() != facts.chooses)
-      config.wrong("id2label", facts.chooses ? "no labels, because \"output\" is \"sentence\"" : "at least one label",
+    const bool chooses = choice_of(config, "output", {"class", "sentence"}) == "sentence";
+    if (chooses) facts.output = "sentence";
+    if (facts.labels.empty() != chooses)
+      config.wrong("id2label", chooses ? "no labels, because \"output\" is \"sentence\"" : "at least one label",
                    Json(static_cast<int64_t>(facts.labels.size())));
     facts_ = std::move(facts);
     facts_.width = hidden_;
@@ -37,7 +38,7 @@ class HierarchicalAttention final : public Network {
     sentences_ = {scope / "sentences", hidden_, hidden_ / 2, {.bidirectional = true}};
     word_pool_ = {scope / "word_attention", hidden_, hidden_, {.family = "words", .queries = "sentence"}};
     sentence_pool_ = {scope / "sentence_attention", hidden_, hidden_, {.family = "sentences", .queries = "document", .keys = "sentence"}};
-    if (!facts_.chooses) classifier_ = {scope / "classifier", hidden_, static_cast<int64_t>(facts_.labels.size())};
+    if (facts_.output.empty()) classifier_ = {scope / "classifier", hidden_, static_cast<int64_t>(facts_.labels.size())};
   }
 
   Tensor logits(Compute& compute, const Batch& input, const Batch*) const override {
@@ -46,7 +47,7 @@ class HierarchicalAttention final : public Network {
     const Tensor words = words_(compute, compute.dropout(seen, dropout_), input.layout()).rows;
     const Tensor sentences = word_pool_(compute, words, input.layout(), input.groups);
     const Tensor read = sentences_(compute, compute.dropout(sentences, dropout_), input.groups).rows;
-    if (facts_.chooses) return sentence_pool_.weights(compute, read, input.groups);
+    if (!facts_.output.empty()) return sentence_pool_.weights(compute, read, input.groups);
     return classifier_(compute, compute.dropout(sentence_pool_(compute, read, input.groups), dropout_));
   }
 

@@ -5,9 +5,9 @@
 //   z_p = E h_p          E: a convolution whose stride is its kernel, over the interval p
 //   z_f = B gelu(A f)    f: a standardised feature; A and B differ for each feature
 //   y: the layers, the pooling and the classifier of the Vision Transformer (vision_transformer.cc) over [z_1 … z_P; z_f …] + E_pos
-//   with "subtract_last": true, x − x_last       x_last: the last sample of each channel (Zeng et al. 2023, "NLinear"), for series
+//   with "subtract_last": true, x ← x − x_last   x_last: the last sample of each channel (Zeng et al. 2023, "NLinear"), for series
 //                                               whose level changes
-//   with "autoregression": true, y + W x        W: a linear map of all samples and features (Lai et al. 2018, "LSTNet", §3.6), which no
+//   with "autoregression": true, y ← y + W x    W: a linear map of all samples and features (Lai et al. 2018, "LSTNet", §3.6), which no
 //                                               attention map shows
 //
 // With convolution_layers = 0, an item contains its own samples only; each of these layers adds (kernel_size − 1) / 2 samples on either

@@ -1,5 +1,5 @@
-// Draws a date, then one of nine formats. The number of days since the first date decides whether a date is for training,
-// validation or testing.
+// Draws a date, then one of nine formats. A hash of the number of days since the first date decides whether a date is
+// for training, validation or testing.
 #include "tasks/data/made_dates.h"
 
 #include <array>

@@ -1,8 +1,8 @@
 // Pairs of texts, source → target, in batches of similar size. A batch depends on the seed and its number only.
 //
-//   encoder input    the source's tokens, ended as the tokenizer ends a text
+//   encoder input    the source's tokens, with the special tokens that the tokenizer adds
 //   decoder input    the first token, then the target's tokens without the last
-//   targets          the target's tokens, ended as the tokenizer ends a text
+//   targets          the target's tokens, with the special tokens that the tokenizer adds
 //
 // Pairs are sorted by length and divided into batches of at most the recipe's max_tokens on either side, padding included. Each epoch
 // shuffles pairs of equal length, and the batches.

@@ -25,7 +25,8 @@ enum class Part : uint8_t { kTrain, kValid, kTest };
 
 /// Text files, and how each is split into training, validation and test data. `splits` names a table in the folder: after a
 /// heading line, each line has a file's name and six byte positions, the start and end of each of the three splits, separated by
-/// tabs. Without it, the last `held_out` of each file, from the start of a line, is for validation, and there is no test data.
+/// tabs. Without it, the last part of each file (the fraction `held_out`, from the start of a line) is for validation, and there is
+/// no test data.
 /// A JSON lines file (json_lines.h) is split at whole lines; its text is the texts of the lines, each with a line end.
 struct TextSource {
   std::string folder{};

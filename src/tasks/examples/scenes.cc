@@ -1,6 +1,6 @@
 // Generates questions about scenes from a file of labelled pictures. Each scene is a grid of side × side pictures drawn from the file.
 //
-//   "what is in the middle?"   "what is in the second row and third column?"   about one cell
+//   "what is in the middle?"   "what is in the second row and third column?"   asks about one cell
 //   "where is the three?"                                                      the cell of the only 3, as "first row and third column"
 //   "what is left of the three?"                                               the cell next to the only 3: two cells matter
 //   "how many threes are there?"                                               all cells
@@ -201,8 +201,8 @@ class SceneMaker {
             scene.words[row * side + column],
             {static_cast<int64_t>(row * side + column)}};
   }
-  // Draws a cell. If its label occurs only once in the scene, asks where that is; else returns a question of what_is_in(). beside() does
-  // the same, also if the cell beside it is outside the scene.
+  // Draws a cell. If its label occurs only once in the scene, asks where that is; else returns a question of what_is_in(). So
+  // does beside(), also if the neighbouring cell would be outside the scene.
   Question where_is(const Scene& scene, RandomSequence& random) const {
     const auto side = static_cast<size_t>(recipe_.side);
     const size_t cell = random.roll(scene.words.size());
@@ -283,15 +283,15 @@ class Scenes final : public Examples {
   }
 
  private:
-  // Over the test questions about one cell: the share of questions for which that cell, or the cell that the question refers to, has the
-  // largest weight in a layer of the family "cross" (summed over the layer's heads; words are weighted by their attention in the family
-  // "pool"). Returns the share of the layer where it is highest.
+  // Over the test questions about one or two cells (Question::cells): the share of questions for which one of these cells has the largest
+  // weight in a layer of the family "cross" (summed over the layer's heads; words are weighted by their attention in the family "pool").
+  // Returns the share of the layer where it is highest.
   double share_of_asked(const Model& model, const Recipe& recipe) const {
     const SceneMaker scenes(recipe.task->test, recipe, settings_);
     const PictureFacts size = pictures_of(recipe, settings_.pictures);
     const int64_t side = settings_.side, height = size.rows() / side, width = size.columns() / side;
     int64_t asked = 0;
-    std::vector<int64_t> held;  // [layer] number of questions whose cell has the largest weight
+    std::vector<int64_t> held;  // [layer] number of questions one of whose cells has the largest weight
     for (int64_t number = 0; number < scenes.count(); ++number) {
       const Scene scene = scenes.scene(number);
       for (const Question& question : scenes.questions(scene, number)) {

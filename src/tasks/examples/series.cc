@@ -145,7 +145,7 @@ void divide_by(const InputCell& cell, const std::string& where, std::vector<floa
   numbers.back() = std::log(dividend / numbers.back());
 }
 
-// Distorts the samples of one channel, and returns the result.   samples: [sample]
+// Distorts the samples of one channel in place.   samples: [count]
 void distort(float* samples, int64_t count, const SeriesDistortion& how, uint64_t seed) {
   const auto draw = [&](uint64_t counter, double most) { return (2 * random_unit(seed, counter) - 1) * most; };
   const double shift = draw(0, how.shift), speed = 1 + draw(1, how.stretch), size = 1 + draw(2, how.scale), wander = draw(3, how.wander);

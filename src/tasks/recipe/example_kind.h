@@ -54,7 +54,7 @@ struct ExampleKind {
   std::string_view arguments = "\"…\"";  // of `clearhead run COMMAND MODEL`
   /// Describes the fields of "task.NAME". Null: no such field; read() finds the examples by the recipe's columns or the file's format.
   std::vector<FieldDescription> (*fields)() = nullptr;
-  /// Makes the examples of a recipe from that object, or without one if there is no field. Throws as Schema::read.
+  /// Makes the examples of a recipe from the object "task.NAME"; `object` is null if there is no such field. Throws as Schema::read.
   std::unique_ptr<Examples> (*make)(const Json* object, const std::string& where, const std::string& path) = nullptr;
 };
 

@@ -36,7 +36,7 @@ void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFac
          facts.model_type, facts.reads, choice_of(task), schema::alternatives({task.reads.begin(), task.reads.end()}),
          schema::alternatives(fitting));
   }
-  if (task.chooses_sentence != (facts.network && facts.network->chooses)) {
+  if (task.chooses_sentence != (facts.network && facts.network->output == "sentence")) {
     fail(ErrorCode::kInvalidArgument,
          "{}: \"task.kind\": \"summarisation\" and \"output\": \"sentence\" of a hierarchical_attention network require each other; "
          "expected both or neither",

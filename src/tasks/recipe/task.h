@@ -50,7 +50,7 @@ struct Example {
   std::optional<std::vector<int32_t>> masked_rows{};
   std::vector<float> values{};               // regression targets, the same number for each sequence
   std::vector<int64_t> numbers{};            // [batch] example ids; empty if the task does not need them
-  int64_t counted = 0;                       // number of targets; the sum of losses is divided by this
+  int64_t counted = 0;                       // number of targets (or of episodes); the sum of losses is divided by this
   std::optional<GoldAlignment> alignment{};  // for training pairs, if the recipe has "alignment"
   // [batch] metadata for the task's metrics beyond the targets; empty if there is none.
   std::vector<std::vector<int32_t>> about{};
@@ -73,7 +73,7 @@ class Task {
   /// Validation batches; empty if there is no validation data.
   virtual std::vector<Example> validation_batches() const = 0;
   /// The batches of the recipe's test file. Throws kInvalidArgument if the recipe names none, and kUnsupported for tasks that are not
-  /// measured by batches (texts and pairs).
+  /// measured by batches (TaskDefinition::test).
   virtual std::vector<Example> test() const;
   /// Runs the model as it is now, without gradients and dropout.
   using Forward = std::function<RunResult(const Example&)>;
@@ -124,8 +124,9 @@ class Task {
 };
 
 /// Completes the recipe of a task with its labels, and with Hugging Face's settings for it in the model config: architecture
-/// ("BertForSequenceClassification") and "id2label". Reads the training file unless the recipe lists the labels. Recipes without
-/// labels are returned unchanged. Throws kUnsupported for a family that has no such model, and whatever reading the file throws.
+/// ("BertForSequenceClassification") and "id2label". Reads the training file unless the recipe lists the labels. The
+/// recipe of a task without TaskDefinition::class_suffix is returned unchanged. Throws kUnsupported for a family that has no such model,
+/// and whatever reading the file throws.
 Recipe fitted_to_task(Recipe recipe);
 /// The heads that the recipe's task trains. Throws kUnsupported if the model has no such head.
 HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts);

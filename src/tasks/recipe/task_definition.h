@@ -22,7 +22,7 @@ enum class DataFields : uint8_t {
   kTask,          // "task", with "train", "valid" and "test"
   kTaskAndPairs,  // "task" without files of its own, and "pairs" beside it
   kGenerated,     // "task" without files: examples are made from the recipe's seed
-  kSplit,         // "task" with fields of its own that name the files; one of them has the split of each example
+  kSplit,         // "task" with fields of its own that name the files and determine the split of each example
 };
 
 /// The output of a Transformer that a task trains.
@@ -41,7 +41,7 @@ struct TaskDefinition {
   std::string_view description{};  // one line, for `train --fields` and docs/recipe-fields.md
   DataFields data = DataFields::kTask;
   std::vector<std::string_view> reads = {"text"};  // what its models read: values of ModelInfo::reads
-  bool chooses_sentence = false;                   // the model's answer is a sentence of its document (NetworkFacts::chooses)
+  bool chooses_sentence = false;                   // the model's answer is a sentence of its document (NetworkFacts::output)
   TrainedHead head = TrainedHead::kClassifier;
   std::string_view
       class_suffix{};  // suffix of the Hugging Face class of its models: "ForSequenceClassification"; empty: do not change the config
@@ -60,7 +60,7 @@ struct TaskDefinition {
   size_t (*choose_command)(const Recipe&) = nullptr;
   /// Labels of the training data, in order of id. Null: the task has none.
   std::vector<std::string> (*labels)(const Recipe&) = nullptr;
-  /// Adds to the model's config of a new run. Null: nothing.
+  /// Adds the task's settings to the model's config. Null: there are none.
   void (*configure)(const Recipe&, Json& model) = nullptr;
   /// The texts that a vocabulary is trained on. Null: the tokenizer must exist.
   std::vector<std::string> (*vocabulary_texts)(const Recipe&) = nullptr;

@@ -5,7 +5,8 @@
 //   one text, two tokenizers   tokens over the same characters, except whitespace at their ends
 //   two texts                  a diff of the tokens' texts: a longest common subsequence
 //
-// Special tokens and items are aligned if their names are equal and their neighbours are aligned.
+// Special tokens and items: with two tokenizers, those of equal names between two aligned tokens are aligned in order; in a diff, their
+// names are compared like the texts of tokens.
 #pragma once
 
 #include <cstdint>

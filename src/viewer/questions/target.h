@@ -21,7 +21,8 @@ SourceAndTarget parts_of(const RunPlan& plan);
 Encoding target_of(const RunPlan& plan);
 
 /// The attribution target for an answer of the model. `token`: the index in the open text of the token whose prediction is explained;
-/// absent: the answer that `asked` names, or the model's own answer. Up to the answer, the target reads the first ids of the open text.
+/// absent: the answer that `asked` names, or the model's own answer. The ids that the target reads before the answer are the
+/// first ids of the open text.
 /// Throws NotKept without a model, kUnsupported if the model's answer cannot be explained or the text was read in several windows,
 /// kInvalidArgument for a token that is not an answer, and what make_target() throws.
 std::unique_ptr<explain::AttributionTarget> attribution_target(LoadedTrace& loaded, const explain::TargetSpec& asked,

@@ -1,5 +1,5 @@
-// A complete map, as in an offline page of tier A: rows, columns, masses and pooled pictures. Weights are the original f32 values or u8
-// codes of them.
+// A complete map, as in an offline page of tier A (docs/viewer-api.md): rows, columns, masses and pooled pictures. Weights are the
+// original f32 values or u8 codes of them.
 
 import { type Codes, codeTable, kHidden, kUnscored } from './frame';
 import { weightWithoutSinks } from '../weights';

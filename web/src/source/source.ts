@@ -137,7 +137,7 @@ export interface TextData {
   items: Items[];
 }
 
-/** Ids after the tokens that are not tokens: sentences, slots, patches, frames, intervals, nodes. */
+/** A range of ids that follow those of the tokens and are not tokens: sentences, slots, patches, frames, intervals, nodes. */
 export interface Items extends Span {
   kind: string;
   rows: number; // number of rows of patches, which are in row-major order; else 0

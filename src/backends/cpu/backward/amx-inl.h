@@ -2,7 +2,7 @@
 // Included once per target.
 //
 //             A                                           B                                       C
-//   dP − D    16 values' rows as they lie in memory       dO in lanes, words of two channels      [key][query], sums start at −D
+//   dP − D    the rows of 16 values, as stored            dO in lanes, words of two channels      [key][query], sums start at −D
 //   dQt       16 channels of the chunk's keys,            dS, words of two keys                   [channel][query]
 //             words of two keys
 //   dV, dK    P, dS of 16 keys, words of two queries      rows of dO, q, words of two queries     [key][channel]

@@ -153,7 +153,7 @@ struct StripJob : StripTerms {
     return given.defined() ? given.data<float>()[batch * given.stride(0) + head * given.stride(1) + row * given.stride(2)] : 0.0F;
   }
 
-  // Packs M and dO·f of one row, and −D·f if it can be computed from out.
+  // Packs M and dO·f of one row (chunk-inl.h), and −D·f if D can be computed from out.
   void pack_row(int64_t row, int lane, StripBlock& block, double* sink_sum) const {
     const F32 d;
     const Tensor &d_out = plan.call.d_out, &out = plan.call.out;

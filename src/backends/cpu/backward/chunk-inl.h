@@ -1,5 +1,4 @@
-// Gradients of one chunk of keys and a few blocks of queries that are processed together: two in f32, four in bf16.
-// Included once per target.
+// Gradients of one chunk of keys and a few blocks of queries at once: two in f32, four in bf16. Included once per target.
 //
 //   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = g·(dP − D) → terms in reverse
 //   dQt += K·dS   over the chunk's keys      dV += P·dO,  dK += dS·Q   over the blocks' queries
@@ -8,12 +7,13 @@
 //   softmax  g = P      linear: P = s, g = 1; 1/ℓ is in dO and D
 //   hard     g is the softmax by which the key was chosen, computed from the chosen score (find_choices) and the
 //            log-probability in the record
-//   D is computed from out for softmax, linear, and hard with the score-function estimator. It is 0 for sigmoid. Others
-//   have their own g (weigh), and D = Σ g·dP/Σ g needs an earlier pass over all keys (find_means).
+//   D is computed from out for softmax, linear, and hard with the score-function estimator. It is 0 for sigmoid. For
+//   the other normalisers (g: weigh), D = Σ g·dP/Σ g needs an earlier pass over all keys (find_means).
 //
-// The record's m and ℓ become M, an integer, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. f is
-// multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV are complete without multiplying every
-// (query, key) pair by it. Lanes past the last query, and rows that saw no key, have M = 2e30: P = 0. bf16: see Way.
+// Softmax: the record's m and ℓ become M, an integer, and a factor f near 2^−16 (1/ℓ if |m| ≥ kWholeScores): the row's
+// weights are 2^(s − M)·f. f is multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV are complete
+// without multiplying every (query, key) pair by it. Lanes past the last query, and rows without a key, have P = 0 by M =
+// 2e30. bf16: see Way.
 //
 // Scores are those of the forward pass (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over
 // ascending keys, dK and dV of a key over queries in the order of backward.cc. Neither depends on the division into chunks.

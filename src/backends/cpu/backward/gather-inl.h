@@ -381,8 +381,8 @@ inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, co
 
 // --- the call -------------------------------------------------------------------------------------------------------
 
-// Returns true if strips must run one after another because two of them may add to the same entry of a table or of the
-// lists.
+// Returns true if strips must run one after another because two of them may add to the same element of the gradient of
+// a rule's table or of an EdgeBias.
 inline bool strips_share_entries(const BackwardPlan& plan) {
   const int64_t query_block = plan.call.record.spec.topology.block_sparse->query_block;
   for (size_t t = 0; t < plan.d_terms.size(); ++t) {

@@ -36,8 +36,8 @@ inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool is_bf16, bool by_amx)
   return std::clamp<int64_t>(room / bytes / together * together, together, most);
 }
 
-// A rule that does not pass dS through unchanged or that has tables whose gradients are wanted. Any (query, key) pair may look up
-// any entry of the tables. In the second case, a chain therefore runs on one thread and has its own sums.
+// A rule that does not pass dS through unchanged, or that has tables whose gradients are wanted. With such tables, a chain
+// runs on one thread and has its own sums, because any (query, key) pair may look up any entry.
 struct RulePlan {
   RuleReverse reverse;
   std::vector<Tensor*> d_tables;     // [table]: null if not wanted
@@ -143,9 +143,9 @@ inline void BackwardPlan::find_operands() {
       if (gradient->size(0) == 1) chain_heads = heads() * problem.batch();
     }
     if (gradient && gradient->rank() == 3) {
-      // Threads may share a chain if an entry belongs to one chunk, which strips and heads visit one after another, or to
-      // one strip of one head. They may not if several heads share an entry of a strip: they would write it at the same
-      // time.
+      // An EdgeBias. Threads may share a chain if the keys of each list entry lie in one chunk, which strips and heads visit
+      // one after another, or if its queries lie in one strip. The latter is not enough if several heads share the bias:
+      // they would write to an element at the same time.
       const BlockSparse& lists = *call.record.spec.topology.block_sparse;
       const bool is_shared = gradient->size(0) < problem.batch() || gradient->size(1) < heads();
       abreast = abreast && (kChunkKeys % lists.key_block == 0 || (strip_rows % lists.query_block == 0 && !is_shared));

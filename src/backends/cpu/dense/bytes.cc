@@ -1,5 +1,6 @@
 // Packs weights once into the panels of bytes that oneDNN prefers. A product is split into tiles, each of which is computed
-// by one thread: it rounds the rows, multiplies integers and scales the sums.
+// by one thread: it multiplies integers and scales the sums. Many rows are rounded by the thread that multiplies them, few
+// rows once by the calling thread.
 #include "backends/cpu/dense/bytes.h"
 
 #include <algorithm>
@@ -133,7 +134,7 @@ void many_rows(InstructionSet isa, const LinearCall& call) {
   });
 }
 
-// Multiplies the same rounded numbers in f32, on machines without the instruction.
+// Multiplies the same rounded numbers in f32, if the weight has no byte layout (prepare_bytes).
 void widened_rows(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Bytes&>(call.weight);
   static const TensorPool pool;

@@ -5,8 +5,9 @@
 //
 // The instruction (VPDPBUSD) multiplies unsigned by signed bytes, so inputs are stored as q + 128, and 128·Σ_i w_oi is
 // subtracted from each sum. Integer sums are exact, so the result depends neither on the number of threads nor on other
-// rows. Machines without the instruction widen the int8 weights and multiply the same rounded numbers in f32 (low_precision.h);
-// older instructions for bytes (VPMADDUBSW) saturate at 16 bits and are never used.
+// rows. On machines without the instruction, and for more than kMostExactInputs inputs (dnnl.h), int8 weights are widened
+// and the same rounded numbers are multiplied in f32 (low_precision.h). Older instructions for bytes (VPMADDUBSW) saturate
+// at 16 bits and are never used.
 //
 // If a row of inputs contains a NaN or an infinity, all its outputs are NaN. If a weight is not finite, its output is NaN.
 // Rows and weights whose largest magnitude is below 2⁻¹⁰⁰ are treated as zero.

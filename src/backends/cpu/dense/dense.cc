@@ -1,5 +1,6 @@
-// Dispatches the dense ops. oneDNN computes products with many rows; our own kernels compute everything else, including
-// products with one row. A weight is packed once, from the file's dtype directly into a layout that both can read, so
+// Dispatches the dense ops. oneDNN computes general products and f32 linear layers of two or more rows; our own kernels
+// compute everything else, including linear layers of one row or one output. bf16 and int8 weights: low_precision.h,
+// bytes.h. A weight is packed once, from the file's dtype directly into a layout that both can read, so
 // there is never a second copy of it.
 #include "backends/cpu/dense/dense.h"
 

@@ -259,7 +259,7 @@ std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   return out;
 }
 
-// oneDNN's gemm reads a matrix line by line. Lines that are a multiple of 256 bytes apart share few cache sets: it then
+// oneDNN's gemm reads a matrix line by line. Lines that are a multiple of 256 bytes apart share few cache sets: gemm then
 // reaches 39–72 of a core's 104 Gflop/s. Such an operand (the gradient of a weight has two, the gradient of its inputs one)
 // is copied to slightly longer lines, a few hundred inputs at a time: 84–88 Gflop/s.
 class Copies {

@@ -77,7 +77,7 @@ struct HardBlock {
   alignas(64) float m[kBlock], l[kBlock];         // the row's softmax: shift and Σ 2^(s − m)
   alignas(64) float best[kBlock], score[kBlock];  // the best key's score with noise, and without
   alignas(64) int32_t chosen[kBlock];
-  alignas(64) uint32_t low[kBlock], high[kBlock];  // noise of a sampled choice
+  alignas(64) uint32_t low[kBlock], high[kBlock];  // sampled choice: the halves of the row's noise_of (spec/keep.h)
   bool draws = false;
 
   void reset() {

@@ -1,5 +1,5 @@
-// Running sums over keys, for linear attention in which every query sees a prefix of the keys. They replace most
-// (query, key) pairs. Included once per target.
+// Running sums over keys, for linear attention in which every query sees a prefix of the keys. With them, only pairs in a
+// row's own chunk need to be visited one by one. Included once per target.
 //
 //   Keys are divided into chunks of C; the last one may be shorter. Row i sees keys [0, e_i), where e_i does not decrease
 //   with i. The row's own chunk is ⌊e_i/C⌋, or one past the last chunk if the row sees all keys.

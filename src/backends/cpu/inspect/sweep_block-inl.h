@@ -314,7 +314,7 @@ struct SweepBlock {
     return all;
   }
 
-  // Adds the group in `weights` along its diagonals p − j. The difference lane − r has kWindow values.
+  // Adds the group in `weights` along its diagonals, position − key. If positions are consecutive, lane − r has kWindow values.
   HWY_NOINLINE void add_near_offsets(int64_t key) {
     const F32 d;
     const int64_t reach = plan->reach, base = reach + SweepPlan::kMargin;

@@ -56,7 +56,7 @@ class SweepPlan {
   // Width of each margin of the window. A group that is partly within the reach extends beyond it by less than this: at most by the
   // number of a block's lanes plus a group's keys.
   static constexpr int64_t kMargin = 128;
-  static constexpr int64_t kKeyRoom = 16;   // padding of per-key arrays: a group of keys may reach so far beyond the selected keys
+  static constexpr int64_t kKeyRoom = 16;   // padding of per-key arrays, for a group that extends beyond the selected keys
   static constexpr int64_t kCellRoom = 16;  // padding past the last cell; a store may cover it, but adds nothing to it
 
   SweepPlan(const SweepCall& call, const ReductionChoice& choice, int64_t block_rows, WriteCells write_row);
@@ -96,7 +96,7 @@ class SweepPlan {
   /// Takes a strip's sums. The last strip of a map to finish writes the map's part of the result.
   void finish_strip(int64_t map, int64_t strip, StripSums sums);
 
-  /// Throws kCancelled if the token is set.
+  /// Throws kCancelled if *call.cancel is set.
   void check_cancelled() const;
   void report(int64_t rows_done, int thread);
   ReductionResult take_result();

@@ -4,7 +4,7 @@
 //   C[16 × 16] += A[16 × 2·step]·B[2·step × 16]   step: words of two bf16 in a row of A, 16 or 8 (ScoreView::amx_step)
 //
 //            A                                     B                                            C
-//   scores   16 keys' rows as they lie in memory   queries in lanes, words of two channels      [key][query]
+//   scores   the rows of 16 keys, as stored        queries in lanes, words of two channels      [key][query]
 //                                                  (pack_queries)
 //   values   16 channels of V, words of two keys   P, words of two keys (RoundedBlock)          o [channel][query]
 //            (lay_out_for_amx)

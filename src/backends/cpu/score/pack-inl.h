@@ -227,7 +227,7 @@ inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term,
       Floats t[kLanes];
       unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
         t[i] = hn::LoadU(d, from[i] + key);
-      });  // each load is a cache line, often all in one cache set
+      });  // loads one cache line per row; all lines may belong to one cache set
       transpose(t);
       float* at = to + (key - begin) * kBlock + v * kLanes;
       unroll<kLanes>([&](auto k) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[k], d, at + k * kBlock); });

@@ -2,7 +2,7 @@
 // Included once per target, by score_kernel-inl.h.
 //
 //   products   T[x][lane] = Σ_c q_c·table[first + x][c]      the score kernel's own chain, with table rows instead of keys
-//   scores     + T[δ][lane]·scale + scale·Σ_c k_jc·B[δ][c]   δ = clip(j − p, −reach, reach) + reach, gathered from T
+//   scores     + scale·T[δ − first][lane] + scale·Σ_c k_jc·B[δ][c]   δ = clip(j − p, −reach, reach) + reach
 //   sums       W[x][lane] = Σ_{j: δ = first + x} w_j[lane]   w: weights or gradients dS; then Σ_x W[x]·table[first + x],
 //                                                            computed like weights times values
 //

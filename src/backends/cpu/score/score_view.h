@@ -160,7 +160,8 @@ struct ScoreView {
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
   /// A channel of a query as kernels use it: an f32 times query_factor, or a word of two bf16 unchanged.
   float query_at(const float* at) const { return is_bf16 ? *at : *at * query_factor; }
-  /// Returns kAll, kNone or kMixed: how many pairs of positions × keys the visibility rule shows. Both ranges must not be empty.
+  /// Returns kAll, kNone or kMixed: how many pairs of positions × keys the visibility rule shows. Without visible_offsets,
+  /// kMixed may also mean that the bounds do not tell. Neither range may be empty.
   Shown shown(Range positions, Range of_keys) const {
     if (!visible) return Shown::kAll;
     return visible_offsets ? visible_offsets->shown(positions, of_keys) : visible_bounds->shown(batch, head, positions, of_keys);

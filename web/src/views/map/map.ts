@@ -148,7 +148,10 @@ export class MapView implements View {
     return shownBand(this.ctx, this.ctx.store.now);
   }
 
-  /** The meaning of the columns has changed: drops the visible rectangle; a long text by keys opens on a part. */
+  /**
+   * Chooses the visible rectangle after the columns have changed between keys and offsets. `stale`: the current rectangle refers to the old
+   * columns and is dropped. The map by keys of a long text opens on a part.
+   */
   private resetRect(stale: boolean): void {
     const { store } = this.ctx;
     const rect = stale ? null : store.now.rect;

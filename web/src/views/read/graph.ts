@@ -12,7 +12,7 @@ import { kLargest, labelsOf, layoutOf, type Neighbour, type Neighbourhood, type 
 
 const kExpanded = 24; // neighbours whose own neighbours are drawn
 const kWidest = 720;
-const kThickest = 8; // pixels of a line between nodes of full size
+const kThickest = 8; // largest line width in pixels, for nodes of full size
 
 export class GraphPanel implements ItemPanel {
   readonly element: HTMLElement;

@@ -1,5 +1,5 @@
-// The appearance of a box: background by the front head's weight, underbars by the other pinned heads, underline and share for the top
-// five, and marks for the query, sinks, and hidden or unscored tokens. A pure function from numbers to class and style.
+// The appearance of a box: background by the front head's weight, bars below it if several heads are pinned, underline and share for the
+// top five, and marks for the query, sinks, and hidden or unscored tokens. A pure function from numbers to class and style.
 
 import type { Span, TopItem } from '../../source/source';
 import type { Box } from '../../text/boxes';
