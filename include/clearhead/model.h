@@ -64,7 +64,7 @@ struct ModelInfo {
   int64_t encoder_layers = 0;
   int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
   /// The model's input: "text"; "pair" for an encoder-decoder, which reads a source and writes a target; or one of
-  /// "document", "story", "picture", "scene", "sound", "spectrogram", "series", "graph" and "trajectory", see
+  /// "document", "story", "picture", "scene", "sound", "spectrogram", "series", "crowd", "graph" and "trajectory", see
   /// ModelInput.
   std::string reads = "text";
   int64_t parameters = 0;     ///< elements of all weight tensors in the file
@@ -76,8 +76,8 @@ struct ModelInfo {
   bool tags_words = true;            ///< with tags: a word gets its first token's tag; false: each token has its own tag
   bool reads_last = false;           ///< the classifier of texts reads the last token instead of the first
   std::optional<int64_t> padding{};  ///< with reads_last: id that is skipped at the end of a text, as in transformers
-  /// What the outputs of a network mean, if they are not logits of labels or tokens: "sentence" is a weight for each
-  /// sentence of a "document" (summarise()), "forecast" quantiles of a future value of a table's column. Otherwise empty.
+  /// What a network's outputs mean, unless they are logits of labels or tokens: "sentence": a weight for each sentence
+  /// (summarise()); "forecast": quantiles of a future value; "positions": of people in the next steps. Otherwise empty.
   std::string output{};
   std::string environment{};          ///< a policy: the environment in which it was trained; empty for other models
   std::vector<std::string> labels{};  ///< labels of the classifier
@@ -214,8 +214,8 @@ struct ModelInput {
   std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
   Sound sound{};           ///< "sound", "spectrogram"
-  /// "series": f32 [samples·channels + features]: the samples in order of time, all channels of a sample together; then
-  /// the values of the model's features
+  /// "series": f32 [samples·channels + features]: samples in order of time, with all their channels; then the features.
+  /// "crowd": f32 [person · (1 + 2·step)]: for each person a number as name, then x and y of each observed step
   Tensor series{};
   std::shared_ptr<const NodeGraph> graph{};  ///< "graph": the node's graph; absent: the one that was saved with the model
 };

@@ -54,6 +54,9 @@ std::vector<std::vector<ClassScore>> classify_inputs(const Model& model, const s
   const std::vector<std::string>& labels = model.info().labels;
   if (labels.empty())
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no labels to choose from", model.info().name, model.info().model_type);
+  if (!model.info().output.empty())
+    fail(ErrorCode::kUnsupported, "{}: expected a classifier; the outputs of this model are of the kind \"{}\"", model.info().name,
+         model.info().output);
   std::vector<std::vector<ClassScore>> out;
   for (size_t begin = 0; begin < inputs.size(); begin += kInputsAtOnce) {
     const size_t end = std::min(inputs.size(), begin + kInputsAtOnce);

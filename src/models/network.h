@@ -110,10 +110,11 @@ struct NetworkFacts {
   std::vector<std::string> labels{};
   std::string output{};                             // ModelInfo::output
   ProblemType problem = ProblemType::kSingleLabel;  // of a classifier
+  bool answers_from_all = false;                    // the maps are those of the most probable class, read by all queries, not only the last
   PictureFacts picture{};
   SoundFacts sound{};
   SeriesFacts series{};
-  std::optional<TracksFacts> tracks{};       // "tracks"; set for this kind of input only
+  std::optional<TracksFacts> tracks{};       // "crowd"; absent for other kinds of input
   std::string environment{};                 // "trajectory": the environment in which the policy was trained; empty: unknown
   std::shared_ptr<const NodeGraph> graph{};  // "graph": the graph saved with the model; null in training
 };

@@ -127,7 +127,7 @@ TEST(TraceItems, InvalidItemsAreRefusedByName) {
        [](RunText& t) {
          t.items[1].picture = Tensor::zeros({2, 2, 3});
        }},
-      {"items[0], \"sentence\": only patches, frames and intervals have a picture",
+      {"items[0], \"sentence\": only patches, frames, intervals and people have a picture",
        [](RunText& t) { t.items[0].picture = t.items[1].picture; }},
       {"items[0], \"sentence\": ids[3] is 7; expected -1, not special", [](RunText& t) { t.ids[3] = 7; }},
       {"items[1], \"patch\": id 6 has no name", [](RunText& t) { t.pieces[6] = ""; }},

@@ -1,4 +1,4 @@
-// Strings of the items that are not tokens: patches, frames, intervals of a series, nodes of a graph.
+// Strings of the items that are not tokens: patches, frames, intervals of a series, people, nodes of a graph.
 
 export const kItems = {
   'items.label': ['Items other than text', '非文本条目'],
@@ -14,14 +14,14 @@ export const kItems = {
   ],
   'picture.plain': ['The original picture', '原图'],
   'picture.weights': ['{rows} × {columns} patches: brighter means more weight', '{rows} × {columns} 个图块：越亮表示权重越大'],
-  'strip.label': ['{n} {items} over time, with their weights below', '按时间排列的 {n} 个{items}，下方为其权重'],
+  'strip.label': ['{n} {items} from left to right, with their weights below', '从左到右 {n} 个{items}，下方为其权重'],
   'strip.caption': [
-    '{n} {items} over time, {from} to {to}: bars show the weights of the selection, and the rows below them show the weights of each query.',
-    '按时间排列的 {n} 个{items}，{from} 至 {to}：柱为所选项的权重，下方各行为每个查询的权重。',
+    '{n} {items}, {from} to {to}: bars show the weights of the selection, and the rows below them show the weights of each query.',
+    '{n} 个{items}，{from} 至 {to}：柱为所选项的权重，下方各行为每个查询的权重。',
   ],
   'strip.caption.bars': [
-    '{n} {items} over time, {from} to {to}: bars show the weights of the selection.',
-    '按时间排列的 {n} 个{items}，{from} 至 {to}：柱为所选项的权重。',
+    '{n} {items}, {from} to {to}: bars show the weights of the selection.',
+    '{n} 个{items}，{from} 至 {to}：柱为所选项的权重。',
   ],
   'graph.choose': [
     'A graph of {n} nodes. Search for the name of a node and press Enter to see its neighbours.',
@@ -51,6 +51,7 @@ export const kItems = {
   'kind.patch': ['patches', '图块'],
   'kind.frame': ['frames', '帧'],
   'kind.interval': ['intervals', '区间'],
+  'kind.person': ['people', '行人'],
   'kind.node': ['nodes', '节点'],
   'kind.query': ['query', '查询'],
 } as const satisfies Record<string, readonly [string, string]>;

@@ -3,6 +3,7 @@
 // spectrogram, or the intervals of a series. As "masked", the tokens of a sentence, statement or observation are replaced by
 // masking_token(), and other items by InputKind::mask.
 #include <algorithm>
+#include <numeric>
 
 #include "base/format.h"
 #include "clearhead/answers.h"
@@ -18,9 +19,26 @@ class InputTarget final : public NetworkTarget {
  public:
   InputTarget(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
       : NetworkTarget(std::move(model), input, "accepts only texts as input") {
-    rows_ = {std::max<int64_t>(0, ids_of_side(plan_, side_).size() - 1)};  // the last query; most networks have only one
+    const int64_t queries = ids_of_side(plan_, side_).size();
+    rows_ = {std::max<int64_t>(0, queries - 1)};  // the last query; most networks have only one
+    if (network_.facts().answers_from_all) {
+      rows_.resize(static_cast<size_t>(queries));
+      std::iota(rows_.begin(), rows_.end(), 0);
+    }
     find_items();
-    answer_with_label(asked, asked.target, "class", logits_of(read_, {}));
+    const Tensor logits = logits_of(read_, {});
+    most_probable_ = largest(logits.data<float>(), logits.size(1));
+    answer_with_label(asked, asked.target, "class", logits);
+  }
+
+  // The maps of a model that draws are those of its most probable class. Other classes have no gradient with respect to them.
+  double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
+    if (network_.facts().answers_from_all && answer_ids().front() != most_probable_)
+      fail(ErrorCode::kUnsupported,
+           "why: the maps of {} are those of its most probable class, \"{}\", so that gradients explain no other class; use --method "
+           "occlusion",
+           model_->info().name, model_->info().labels[static_cast<size_t>(most_probable_)]);
+    return NetworkTarget::differentiate(tape, observer, interventions, number);
   }
 
  private:
@@ -57,6 +75,7 @@ class InputTarget final : public NetworkTarget {
   }
 
   int64_t first_ = 0;  // id of the first item
+  int32_t most_probable_ = 0;
 };
 
 }  // namespace

@@ -450,8 +450,8 @@ Rows data_rows() {
 
 Rows model_rows() {
   return {
-      {{"tokenizer", "bytes, a folder with a tokenizer.json, or an object", "bytes",
-        "the tokenizer, or the vocabulary to train: {\"bpe\": 4000} or {\"wordpiece\": 4000}"},
+      {{"tokenizer", "bytes, words, a folder with a tokenizer.json, or an object", "bytes",
+        "the tokenizer, or the vocabulary to train: {\"bpe\": 4000} or {\"wordpiece\": 4000}; words: a token for each different word"},
        read_model},
       described({"from", "a model's folder or name", "none",
                  "the model whose weights the run starts from; also its config and tokenizer unless given"}),

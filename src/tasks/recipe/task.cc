@@ -11,6 +11,7 @@
 #include "tasks/recipe/task_definition.h"
 #include "text/tokenizer_json.h"
 #include "text/train_vocabulary.h"
+#include "text/word_vocabulary.h"
 
 namespace clearhead::tasks {
 namespace {
@@ -77,7 +78,13 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
 
 Recipe fitted_to_task(Recipe recipe) {
   const TaskDefinition& definition = definition_of(recipe);
-  if (definition.class_suffix.empty()) return recipe;
+  if (definition.class_suffix.empty()) {
+    if (definition.configure) {
+      definition.configure(recipe, recipe.model);
+      recipe.text["model"] = recipe.model;
+    }
+    return recipe;
+  }
   TaskRecipe& task = *recipe.task;
   if (definition.labels) {
     if (task.labels.empty()) task.labels = definition.labels(recipe);
@@ -148,6 +155,7 @@ std::string tokenizer_json_of(const Recipe& recipe) {
     const std::vector<std::string> texts = vocabulary_texts(recipe);
     return train_vocabulary({texts.begin(), texts.end()}, *recipe.vocabulary).tokenizer_json;
   }
+  if (recipe.tokenizer == "words") return word_tokenizer_json(vocabulary_texts(recipe));
   return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_config(recipe.tokenizer + "/tokenizer.json");
 }
 

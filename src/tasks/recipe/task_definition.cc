@@ -80,7 +80,8 @@ const TaskDefinition& definition_of(const Recipe& recipe) {
 CommandExample command_of(const Recipe& recipe) {
   const TaskDefinition& task = definition_of(recipe);
   CommandExample out = task.commands.at(task.choose_command ? task.choose_command(recipe) : 0);
-  if (recipe.task && recipe.task->data.examples) out.arguments = recipe.task->data.examples.kind->arguments;
+  const bool is_default = out.arguments == CommandExample{}.arguments;
+  if (is_default && recipe.task && recipe.task->data.examples) out.arguments = recipe.task->data.examples.kind->arguments;
   return out;
 }
 

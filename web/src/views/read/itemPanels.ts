@@ -14,6 +14,7 @@ const kPanels: Record<string, new (ctx: Context, items: Items, events: ItemPanel
   patch: PatchPanel,
   frame: FramePanel,
   interval: FramePanel,
+  person: FramePanel,
   node: GraphPanel,
 };
 
