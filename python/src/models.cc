@@ -244,10 +244,11 @@ void add_answers(nb::class_<Loaded>& model) {
           "reads", [](const Loaded& self) { return self.model->info().reads; },
           "Type of input that the model reads, which its methods take as the argument `text`.\n\n"
           "\"text\", \"pair\": a str.\n"
-          "\"document\", \"story\": a str, or a list of sentences.\n"
+          "\"document\", \"story\", \"trajectory\": a str, or a list of sentences or observations.\n"
           "\"picture\", \"scene\": a path, u8 [height, width] or [height, width, 3], or f32 [channels, height, width] from 0 to 1.\n"
           "\"sound\", \"spectrogram\": a path, or (samples f32 [frame] or [channel, frame], sampling rate).\n"
-          "\"series\": a list or an array of numbers, or a str of them: the samples, then the features.\n"
+          "\"series\": a list or an array of numbers, or a str of them: the samples, then the features; or the table of a forecast.\n"
+          "\"crowd\": a str, the table of people: frame, person, x and y.\n"
           "\"graph\": a str, the name of a node.\n"
           "A story and a scene also need the argument `question`.");
 }

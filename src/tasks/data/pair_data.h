@@ -46,7 +46,7 @@ struct TextPair {
 std::vector<TextPair> read_pairs(Part part, const Recipe& recipe, bool aligned = false, std::vector<std::string>* headers = nullptr);
 /// The turns of each dialogue; line breaks inside a turn are replaced by spaces. Throws as read_pairs().
 std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::string>& files, const Recipe& recipe);
-/// The files from which the pairs of a split are read: the training files if the recipe has "held_out".
+/// The files from which the pairs of a split are read. For validation, these are the training files if the recipe has "held_out".
 const std::vector<std::string>& pair_files(Part part, const Recipe& recipe);
 /// The texts to train a vocabulary on: all sources and targets; for dialogues each turn once, so that the vocabulary does not
 /// depend on the number of turns in a source.

@@ -148,10 +148,8 @@ export class MapView implements View {
     return shownBand(this.ctx, this.ctx.store.now);
   }
 
-  /**
-   * Chooses the visible rectangle after the columns have changed between keys and offsets. `stale`: the current rectangle refers to the old
-   * columns and is dropped. The map by keys of a long text opens on a part.
-   */
+  /** Chooses the visible rectangle after the columns have changed between keys and offsets; drops it if `stale`. The map by keys of a long
+   * text opens on a part. */
   private resetRect(stale: boolean): void {
     const { store } = this.ctx;
     const rect = stale ? null : store.now.rect;
