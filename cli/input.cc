@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "clearhead/data.h"
 #include "cli/cli.h"
@@ -18,6 +19,13 @@ bool reads_inputs(const ModelInfo& info) { return !input_kind(info).is_text(); }
 bool writes_from_text(const ModelInfo& info) {
   const InputKind& kind = input_kind(info);
   return kind.is_text() && kind.has_target;
+}
+
+bool has_task_parameters(const ModelInfo& info, std::string_view task) {
+  const std::string path = info.directory + "/config.json";
+  const Json config = Json::parse(read_config(path), path);
+  const Json* tasks = config.find("task_specific_params");
+  return tasks && tasks->is_object() && tasks->find(task);
 }
 
 std::string given_to(const ModelInfo& info, const TextArguments& text) {

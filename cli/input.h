@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "clearhead/model.h"
 #include "cli/cli.h"
@@ -12,6 +13,8 @@ namespace clearhead::cli {
 bool reads_inputs(const ModelInfo& info);
 /// True for encoder-decoders, which generate a second text from the one they read.
 bool writes_from_text(const ModelInfo& info);
+/// True if "task_specific_params" of the model's config.json has settings for this task, as in Hugging Face's configs.
+bool has_task_parameters(const ModelInfo& info, std::string_view task);
 /// Returns the argument TEXT or --file for this model: the text itself, or the path of a picture or sound. Throws UsageError for
 /// a picture or sound from standard input.
 std::string given_to(const ModelInfo& info, const TextArguments& text);

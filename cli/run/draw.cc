@@ -1,11 +1,10 @@
-// clearhead run draw: a model of pictures draws one of a class, and writes it as a PNG file.
+// clearhead run draw: samples pictures of a class from a model that draws, prints them, and writes PNG files.
 #include "generate/draw.h"
 
 #include <algorithm>
 #include <memory>
 
 #include "base/format.h"
-#include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "cli/run_command.h"
 #include "io/png.h"
@@ -27,7 +26,7 @@ bool is_ink(const Tensor& picture, int64_t row, int64_t column) {
   return row < picture.size(1) && picture.data<float>()[row * picture.size(2) + column] >= 0.5F;
 }
 
-// Two rows of pixels in each line, as half blocks.
+// Prints two rows of pixels in each line of text, with half-block characters.
 void print_picture(const Tensor& picture) {
   constexpr const char* kBlocks[] = {" ", "▀", "▄", "█"};
   for (int64_t row = 0; row < picture.size(1); row += 2) {
@@ -48,7 +47,7 @@ Json rows_of(const Tensor& picture) {
   return rows;
 }
 
-// Ink is white, as in the pictures that the model was trained on, so that models of pictures can read the file.
+// Ink becomes white, as in the training data, so that the model itself and other models can read the file.
 void write_picture(const std::string& path, const Tensor& picture, const Options& options) {
   io::Image image{.width = picture.size(2), .height = picture.size(1), .channels = 1, .pixels = {}};
   for (int64_t pixel = 0; pixel < picture.numel(); ++pixel) image.pixels.push_back(picture.data<float>()[pixel] >= 0.5F ? 255 : 0);
@@ -58,7 +57,7 @@ void write_picture(const std::string& path, const Tensor& picture, const Options
                                         options.temperature, options.guidance)}});
 }
 
-// With --count, "digit.png" becomes "digit-1.png", "digit-2.png", …
+// Returns the file of a picture: with --count, "digit-1.png", "digit-2.png" … for "digit.png".
 std::string path_of(const Options& options, size_t at) {
   if (options.out.empty() || options.count == 1) return options.out;
   const size_t dot = options.out.find_last_of("./");
@@ -126,11 +125,6 @@ void add(CLI::App& app) {
   app.callback([options] { run(*options); });
 }
 
-void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
-  const ClassScore best = classify_inputs(model, {input})[0][0];
-  print(format("  → {} ({:.1f} %)", best.label, 100 * best.probability));
-}
-
 }  // namespace
 
 const RunCommand& draw_command() {
@@ -138,8 +132,7 @@ const RunCommand& draw_command() {
                                      .description = "Draw a picture of a class, and write it as a PNG file",
                                      .is_task_of = [](const ModelInfo& info) { return draws(info.model_type); },
                                      .specificity = 3,
-                                     .add = add,
-                                     .print_example = print_example};
+                                     .add = add};
   return command;
 }
 

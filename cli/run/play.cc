@@ -123,11 +123,6 @@ void add(CLI::App& app) {
   app.callback([options] { run(*options); });
 }
 
-void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
-  const ClassScore best = classify_inputs(model, {input})[0][0];
-  print(format("  → {} ({:.1f} %)", best.label, 100 * best.probability));
-}
-
 }  // namespace
 
 const RunCommand& play_command() {
@@ -135,8 +130,7 @@ const RunCommand& play_command() {
                                      .description = "Play an episode with a policy, and show what it attended to",
                                      .is_task_of = [](const ModelInfo& info) { return !info.environment.empty(); },
                                      .specificity = 3,
-                                     .add = add,
-                                     .print_example = print_example};
+                                     .add = add};
   return command;
 }
 

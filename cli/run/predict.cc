@@ -25,11 +25,10 @@ struct Person {
   std::vector<std::pair<int64_t, double>> watches{};  // another person's number and share of the attention, largest first
 };
 
-struct Predicted {
-  std::vector<Person> people{};
-};
+using Predicted = std::vector<Person>;
 
-// Whom a person attends to: the mean of all heads. Attention to oneself is left out, so that the shares do not sum to one.
+// Returns the other people and the attention that a person gives to each, a mean over heads. Attention to oneself is left out, so the
+// shares sum to less than one.
 std::vector<std::pair<int64_t, double>> watched_by(const AttentionMap& map, int64_t person, const std::vector<int64_t>& numbers) {
   std::vector<double> shares(numbers.size(), 0);
   const int64_t heads = map.shape().heads;
@@ -67,17 +66,17 @@ Predicted predict(const Model& model, const ModelInput& input, const Interventio
     for (const Maps::Kept& layer : maps.all()) {
       if (layer.site.family == "people") person.watches = watched_by(layer.map, static_cast<int64_t>(at), numbers);
     }
-    out.people.push_back(std::move(person));
+    out.push_back(std::move(person));
   }
   return out;
 }
 
-// The plane, seen from above: observed tracks, predicted paths (dashed), and a line from each person to those whom they watch, as wide as
-// the share of the attention and on the right in the direction of the look. 1 m is 40 pixels.
+// The plane, seen from above: observed tracks, predicted paths (dashed), and a line from each person to everyone they attend to. The width
+// of such a line is proportional to the attention; the line is drawn to the right of its direction. 1 m is 40 pixels.
 class Plane {
  public:
   explicit Plane(const Predicted& found) : found_(found) {
-    for (const Person& person : found.people) {
+    for (const Person& person : found) {
       for (const auto* path : {&person.observed, &person.path}) {
         for (const auto& [x, y] : *path) {
           left_ = std::min(left_, x);
@@ -94,16 +93,16 @@ class Plane {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0f} {:.0f}\" font-family=\"sans-serif\" "
         "font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
         (right_ - left_ + 2 * kMargin) * kPixels, (top_ - bottom_ + 2 * kMargin) * kPixels);
-    for (const Person& person : found_.people) {
+    for (const Person& person : found_) {
       for (const auto& watched : person.watches) {
         const auto is_watched = [&](const Person& one) { return one.number == watched.first; };
-        const auto other = std::find_if(found_.people.begin(), found_.people.end(), is_watched);
+        const auto other = std::find_if(found_.begin(), found_.end(), is_watched);
         if (watched.second >= kLeastShare)
           out +=
               line(beside(person.observed.back(), other->observed.back()), "#d55e00", kWidest * watched.second, " stroke-opacity=\"0.6\"");
       }
     }
-    for (const Person& person : found_.people) {
+    for (const Person& person : found_) {
       std::vector<std::array<double, 2>> path = {person.observed.back()};
       path.insert(path.end(), person.path.begin(), person.path.end());
       out += line(person.observed, "#0072b2", 2, "") + line(path, "#0072b2", 2, " stroke-dasharray=\"3 4\"");
@@ -120,7 +119,7 @@ class Plane {
   std::array<double, 2> at(const std::array<double, 2>& point) const {
     return {(point[0] - left_ + kMargin) * kPixels, (top_ - point[1] + kMargin) * kPixels};
   }
-  // A line from one point to another, moved to its right, so that the lines of both directions lie side by side.
+  // Returns the line from one point to another, moved to its right, so that the lines between two people do not cover each other.
   static std::vector<std::array<double, 2>> beside(std::array<double, 2> from, std::array<double, 2> to) {
     const double dx = to[0] - from[0], dy = to[1] - from[1], scale = kWidest / 3 / kPixels / std::max(1e-6, std::hypot(dx, dy));
     for (auto* end : {&from, &to}) *end = {(*end)[0] + dy * scale, (*end)[1] - dx * scale};
@@ -161,7 +160,7 @@ struct Predict final : TextCommand<Predicted> {
 
   Json json_of(const Predicted& found) const override {
     Json people = Json::array();
-    for (const Person& person : found.people) {
+    for (const Person& person : found) {
       Json path = Json::array(), watches = Json::array();
       for (const auto& [x, y] : person.path) path.push(Json(Json::Array{Json(x), Json(y)}));
       for (const auto& [number, share] : person.watches) watches.push(Json::object({{"person", number}, {"attention", share}}));
@@ -171,13 +170,13 @@ struct Predict final : TextCommand<Predicted> {
   }
   std::string line_of(const Predicted& found) const override {
     std::string line;
-    for (const Person& person : found.people)
+    for (const Person& person : found)
       line += format("{}{}\t{:.2f}\t{:.2f}", line.empty() ? "" : "\t", person.number, person.path.back()[0], person.path.back()[1]);
     return line;
   }
   void print_answer(const Predicted& found) const override {
     const double seconds = static_cast<double>(facts.predicted) * facts.seconds_per_step;
-    for (const Person& person : found.people) {
+    for (const Person& person : found) {
       std::string line =
           format("person {}: at {:.2f}, {:.2f} after {:.4g} s", person.number, person.path.back()[0], person.path.back()[1], seconds);
       if (!person.watches.empty())
@@ -188,7 +187,7 @@ struct Predict final : TextCommand<Predicted> {
 };
 
 void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
-  for (const Person& person : predict(model, input, {}).people)
+  for (const Person& person : predict(model, input, {}))
     print(format("  → person {}: at {:.2f}, {:.2f}", person.number, person.path.back()[0], person.path.back()[1]));
 }
 

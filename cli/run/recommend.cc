@@ -1,31 +1,25 @@
 // clearhead run recommend: the items that a user chooses next, from the items before.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <set>
 
-#include "base/file.h"
 #include "base/format.h"
 #include "clearhead/answers.h"
 #include "clearhead/error.h"
 #include "clearhead/tokenizer.h"
+#include "cli/input.h"
 #include "cli/run_command.h"
 #include "cli/terminal.h"
+#include "ops/ops.h"
 
 namespace clearhead::cli {
 namespace {
 
-// True for a causal model that the task "sequential-recommendation" trained: its config has settings for recommendation.
-bool recommends(const ModelInfo& info) {
-  if (!info.has_causal || info.reads != "text") return false;
-  const std::string path = info.directory + "/config.json";
-  const Json config = Json::parse(read_config(path), path);
-  const Json* tasks = config.find("task_specific_params");
-  return tasks && tasks->is_object() && tasks->find("recommendation");
-}
+// True for a causal model that the task "sequential-recommendation" trained, which writes these settings.
+bool recommends(const ModelInfo& info) { return info.has_causal && has_task_parameters(info, "recommendation"); }
 
-// Encodes the items. Throws kInvalidArgument without items and for an item that the model does not know; kTooLong for more items than the
-// model has positions.
+// Encodes the items. Throws kInvalidArgument if there are none or if the model does not know one of them, and kTooLong if there are more
+// than the model has positions.
 Encoding known_items(const Model& model, const std::string& text) {
   Encoding items = model.tokenizer().encode(text);
   const ModelInfo& info = model.info();
@@ -56,7 +50,7 @@ struct Recommend final : TextCommand<Items> {
            of.info().name);
   }
 
-  // The most probable items that are not among those given. A probability is a share of all tokens.
+  // Returns the most probable items that are not among the given ones. Probabilities are those of the softmax over all tokens.
   Items answer_text(const Model& of, const std::string& given) override {
     const Encoding items = known_items(of, given);
     const auto last = static_cast<int32_t>(items.size()) - 1;
@@ -64,9 +58,7 @@ struct Recommend final : TextCommand<Items> {
         of.run(items, {.masked_rows = std::vector<int32_t>{last}, .interventions = interventions_in(of, given)}).causal_logits;
     const float* values = logits.data<float>();
     const int64_t count = logits.size(1), known = std::min(count, of.tokenizer().vocabulary_size());
-    const float largest = *std::max_element(values, values + count);
-    double sum = 0;
-    for (int64_t id = 0; id < count; ++id) sum += std::exp(static_cast<double>(values[id] - largest));
+    const double whole = ops::log_sum_exp(values, count);
     const std::set<int32_t> had(items.ids.begin(), items.ids.end());
     std::vector<int32_t> order;
     for (int32_t id = 0; id < known; ++id) {
@@ -78,8 +70,7 @@ struct Recommend final : TextCommand<Items> {
     Items out;
     for (std::ptrdiff_t at = 0; at < shown; ++at) {
       const int32_t id = order[static_cast<size_t>(at)];
-      const double probability = std::exp(static_cast<double>(values[id] - largest)) / sum;
-      out.push_back({id, std::string(of.tokenizer().token(id)), static_cast<float>(probability)});
+      out.push_back({id, std::string(of.tokenizer().token(id)), static_cast<float>(std::exp(static_cast<double>(values[id]) - whole))});
     }
     return out;
   }

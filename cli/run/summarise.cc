@@ -52,15 +52,10 @@ void add(CLI::App& app) {
   app.callback([options] { run(*options); });
 }
 
-// A network that selects a sentence, or a model whose config.json has "task_specific_params" with "summarization", as in Hugging
-// Face's configs.
+// True for a network that selects a sentence, and for an encoder-decoder whose config has settings for summarization.
 bool summarises(const ModelInfo& info) {
   if (info.output == "sentence") return true;
-  if (!writes_from_text(info)) return false;
-  const std::string path = info.directory + "/config.json";
-  const Json config = Json::parse(read_config(path), path);
-  const Json* tasks = config.find("task_specific_params");
-  return tasks && tasks->is_object() && tasks->find("summarization");
+  return writes_from_text(info) && has_task_parameters(info, "summarization");
 }
 
 }  // namespace

@@ -76,8 +76,8 @@ struct ModelInfo {
   bool tags_words = true;            ///< with tags: a word gets its first token's tag; false: each token has its own tag
   bool reads_last = false;           ///< the classifier of texts reads the last token instead of the first
   std::optional<int64_t> padding{};  ///< with reads_last: id that is skipped at the end of a text, as in transformers
-  /// What a network's outputs mean, unless they are logits of labels or tokens: "sentence": a weight for each sentence
-  /// (summarise()); "forecast": quantiles of a future value; "positions": of people in the next steps. Otherwise empty.
+  /// The kind of outputs of a network. Empty: logits of labels or tokens. "sentence": a weight for each sentence of a
+  /// document, see summarise(). "forecast": quantiles of a future value. "positions": people's future positions.
   std::string output{};
   std::string environment{};          ///< a policy: the environment in which it was trained; empty for other models
   std::vector<std::string> labels{};  ///< labels of the classifier
@@ -214,8 +214,8 @@ struct ModelInput {
   std::string question{};  ///< "story", "scene"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
   Sound sound{};           ///< "sound", "spectrogram"
-  /// "series": f32 [samples·channels + features]: samples in order of time, with all their channels; then the features.
-  /// "crowd": f32 [person · (1 + 2·step)]: for each person a number as name, then x and y of each observed step
+  /// "series": f32 [samples·channels + features]. For each sample, in order of time, all channels; then the features.
+  /// "crowd": f32 [people·(1 + 2·steps)]. For each person, a number that names them, then x and y of each step.
   Tensor series{};
   std::shared_ptr<const NodeGraph> graph{};  ///< "graph": the node's graph; absent: the one that was saved with the model
 };

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 namespace clearhead {
 
@@ -30,6 +31,13 @@ inline double random_unit(uint64_t seed, uint64_t counter) { return static_cast<
 inline double random_normal(uint64_t seed, uint64_t counter) {
   const double radius = std::sqrt(-2 * std::log(1 - random_unit(seed, 2 * counter)));
   return radius * std::cos(2 * M_PI * random_unit(seed, 2 * counter + 1));
+}
+
+/// The index i that is drawn with probability p_i: the first at which p_0 + … + p_i exceeds `unit`, a number in [0, 1).
+inline size_t random_index(const std::vector<double>& probabilities, double unit) {
+  size_t at = 0;
+  for (; at + 1 < probabilities.size() && unit >= probabilities[at]; ++at) unit -= probabilities[at];
+  return at;
 }
 
 /// The random numbers of one seed, in order.

@@ -23,22 +23,20 @@ int32_t class_of(const NetworkFacts& facts, const std::string& model, const std:
   fail(ErrorCode::kInvalidArgument, "{}: the model has no class \"{}\"; expected one of: {}", model, label, known);
 }
 
-// The index at which the cumulative probability exceeds `uniform`; the most probable one at temperature 0.
+// Returns the symbol with the largest logit at temperature 0; otherwise one that is drawn with softmax(logits / temperature).
 size_t sampled(const float* logits, int64_t count, double temperature, double uniform) {
   if (temperature == 0) return static_cast<size_t>(std::max_element(logits, logits + count) - logits);
   std::vector<float> divided;
   for (int64_t at = 0; at < count; ++at) divided.push_back(static_cast<float>(static_cast<double>(logits[at]) / temperature));
-  const std::vector<double> probabilities = ops::softmax_of(divided.data(), count);
-  size_t at = 0;
-  for (double sum = probabilities[0]; at + 1 < probabilities.size() && sum <= uniform; sum += probabilities[at]) ++at;
-  return at;
+  return random_index(ops::softmax_of(divided.data(), count), uniform);
 }
 
 void check(const char* name, double value) {
   if (!(value >= 0 && std::isfinite(value))) fail(ErrorCode::kInvalidArgument, "draw: {}: expected 0 or more, found {}", name, value);
 }
 
-// The pictures so far: one for each class that is run, or with guidance for every class. A picture has the same patches in all its rows.
+// The pictures of a call while they are drawn. The batch has one row for each picture; with guidance, one for each picture and class. The
+// rows of one picture contain the same patches.
 class Drawing {
  public:
   Drawing(const LoadedNetwork& network, const DrawOptions& options)
@@ -54,7 +52,7 @@ class Drawing {
     nats_.assign(static_cast<size_t>(batch_.batch), 0);
   }
 
-  // Draws a patch of every picture.
+  // Draws the next patch of every picture.   patch: its index
   void add(int64_t patch) {
     batch_.lengths.assign(static_cast<size_t>(batch_.batch), static_cast<int32_t>(patch));
     const Tensor logits = network_.run_batch(batch_, nullptr, {.interventions = options_.interventions}).class_logits;
@@ -83,9 +81,10 @@ class Drawing {
   }
 
  private:
+  // The row of the requested class among the rows of a picture.
   int64_t own() const { return classes_ > 1 ? label_ : 0; }
 
-  // Of the symbols, for each class.   at: the picture
+  // Returns log p(symbol | patches so far, class) for the next patch of one picture, [class that is run][symbol].   at: index of the picture
   std::vector<std::vector<double>> log_probabilities(const Tensor& logits, int64_t at) const {
     std::vector<std::vector<double>> out;
     for (int64_t one = 0; one < classes_; ++one) {
@@ -97,7 +96,7 @@ class Drawing {
     return out;
   }
 
-  // log p(symbol | class) + guidance · log p(class | the picture with the symbol)
+  // Returns the guided log-probability of a symbol (draw.h): log p(symbol | class) + guidance · log p(class | picture with this symbol).
   float score(const std::vector<std::vector<double>>& log_p, int64_t at, size_t symbol) const {
     const double plain = log_p[static_cast<size_t>(own())][symbol];
     if (classes_ == 1) return static_cast<float>(plain);
@@ -114,7 +113,7 @@ class Drawing {
   int32_t label_;
   int64_t classes_ = 1;
   Batch batch_{};
-  std::vector<double> nats_{};  // −log p(the picture so far | class) of each row
+  std::vector<double> nats_{};  // [row] −log p(patches so far | class)
 };
 
 }  // namespace

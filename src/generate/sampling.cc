@@ -1,11 +1,11 @@
 // Chooses the next token from logits.
 //
-//   greedy    the largest logit; ties go to the smaller id
-//   sampled   l' = l/T → the k largest → in descending order, the shortest prefix whose softmax sums to at least top_p
-//             → inverse transform sampling, in order of id
+//   greedy    the token with the largest logit; of equal ones, the token with the smaller id
+//   sampled   l' = l/T; top_k keeps the k largest l'; top_p sorts them in descending order and keeps the shortest prefix whose
+//             softmax sums to at least top_p; then a token is drawn by inverse transform sampling, in order of id
 //
-// Of n candidates, those with less than (1 − top_p)/n of the total weight are never needed for the prefix, because all of them together
-// have less than 1 − top_p of the total. Only the remaining candidates are sorted.
+// top_p sorts only some of the n candidates. A candidate with less than (1 − top_p)/n of the total weight cannot belong to the prefix,
+// because all such candidates together have less than 1 − top_p of the total. They are removed before the sort.
 #include "generate/sampling.h"
 
 #include <algorithm>

@@ -2,10 +2,10 @@
 #include "models/tracks.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "base/format.h"
+#include "base/number.h"
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "models/input_series.h"
@@ -19,18 +19,16 @@ constexpr int64_t kLargestName = 1 << 24;  // f32 represents these whole numbers
 constexpr int64_t kHeadingSteps = 3;       // one step is dominated by the noise of annotated positions
 constexpr float kStandsStill = 0.02F;      // metres per step, below which a direction is noise
 
-constexpr int64_t kSide = 128, kMostPixels = 4096;  // of the square of a person, in pixels
+constexpr int64_t kSide = 128, kMostPixels = 4096;  // side of one person's square, and the most for the whole strip, in pixels
 constexpr double kMargin = 8, kThin = 0.7, kThick = 1.5, kDisc = 4;
 constexpr std::array<uint8_t, 3> kGrey = {176, 176, 176}, kColour = {0, 114, 178};
 
-int64_t whole_number(const TableRow& row, size_t column, const char* name, const std::string& path) {
-  const std::string_view cell = row.cells[column];
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-  if (error != std::errc() || end != cell.data() + cell.size() || std::abs(value) > kLargestName)
+int64_t name_of(const TableRow& row, size_t column, const char* name, const std::string& path) {
+  const std::optional<int64_t> value = whole_number(row.cells[column]);
+  if (!value || std::abs(*value) > kLargestName)
     fail(ErrorCode::kFormat, "{}, line {}, column {} ({}): expected a whole number from −{} to {}, found \"{}\"", path, row.line,
-         column + 1, name, kLargestName, kLargestName, cell);
-  return value;
+         column + 1, name, kLargestName, kLargestName, row.cells[column]);
+  return *value;
 }
 
 float coordinate(const TableRow& row, size_t column, const char* name, const std::string& path) {
@@ -50,7 +48,7 @@ const TrackTable::Point* position_of(const TrackTable& table, int64_t frame, int
 
 int64_t numbers_per_person(const TracksFacts& facts) { return 1 + 2 * facts.observed; }
 
-// Throws unless the numbers are those of one or more people.   → the number of people
+// Returns the number of people. Throws unless the numbers are those of one or more people.
 int64_t count_people(const TracksFacts& facts, const Tensor& numbers) {
   if (!numbers.defined()) fail(ErrorCode::kInvalidArgument, "this model reads tracks, but the input has none (ModelInput::series)");
   const int64_t each = numbers_per_person(facts);
@@ -126,7 +124,7 @@ TrackTable read_tracks(std::string_view text, const std::string& path) {
     if (row.cells.size() != 4)
       fail(ErrorCode::kFormat, "{}, line {}: expected 4 columns separated by {} (frame, pedestrian, x, y), found {}", path, row.line,
            separators_of(path), row.cells.size());
-    const int64_t frame = whole_number(row, 0, "frame", path), person = whole_number(row, 1, "pedestrian", path);
+    const int64_t frame = name_of(row, 0, "frame", path), person = name_of(row, 1, "pedestrian", path);
     const TrackTable::Point point = {coordinate(row, 2, "x", path), coordinate(row, 3, "y", path)};
     if (!out.frames[frame].emplace(person, point).second)
       fail(ErrorCode::kFormat, "{}, line {}, column 2 (pedestrian): pedestrian {} is already in frame {}", path, row.line, person, frame);
@@ -225,7 +223,7 @@ Tensor draw_tracks(const TracksFacts& facts, const Tensor& numbers) {
   }
   const double range = std::max({most[0] - least[0], most[1] - least[1], 1.0});
   const double pixels = (static_cast<double>(side) - 1 - 2 * kMargin) / range, middle = (static_cast<double>(side) - 1) / 2;
-  // y goes up, as on paper.
+  // Rows of pixels count downward; y points up.
   const auto point = [&](int64_t person, int64_t step) {
     const float* at = from + (person * steps + step) * 2;
     return std::array{middle + (static_cast<double>(at[0]) - (least[0] + most[0]) / 2) * pixels,

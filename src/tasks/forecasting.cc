@@ -345,6 +345,7 @@ const TaskDefinition& forecasting_task() {
       .description = "the next value of a column of a table in order of time, with an interval, from a window of earlier rows",
       .data = DataFields::kSplit,
       .reads = {"series"},
+      .output = "forecast",
       .class_suffix = "ForForecasting",
       .can_hold_out = false,
       .has_sequence_targets = true,

@@ -138,7 +138,7 @@ const TaskDefinition& summarisation_task() {
       .name = "summarisation",
       .description = "the sentence of a document that summarises it best, chosen by the attention weights of a network",
       .reads = {"document"},
-      .chooses_sentence = true,
+      .output = "sentence",
       .fields = [] { return column_schema().describe(); },
       .read = [](Fields& fields, Recipe& to) { column_schema().read(fields, to.task->data); },
       .commands = {{"summarise"}},

@@ -75,7 +75,7 @@ const Schema<TrajectoryRecipe>& settings_schema() {
   return schema;
 }
 
-// One window: the people, and the tracks after it of those whose tracks are complete.
+// One window: its people, and the positions after it of those people who are present at every predicted step.
 struct Window {
   Tensor people{};                  // as ModelInput::series
   std::vector<int32_t> complete{};  // indices of people
@@ -111,7 +111,7 @@ class Scenes final : public Examples {
   std::vector<Window> windows(const std::string& part, const Recipe& recipe) const {
     std::vector<Window> out;
     for (const auto& [name, files] : settings_.scenes) {
-      if ((name == settings_.test_scene) != (part == "test")) continue;
+      if ((name == settings_.test_scene) != is_test(part)) continue;
       for (const std::string& file : files) {
         const SourceText opened = open_text(recipe.source, file);
         add_windows(part_of(read_tracks(opened.text, opened.path()), part), file, out);
@@ -126,13 +126,14 @@ class Scenes final : public Examples {
   const TrajectoryRecipe& settings() const { return settings_; }
 
  private:
-  // The frames of a part. No window has frames of two parts.
+  static bool is_test(const std::string& part) { return part == TaskRecipe::kParts[2]; }
+  // Returns the rows of the frames that belong to a part. No window has frames of two parts.
   TrackTable part_of(TrackTable table, const std::string& part) const {
-    if (part == "test") return table;
+    if (is_test(part)) return table;
     const auto count = static_cast<double>(table.frames.size());
     auto first = table.frames.begin();
     std::advance(first, static_cast<int64_t>(settings_.valid_from * count));
-    part == "train" ? table.frames.erase(first, table.frames.end()) : table.frames.erase(table.frames.begin(), first);
+    part == TaskRecipe::kParts[0] ? table.frames.erase(first, table.frames.end()) : table.frames.erase(table.frames.begin(), first);
     return table;
   }
   void add_windows(const TrackTable& table, const std::string& file, std::vector<Window>& to) const {
@@ -201,7 +202,7 @@ class Trajectories final : public ItemTask {
   }
 
   std::vector<std::string> metric_names() const override { return {"skill", "skill_of_curved"}; }
-  // For each track: ADE, FDE, and those of constant velocity.
+  // Returns ADE and FDE of the model, then ADE and FDE of constant velocity, for each track.
   std::vector<double> predictions(const RunResult& result, const Example& example) const override {
     const int64_t steps = facts_.predicted;
     std::vector<double> out;
@@ -377,6 +378,7 @@ const TaskDefinition& trajectories_task() {
       .description = "the next positions of the people of a scene, from their tracks; one of several scenes is left out for the test",
       .data = DataFields::kSplit,
       .reads = {"crowd"},
+      .output = "positions",
       .class_suffix = "ForTrajectories",
       .can_hold_out = false,
       .has_sequence_targets = true,

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/number.h"
 #include "text/assembled.h"
 #include "text/splitter.h"
 #include "text/unicode.h"
@@ -64,14 +64,13 @@ std::vector<AddedToken> added_tokens(const TokenizerConfig& config, const Vocabu
   if (const Json* listed = config.find("added_tokens_decoder"); listed && listed->is_object()) {
     Json::Array array;
     for (const auto& [key, value] : listed->fields()) {
-      int64_t id = -1;
-      const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-      if (error != std::errc() || end != key.data() + key.size() || !value.is_object()) {
+      const std::optional<int64_t> id = whole_number(key);
+      if (!id || !value.is_object()) {
         fail(ErrorCode::kFormat, "{}: \"added_tokens_decoder\": expected an object that maps ids to tokens, found the key \"{}\"",
              config.where, key);
       }
       Json item = value;
-      item["id"] = Json(id);
+      item["id"] = Json(*id);
       array.push_back(std::move(item));
     }
     return read_added_tokens(Json(std::move(array)), config.where);

@@ -1,19 +1,11 @@
 // Decodes query strings and reads parameters by type: integers in a range, choices, ranges, heads; also the JSON bodies of mass and verify.
 #include "viewer/parameters.h"
 
-#include <charconv>
-
 #include "base/format.h"
+#include "base/number.h"
 
 namespace clearhead::viewer {
 namespace {
-
-std::optional<int64_t> integer_of(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
-  return value;
-}
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -81,8 +73,8 @@ std::vector<Range> parse_ranges(std::string_view text, std::string_view name) {
     const size_t comma = std::min(rest.find(','), rest.size());
     const std::string_view item = rest.substr(0, comma);
     const size_t dash = item.find('-');
-    const auto begin = integer_of(item.substr(0, dash));
-    const auto end = dash == std::string_view::npos ? begin : integer_of(item.substr(dash + 1));
+    const auto begin = whole_number(item.substr(0, dash));
+    const auto end = dash == std::string_view::npos ? begin : whole_number(item.substr(dash + 1));
     if (!begin || !end || *begin < 0 || *end > (int64_t{1} << 40)) refuse();
     const Range range{*begin, dash == std::string_view::npos ? *begin + 1 : *end};
     if (range.size() <= 0)
@@ -108,7 +100,7 @@ std::string QueryParameters::text(const std::string& name, std::string_view othe
 int64_t QueryParameters::integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most) const {
   const std::string* found = find(name);
   if (!found) return otherwise;
-  const auto value = integer_of(*found);
+  const auto value = whole_number(*found);
   if (!value || *value < least || *value > most) {
     fail(ErrorCode::kInvalidArgument, "{}: expected a whole number from {} to {}, found \"{}\".", name, least, most, *found);
   }

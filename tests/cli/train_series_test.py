@@ -97,3 +97,10 @@ class Series(NetworkCase):
         best = self.trained("steps=2") / "best"
         self.refused(1, f'found 2 numbers; the model reads {LENGTH + 1}: {LENGTH} samples, "pulse"', "run", best, "1 2")
         self.refused(1, 'number 2 is "two"; expected a finite number', "run", best, "1 two")
+
+    def test_a_classifier_is_not_trained_with_the_settings_of_a_forecast(self):
+        forecast = {"target": "sold", "inputs": [], "known": [], "calendar": [], "time": "", "horizon": 1, "difference": 0, "deviation": 1, "quantiles": [0.1, 0.5, 0.9]}
+        task = self.TASK | {"series": {"column": "signal"}}
+        self.write(task, self.MODEL | {"series": {"length": LENGTH, "forecast": forecast}})
+        self.refused(1, f'{self.recipe}: "task.kind" "classification" trains models whose outputs are logits of labels or tokens, but those of this '
+                     '"series_transformer" are of the kind "forecast"; change "task.kind" or "model"', "train", self.recipe, f"data={self.folder}")

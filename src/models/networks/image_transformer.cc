@@ -8,12 +8,13 @@
 //   "neighbours"   number of offsets o in the sum: patches around t + 1, the one that is predicted, nearest first; 0 if absent. This is the
 //                  local context of a masked convolution (van den Oord et al. 2016, PixelCNN), which no attention map shows.
 //
-// Patches partition the picture, so −log2 p(s | c) is the exact number of bits of its pixels. The output depends on the batch:
-//   no ids                  log p(s | c) of every class c [batch, label]: by Bayes' rule with equal priors, their softmax is p(c | s)
-//   ids: class of each      the logits of every patch [batch·patch, symbol]
-//   and lengths: n of each  the logits of patch n + 1, given the first n [batch, symbol], to draw it. All n are equal.
-// Maps: the row of a patch shows where the model looked after it, to draw the next one. Without ids, they are those of the class with the
-// largest probability.
+// Patches partition the picture, so −log2 p(s | c) is the exact number of bits of its pixels. What logits() returns depends on the batch:
+//   without Batch::ids                log p(s | c) of every class c, [batch, label]; by Bayes' rule with equal priors, the softmax of a
+//                                     row is p(c | s)
+//   ids: the class of each picture    the logits of every patch, [batch·patch, symbol]
+//   ids, and lengths, all equal to n  the logits of patch n + 1 given the first n patches, [batch, symbol], for drawing
+// In the maps, the row of a patch shows where the model looked after reading that patch, to predict the next one. Without ids, the maps are
+// those of the most probable class.
 #include "models/networks/image_transformer.h"
 
 #include <algorithm>
@@ -27,7 +28,8 @@
 namespace clearhead {
 namespace {
 
-// Row and column of a neighbour, relative to the patch that is predicted. The patch to its left is s_t.
+// Row and column of a neighbour, relative to the patch that is predicted. The patch to its left is missing here: it is s_t, which x_t
+// contains anyway.
 struct Offset {
   int64_t row, column;
 };

@@ -1,13 +1,13 @@
 // Trajectories of pedestrians, from attention over time and between people. Attention between people: Vemula, Muelling & Oh 2018, "Social
-// Attention"; a Transformer over the observed steps of a person: Giuliani et al. 2020. Both follow Alahi et al. 2016 in what is predicted.
+// Attention"; a Transformer over the observed steps of a person: Giuliani et al. 2020. Inputs and outputs are those of Alahi et al. 2016.
 //
 //   z_i = the last row of Transformer layers over e_i1 … e_iT      e_it = W [p_it, Δp_it] + position t, in person i's frame of reference
 //   s_ij = q_i·k_j/√d + b(r_ij)                                    r_ij: position, velocity of j relative to i, and i's velocity
 //   g_i = Σ_j α_ij [v_j, r_ij]      α_i = softmax_j s_ij           over the people j of the window, i included; b: one hidden layer
 //   ŷ_it = p_i + t·u_i + R_i MLP(z_i + W_g g_i)_t                  u_i: velocity of the last step; R_i: to the axes of the scene
 //
-// An untrained model predicts constant velocity. The position and the velocity in Σ α_ij r_ij are those of the people whom i attends to, as
-// a mean with weights α; they are computed in the axes of the scene and rotated afterwards, which is the same.
+// An untrained model predicts constant velocity. Σ_j α_ij r_ij contains the mean position and velocity of the people whom i attends to,
+// weighted by α. It is computed in the axes of the scene and rotated afterwards, which gives the same result.
 //
 //   "interaction": false   without attention between people: Σ_j and W_g are left out
 #include <algorithm>
@@ -96,7 +96,7 @@ class SocialAttention final : public Network {
     Tensor z = positions_(compute, embedding_(compute, read), each);
     const Layout together = layout_of_steps(input.layout());
     for (const nn::TransformerLayer& layer : layers_) {
-      // For an observer, the people of a scene share one map, whose segments are the people.
+      // If the call is observed, all steps of a scene are one sequence with one segment for each person, so that a scene has one map.
       z = layer(compute, z, compute.observes(layer.attention.site) ? together : each);
     }
     return norm_(compute, compute.contiguous(z.reshape({rows, steps, facts_.width}).select(1, steps - 1)));

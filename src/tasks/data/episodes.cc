@@ -14,12 +14,6 @@ namespace {
 
 constexpr uint64_t kTestSeed = 0x74657374, kActionSeed = 0x616374;
 
-size_t drawn(const std::vector<double>& probabilities, double unit) {
-  size_t at = 0;
-  for (; at + 1 < probabilities.size() && unit >= probabilities[at]; ++at) unit -= probabilities[at];
-  return at;
-}
-
 }  // namespace
 
 const Environment* find_environment(std::string_view name) {
@@ -73,7 +67,7 @@ std::vector<Episode> play(const Environment& environment, const NetworkFacts& fa
       const size_t at = going[row];
       PlayedStep& now = out[at].steps.back();
       const std::vector<double> probabilities = ops::softmax_of(logits.data<float>() + row * actions, static_cast<int64_t>(actions));
-      now.action = drawn(probabilities, random_unit(random_bits(seeds[at], kActionSeed), static_cast<uint64_t>(step)));
+      now.action = random_index(probabilities, random_unit(random_bits(seeds[at], kActionSeed), static_cast<uint64_t>(step)));
       now.probability = probabilities[now.action];
       const Transition transition = worlds[at]->act(now.action);
       now.reward = transition.reward;

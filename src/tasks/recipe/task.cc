@@ -37,11 +37,14 @@ void check_model(const Recipe& recipe, const TaskDefinition& task, const TaskFac
          facts.model_type, facts.reads, choice_of(task), schema::alternatives({task.reads.begin(), task.reads.end()}),
          schema::alternatives(fitting));
   }
-  if (task.chooses_sentence != (facts.network && facts.network->output == "sentence")) {
+  const std::string output = facts.network ? facts.network->output : "";
+  if (task.output != output) {
+    const auto kind = [](std::string_view name) {
+      return name.empty() ? "logits of labels or tokens" : format("of the kind \"{}\"", name);
+    };
     fail(ErrorCode::kInvalidArgument,
-         "{}: \"task.kind\": \"summarisation\" and \"output\": \"sentence\" of a hierarchical_attention network require each other; "
-         "expected both or neither",
-         recipe.where);
+         "{}: {} trains models whose outputs are {}, but those of this \"{}\" are {}; change \"task.kind\" or \"model\"", recipe.where,
+         choice_of(task), kind(task.output), facts.model_type, kind(output));
   }
 }
 

@@ -41,7 +41,7 @@ struct TaskDefinition {
   std::string_view description{};  // one line, for `train --fields` and docs/recipe-fields.md
   DataFields data = DataFields::kTask;
   std::vector<std::string_view> reads = {"text"};  // what its models read: values of ModelInfo::reads
-  bool chooses_sentence = false;                   // the model's answer is a sentence of its document (NetworkFacts::output)
+  std::string_view output{};                       // ModelInfo::output of its models
   TrainedHead head = TrainedHead::kClassifier;
   std::string_view
       class_suffix{};  // suffix of the Hugging Face class of its models: "ForSequenceClassification"; empty: do not change the config
