@@ -123,14 +123,35 @@ void TextTarget::answer_some(const std::vector<std::vector<uint8_t>>& removed, c
     answer_row = 0;
     hidden.push_back(std::move(away));
   }
+  if (!hidden.empty() && !model_->info().takes_positions) {
+    for (size_t at = 0; at < sets.size(); ++at) out[sets[at]] = probability_without(hidden[at], interventions);
+    return;
+  }
   const Tensor logits = logits_of(model_->run(batch(ids, hidden), run_options(nullptr, interventions, static_cast<int64_t>(sets.size()))));
   const int64_t count = logits.size(1), rows = static_cast<int64_t>(rows_.size());
   for (size_t at = 0; at < sets.size(); ++at)
     out[sets[at]] = probability_of(logits.data<float>() + static_cast<int64_t>(at) * rows * count, count);
 }
 
+// A recurrent network reads all tokens of a text, so tokens that it must not see are left out of the text.
+double TextTarget::probability_without(const std::vector<uint8_t>& hidden, Interventions interventions) const {
+  std::vector<int32_t> ids;
+  int64_t answer = 0;  // the row, counted in the tokens that are left
+  for (size_t id = 0; id < hidden.size(); ++id) {
+    if (static_cast<int64_t>(id) == row()) answer = static_cast<int64_t>(ids.size());
+    if (!hidden[id]) ids.push_back(text_.encoding.ids[id]);
+  }
+  if (!interventions.knockouts.empty()) {
+    interventions.knockouts.front().queries = {0, static_cast<int64_t>(ids.size())};
+    interventions.knockouts.front().keys = {answer, answer + 1};
+  }
+  const Tensor all = model_->run(batch({ids}, {}), run_options(nullptr, interventions, 1)).class_logits;
+  const int64_t count = all.size(all.rank() - 1);
+  return probability_of(all.data<float>() + (all.rank() == 3 ? answer * count : 0), count);
+}
+
 Batch TextTarget::batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const {
-  Batch out{.batch = static_cast<int64_t>(ids.size()), .length = static_cast<int64_t>(text_.encoding.ids.size())};
+  Batch out{.batch = static_cast<int64_t>(ids.size()), .length = static_cast<int64_t>(ids.front().size())};
   for (size_t set = 0; set < ids.size(); ++set) {
     out.ids.insert(out.ids.end(), ids[set].begin(), ids[set].end());
     if (model_->info().type_count > 0)

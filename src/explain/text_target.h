@@ -75,6 +75,7 @@ class TextTarget : public AttributionTarget {
  private:
   void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
                    std::vector<double>& out) const;
+  double probability_without(const std::vector<uint8_t>& hidden, Interventions interventions) const;
   Batch batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const;
   RunOptions run_options(Observer* observer, const Interventions& interventions, int64_t sets) const;
   // [set · row of the answer, count], a view.

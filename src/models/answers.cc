@@ -173,8 +173,11 @@ struct TokenLogits {
 };
 
 TokenLogits token_logits(const Model& model, std::string_view text, const Interventions& interventions) {
-  const ModelInfo& info = transformer_model(model, "cannot classify tokens").info();
-  if (!info.tags) fail(ErrorCode::kUnsupported, "{}: the model has no token classification head", info.name);
+  const ModelInfo& info = model.info();
+  if (!info.tags) {
+    (void)transformer_model(model, "cannot classify tokens");
+    fail(ErrorCode::kUnsupported, "{}: the model has no token classification head", info.name);
+  }
   Encoding encoding = model.tokenizer().encode(text);
   Tensor logits = model.run(encoding, {.interventions = interventions}).class_logits;
   return {info.labels, std::move(encoding), std::move(logits)};

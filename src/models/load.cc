@@ -78,6 +78,22 @@ void describe_file(const io::SafeTensors& file, ModelInfo& info) {
   info.file_dtype = dtypes.size() == 1 ? *dtypes.begin() : "mixed";
 }
 
+// Reads "task_specific_params": {"token-classification": {"aggregation_strategy": "first"}}, named as in Hugging Face's pipelines. Returns
+// true for "first", the default: a word gets the label of its first token. Returns false for "simple": words do not matter.
+bool tags_words(const Json& config, const std::string& where) {
+  const Json* tasks = config.find("task_specific_params");
+  const Json* task = tasks && tasks->is_object() ? tasks->find("token-classification") : nullptr;
+  const Json* strategy = task && task->is_object() ? task->find("aggregation_strategy") : nullptr;
+  if (!strategy || strategy->is_null()) return true;
+  const std::string name = strategy->is_string() ? strategy->string() : "";
+  if (name != "first" && name != "simple") {
+    fail(ErrorCode::kUnsupported,
+         "{}: \"task_specific_params\": \"aggregation_strategy\": {} is not supported; expected \"first\" or \"simple\"", where,
+         strategy->describe());
+  }
+  return name == "first";
+}
+
 // Describes a network. Constructing it also creates parameters, which are discarded.
 Found find_network(const std::string& name, const std::string& directory, const Json& config) {
   Found found{config, true, {}, {}, io::SafeTensors::open_model(directory), {}};
@@ -103,25 +119,11 @@ Found find_network(const std::string& name, const std::string& directory, const 
   info.encoder_layers = info.has_causal ? 1 : 0;
   info.causal = info.has_causal;
   info.has_classifier = !facts.labels.empty();
+  info.tags = facts.tags;
+  if (info.tags) info.tags_words = tags_words(config, directory + "/config.json");
   info.environment = facts.environment;
   describe_file(found.file, info);
   return found;
-}
-
-// Reads "task_specific_params": {"token-classification": {"aggregation_strategy": "first"}}, named as in Hugging Face's pipelines. Returns
-// true for "first", the default: a word gets the label of its first token. Returns false for "simple": words do not matter.
-bool tags_words(const Json& config, const std::string& where) {
-  const Json* tasks = config.find("task_specific_params");
-  const Json* task = tasks && tasks->is_object() ? tasks->find("token-classification") : nullptr;
-  const Json* strategy = task && task->is_object() ? task->find("aggregation_strategy") : nullptr;
-  if (!strategy || strategy->is_null()) return true;
-  const std::string name = strategy->is_string() ? strategy->string() : "";
-  if (name != "first" && name != "simple") {
-    fail(ErrorCode::kUnsupported,
-         "{}: \"task_specific_params\": \"aggregation_strategy\": {} is not supported; expected \"first\" or \"simple\"", where,
-         strategy->describe());
-  }
-  return name == "first";
 }
 
 Found find(const std::string& name) {

@@ -62,6 +62,9 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
     check_ids(input);
     if (source->batch != input.batch)
       fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, source->batch);
+  } else if (kind.is_text()) {
+    if (source) fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads one text; use run()", info_.name, info_.model_type);
+    check_ids(input);
   } else if (kind.has_question != (source != nullptr) ||
              (!source && !input.features.defined() && !input.graph && input.groups.length == 0)) {
     refuse(*this, "cannot run over a single sequence of token ids");
@@ -75,6 +78,15 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
   const Tensor found = logits(input, source, options);
   if (info_.has_classifier || !info_.output.empty()) return {.class_logits = found};
   return {.causal_logits = found.reshape({input.batch, input.length, info_.vocabulary})};
+}
+
+RunPlan LoadedNetwork::plan_of(const Encoding& encoding, const RunOptions& options) const {
+  const Batch input = batch_of(encoding.ids);
+  check_ids(input);
+  const auto turn = take_turn();
+  return plan_of_run(info_.name, run_text(encoding, tokenizer_.get(), options.text, options.pair), [&](Observer& observer) {
+    logits(input, nullptr, {.observer = &observer, .interventions = options.interventions});
+  });
 }
 
 ModelCache LoadedNetwork::read(const Batch& source, DType dtype, const Interventions& interventions) const {

@@ -19,6 +19,8 @@ class LoadedNetwork final : public Model {
   /// Returns class_logits for a classifier and for a model with info().output, otherwise causal_logits.
   RunResult run_batch(const Batch& input, const Batch* source, const RunOptions& options) const override;
   ModelCache read(const Batch& source, DType dtype, const Interventions& interventions) const override;
+  /// The plan of a run over one text, for a network that reads texts.
+  RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
 
   const NetworkFacts& facts() const { return network_->facts(); }

@@ -110,6 +110,7 @@ struct NetworkFacts {
   std::vector<std::string> labels{};
   std::string output{};                             // ModelInfo::output
   ProblemType problem = ProblemType::kSingleLabel;  // of a classifier
+  bool tags = false;                                // ModelInfo::tags: a class for each token; logits are [batch, length, label]
   bool answers_from_all = false;                    // the maps are those of the most probable class, read by all queries, not only the last
   PictureFacts picture{};
   SoundFacts sound{};
@@ -124,7 +125,7 @@ class Network {
   virtual ~Network() = default;
   const NetworkFacts& facts() const { return facts_; }
 
-  /// Returns [batch, label] for a classifier; [document, sentence] if facts().output is "sentence"; [batch·length, vocabulary] for a network
+  /// Returns [batch, label] for a classifier, or [batch, length, label] if facts().tags; [document, sentence] if facts().output is "sentence"; [batch·length, vocabulary] for a network
   /// that generates text, whose input is the target so far.
   /// source: the batch that the input attends to, such as a story, a picture or a source text; null if the kind of input has none
   virtual Tensor logits(Compute& compute, const Batch& input, const Batch* source) const = 0;

@@ -19,6 +19,12 @@ namespace {
 struct Sentence {
   std::vector<std::string> words{}, tags{};
   std::vector<std::string> where{};  // [word]
+
+  std::string text() const {
+    std::string out;
+    for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
+    return out;
+  }
 };
 
 // A word and its tag: the first and the last of a line's columns.
@@ -87,15 +93,14 @@ class TagTask final : public TokenTask {
     summary.of = "sentences";
     int64_t cut = 0;
     for (const Sentence& sentence : read_sentences(file, recipe, &summary)) {
-      std::string text;
       std::vector<int64_t> begins;
+      int64_t begin = 0;
       for (const std::string& word : sentence.words) {
-        if (!text.empty()) text += ' ';
-        begins.push_back(static_cast<int64_t>(text.size()));
-        text += word;
+        begins.push_back(begin);
+        begin += static_cast<int64_t>(word.size()) + 1;
       }
       bool is_cut = false;
-      const Encoding encoding = encoded_within(tokenizer, text, "", recipe.length, &is_cut);
+      const Encoding encoding = encoded_within(tokenizer, sentence.text(), "", recipe.length, &is_cut);
       cut += is_cut ? 1 : 0;
       Item item{encoding.ids, encoding.type_ids, std::vector<int32_t>(encoding.size(), -100)};
       size_t next = 0;  // word
@@ -121,15 +126,22 @@ std::vector<std::string> tags_of(const Recipe& recipe) {
   return out;
 }
 
+std::vector<std::string> training_texts(const Recipe& recipe) {
+  std::vector<std::string> out;
+  for (const Sentence& sentence : read_sentences(recipe.task->train, recipe)) out.push_back(sentence.text());
+  return out;
+}
+
 }  // namespace
 
 const TaskDefinition& token_classification_task() {
   static const TaskDefinition definition = {
       .name = "token-classification",
-      .description = "one tag per word, by an encoder with a token classifier",
+      .description = "one tag per word, by an encoder with a token classifier or a recurrent network",
       .class_suffix = "ForTokenClassification",
       .commands = {{"tag"}},
       .labels = tags_of,
+      .vocabulary_texts = training_texts,
       .make = make_task<TagTask>,
   };
   return definition;

@@ -25,10 +25,14 @@ void expect_gradients(const std::string& config, const Batch& input, const Batch
   const std::unique_ptr<Network> network = network_of(Json::parse(config, "config"), "config.json", parameters);
   Training training;
   training.train(parameters);
-  training.backward(training.cross_entropy(network->logits(training, input, source), targets));
+  const auto logits = [&](Training& with) {
+    const Tensor found = network->logits(with, input, source);
+    return found.rank() == 3 ? found.reshape({found.size(0) * found.size(1), found.size(2)}) : found;
+  };
+  training.backward(training.cross_entropy(logits(training), targets));
   const auto loss = [&] {
     Training again;  // batch norm with the statistics of the batch
-    return static_cast<double>(*again.cross_entropy(network->logits(again, input, source), targets).data<float>());
+    return static_cast<double>(*again.cross_entropy(logits(again), targets).data<float>());
   };
   for (const Parameters::Named& one : parameters.named()) {
     if (!one.is_trained) continue;
@@ -58,7 +62,8 @@ TEST(NetworkGradients, OfEveryDeterministicRecurrentTranslator) {
   const Batch target{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 16}};
   for (const char* more : {"", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")", R"(, "score": "none")",
                            R"(, "score": "general", "where": "local-m")", R"(, "score": "general", "where": "local-p")",
-                           R"(, "score": "concat", "where": "local-p")"}) {
+                           R"(, "score": "concat", "where": "local-p")", R"(, "normaliser": "chain")",
+                           R"(, "score": "general", "normaliser": "chain")", R"(, "normaliser": "entmax15")"}) {
     SCOPED_TRACE(more);
     expect_gradients(
         std::string(R"({"model_type": "recurrent_translator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16)") + more + "}",
@@ -75,6 +80,16 @@ TEST(NetworkGradients, OfANetworkThatCopies) {
         std::string(R"({"model_type": "pointer_generator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16, "copies": )") +
             copies + "}",
         target, &source, {3, 12, 7, 1, 8, 9, 15, 1});
+  }
+}
+
+TEST(NetworkGradients, OfARecurrentTagger) {
+  const Batch input{.batch = 2, .length = 4, .ids = {3, 4, 5, 6, 7, 8, 0, 0}, .lengths = {4, 2}};
+  for (const char* more : {"", R"("score": "additive", )", R"("normaliser": "chain", )"}) {
+    SCOPED_TRACE(more);
+    expect_gradients(std::string("{") + more +
+                         R"("model_type": "recurrent_tagger", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12, "id2label": {"0": "O", "1": "B"}})",
+                     input, nullptr, {0, 1, 0, 1, 1, 0, -100, -100});
   }
 }
 

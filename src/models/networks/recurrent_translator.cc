@@ -11,9 +11,11 @@
 //                         S: number of source words
 //   "choice": "soft", or "hard": attends to a single word, sampled by its weight in training, otherwise the word with the largest weight
 //             (Xu et al. 2015, §4.1)
+//   "normaliser": see models/normaliser.h; for hard choice and for local attention only softmax
 #include "base/format.h"
 #include "models/attending.h"
 #include "models/networks/networks.h"
+#include "models/normaliser.h"
 
 namespace clearhead {
 namespace {
@@ -48,6 +50,9 @@ class RecurrentTranslator final : public Network {
       spec_.score = Dot{1};
     }
     if (where_ == "local-p") centre_ = {scope, hidden_};
+    normaliser_ = {config, scope / "chain"};
+    if (!normaliser_.is_softmax() && (where_ != "global" || is_hard_ || score_ == "none"))
+      config.wrong("normaliser", R"(softmax; others need a "score", "where": "global" and "choice": "soft")", Json(normaliser_.name()));
     read_ = {scope / "read", hidden_ + (score_ == "none" ? 0 : hidden_), embedding_size_};
   }
 
@@ -127,6 +132,7 @@ class RecurrentTranslator final : public Network {
                              .gradient = Hard::Gradient::kStraightThrough,
                              .seed = compute.is_training() ? compute.dropout_seed() : 0};
     }
+    if (!normaliser_.is_softmax()) spec = normaliser_.described(compute, memory, q, spec);
     const Site site{.family = kCross.family, .step = first, .queries = kCross.queries, .keys = kCross.keys, .reported = reported};
     return look(compute, memory, q, spec, site);
   }
@@ -143,6 +149,7 @@ class RecurrentTranslator final : public Network {
   nn::Gru encoder_{}, decoder_{};
   nn::Linear begin_{}, query_{}, key_{}, read_{};
   PredictedCentre centre_{};
+  ConfiguredNormaliser normaliser_{};
   AttentionSpec spec_{};
 };
 
