@@ -1,4 +1,4 @@
-// Six traces whose queries or keys are not tokens, with planted weights: q and k are made so that attention gives exactly these weights.
+// Seven traces whose queries or keys are not tokens, with planted weights: q and k are made so that attention gives exactly these weights.
 // `attend` computes them and a Trace keeps them, as with any model.
 //
 //   hierarchy   a document over sentences, sentences over words (Yang et al. 2016)
@@ -7,6 +7,7 @@
 //   frames      words over the frames of a sound
 //   scene       the words of a question over the patches of a picture
 //   graph       the nodes of a graph over their neighbours (Veličković et al. 2018)
+//   plane       people at places of a plane over each other
 #pragma once
 
 #include <cmath>
@@ -326,10 +327,32 @@ inline Trace graph_of_nodes() {
   return trace;
 }
 
+/// Five people on a plane of 200 × 100 pixels, each with a box of 16 × 16 around its place. Person 1 looks mostly at person 4.
+inline Trace plane() {
+  constexpr int64_t kPeople = 5;
+  RunPlan plan;
+  plan.model = "social_attention";
+  for (int64_t i = 0; i < kPeople; ++i) add_item(plan.text, "person " + std::to_string(i + 1));
+  Tensor picture = Tensor::zeros({100, 200, 3}, DType::kU8);
+  std::fill_n(picture.mutable_data<uint8_t>(), picture.numel(), uint8_t{255});
+  close_items(plan.text, "person", 0, 0, std::move(picture));
+  std::vector<float> boxes;
+  for (int64_t i = 0; i < kPeople; ++i) {
+    for (const int64_t side : {12 + 40 * i, 10 + 60 * (i % 2), int64_t{16}, int64_t{16}}) boxes.push_back(static_cast<float>(side));
+  }
+  plan.text.items.back().boxes = Tensor::from(boxes, {kPeople, 4});
+  plan.families = {part("people", 1, 1, {0, kPeople}, {0, kPeople})};
+  Trace trace;
+  trace.begin(plan);
+  trace.take({"people", 0, 0}, record_of(kPeople, kPeople, {[](int64_t i, int64_t j) { return j == (i + 3) % kPeople ? 6.0 : 1.0; }}), {});
+  return trace;
+}
+
 /// All traces by name.
 inline const std::vector<std::pair<std::string, Trace (*)()>>& all() {
   static const std::vector<std::pair<std::string, Trace (*)()>> kAll{
-      {"hierarchy", hierarchy}, {"memory", memory}, {"patches", patches}, {"frames", frames}, {"scene", scene}, {"graph", graph_of_nodes}};
+      {"hierarchy", hierarchy}, {"memory", memory},        {"patches", patches}, {"frames", frames},
+      {"scene", scene},         {"graph", graph_of_nodes}, {"plane", plane}};
   return kAll;
 }
 

@@ -52,12 +52,15 @@ struct TextSegment {
 /// overlap with the offsets of tokens. Patches and frames have no text, so their offsets are empty. Items such as a learned
 /// query or a class token have empty offsets too.
 struct ItemRange {
-  std::string kind{};          ///< "sentence", "turn", "slot", "document", "node", "step", "patch", "frame", "interval" or "query"
+  std::string kind{};  ///< "sentence", "turn", "slot", "document", "node", "step", "patch", "frame", "interval", "person" or "query"
   int64_t begin = 0, end = 0;  ///< [begin, end) in ids
   int64_t rows = 0;            ///< number of rows of patches, which are in row-major order; 0 for other kinds
   /// The complete picture that patches or frames were cut from, u8 [height, width, 3], sides of 1 to 4,096: a picture, or
-  /// a spectrogram with time from left to right. Undefined for other kinds, or if there is none.
+  /// a spectrogram with time from left to right, or a plane that items with boxes lie on. Undefined if there is none.
   Tensor picture{};
+  /// The place of each item in the picture, f32 [item, 4]: left, top, width and height in pixels. Undefined for items that divide
+  /// the picture among themselves, as patches and frames do.
+  Tensor boxes{};
 };
 
 /// The text of a run and the position of each token in it.

@@ -19,9 +19,9 @@ constexpr int64_t kLargestName = 1 << 24;  // f32 represents these whole numbers
 constexpr int64_t kHeadingSteps = 3;       // one step is dominated by the noise of annotated positions
 constexpr float kStandsStill = 0.02F;      // metres per step, below which a direction is noise
 
-constexpr int64_t kSide = 128, kMostPixels = 4096;  // side of one person's square, and the most for the whole strip, in pixels
-constexpr double kMargin = 8, kThin = 0.7, kThick = 1.5, kDisc = 4;
-constexpr std::array<uint8_t, 3> kGrey = {176, 176, 176}, kColour = {0, 114, 178};
+constexpr int64_t kSide = 480;  // of the picture of the plane, in pixels
+constexpr double kMargin = 24, kTrack = 1, kMarker = 8;
+constexpr std::array<uint8_t, 3> kGrey = {150, 150, 150};
 
 int64_t name_of(const TableRow& row, size_t column, const char* name, const std::string& path) {
   const std::optional<int64_t> value = whole_number(row.cells[column]);
@@ -63,31 +63,25 @@ int64_t count_people(const TracksFacts& facts, const Tensor& numbers) {
 }
 
 // Blends a colour into the pixels within `radius` of the line from one point to another.
-struct Canvas {
-  Tensor& pixels;
-  int64_t left = 0;  // of the square, in pixels
-
-  void line(std::array<double, 2> from, std::array<double, 2> to, double radius, const std::array<uint8_t, 3>& colour) {
-    const double dx = to[0] - from[0], dy = to[1] - from[1], length = dx * dx + dy * dy;
-    const int64_t side = pixels.size(0);
-    const auto range = [&](size_t axis) {
-      const auto [least, most] = std::minmax(from[axis], to[axis]);
-      return std::pair{std::max<int64_t>(0, static_cast<int64_t>(least - radius - 1)),
-                       std::min<int64_t>(side - 1, static_cast<int64_t>(most + radius + 1))};
-    };
-    const auto [first_x, last_x] = range(0);
-    const auto [first_y, last_y] = range(1);
-    for (int64_t y = first_y; y <= last_y; ++y) {
-      for (int64_t x = first_x; x <= last_x; ++x) {
-        const double px = static_cast<double>(x) - from[0], py = static_cast<double>(y) - from[1];
-        const double along = length > 0 ? std::clamp((px * dx + py * dy) / length, 0.0, 1.0) : 0;
-        const double covered = std::clamp(radius + 0.5 - std::hypot(px - along * dx, py - along * dy), 0.0, 1.0);
-        uint8_t* pixel = pixels.mutable_data<uint8_t>() + (y * pixels.size(1) + left + x) * 3;
-        for (size_t c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(std::lround(pixel[c] + covered * (colour[c] - pixel[c])));
-      }
+void draw_line(Tensor& pixels, std::array<double, 2> from, std::array<double, 2> to, double radius, const std::array<uint8_t, 3>& colour) {
+  const double dx = to[0] - from[0], dy = to[1] - from[1], length = dx * dx + dy * dy;
+  const auto range = [&](size_t axis) {
+    const auto [least, most] = std::minmax(from[axis], to[axis]);
+    return std::pair{std::max<int64_t>(0, static_cast<int64_t>(least - radius - 1)),
+                     std::min<int64_t>(pixels.size(axis == 0 ? 1 : 0) - 1, static_cast<int64_t>(most + radius + 1))};
+  };
+  const auto [first_x, last_x] = range(0);
+  const auto [first_y, last_y] = range(1);
+  for (int64_t y = first_y; y <= last_y; ++y) {
+    for (int64_t x = first_x; x <= last_x; ++x) {
+      const double px = static_cast<double>(x) - from[0], py = static_cast<double>(y) - from[1];
+      const double along = length > 0 ? std::clamp((px * dx + py * dy) / length, 0.0, 1.0) : 0;
+      const double covered = std::clamp(radius + 0.5 - std::hypot(px - along * dx, py - along * dy), 0.0, 1.0);
+      uint8_t* pixel = pixels.mutable_data<uint8_t>() + (y * pixels.size(1) + x) * 3;
+      for (size_t c = 0; c < 3; ++c) pixel[c] = static_cast<uint8_t>(std::lround(pixel[c] + covered * (colour[c] - pixel[c])));
     }
   }
-};
+}
 
 }  // namespace
 
@@ -207,11 +201,9 @@ PersonState person_state(const TracksFacts& facts, const float* positions) {
   return out;
 }
 
-Tensor draw_tracks(const TracksFacts& facts, const Tensor& numbers) {
+DrawnTracks draw_tracks(const TracksFacts& facts, const Tensor& numbers) {
   const Tensor positions = encode_tracks(facts, numbers);
-  const int64_t people = positions.size(0), steps = facts.observed, side = std::min(kSide, kMostPixels / people);
-  Tensor picture = Tensor::zeros({side, side * people, 3}, DType::kU8);
-  std::fill_n(picture.mutable_data<uint8_t>(), picture.numel(), uint8_t{255});
+  const int64_t people = positions.size(0), steps = facts.observed;
   const float* from = positions.data<float>();
   std::array<double, 2> least = {from[0], from[1]}, most = least;
   for (int64_t at = 0; at < people * steps; ++at) {
@@ -221,27 +213,25 @@ Tensor draw_tracks(const TracksFacts& facts, const Tensor& numbers) {
       most[axis] = std::max(most[axis], value);
     }
   }
-  const double range = std::max({most[0] - least[0], most[1] - least[1], 1.0});
-  const double pixels = (static_cast<double>(side) - 1 - 2 * kMargin) / range, middle = (static_cast<double>(side) - 1) / 2;
+  const double pixels = (static_cast<double>(kSide) - 1 - 2 * kMargin) / std::max({most[0] - least[0], most[1] - least[1], 1.0});
+  const auto extent = [&](size_t axis) { return static_cast<int64_t>(std::ceil((most[axis] - least[axis]) * pixels + 2 * kMargin)) + 1; };
+  const int64_t width = extent(0), height = extent(1);
+  DrawnTracks out{Tensor::zeros({height, width, 3}, DType::kU8), Tensor::empty({people, 4})};
+  std::fill_n(out.picture.mutable_data<uint8_t>(), out.picture.numel(), uint8_t{255});
   // Rows of pixels count downward; y points up.
   const auto point = [&](int64_t person, int64_t step) {
     const float* at = from + (person * steps + step) * 2;
-    return std::array{middle + (static_cast<double>(at[0]) - (least[0] + most[0]) / 2) * pixels,
-                      middle - (static_cast<double>(at[1]) - (least[1] + most[1]) / 2) * pixels};
+    return std::array{kMargin + (static_cast<double>(at[0]) - least[0]) * pixels,
+                      static_cast<double>(height - 1) - kMargin - (static_cast<double>(at[1]) - least[1]) * pixels};
   };
-  for (int64_t shown = 0; shown < people; ++shown) {
-    Canvas canvas{picture, shown * side};
-    const auto draw = [&](int64_t person, double radius, const std::array<uint8_t, 3>& colour) {
-      for (int64_t step = 1; step < steps; ++step) canvas.line(point(person, step - 1), point(person, step), radius, colour);
-      const std::array<double, 2> last = point(person, steps - 1);
-      canvas.line(last, last, radius / kThick * kDisc, colour);
-    };
-    for (int64_t person = 0; person < people; ++person) {
-      if (person != shown) draw(person, kThin, kGrey);
-    }
-    draw(shown, kThick, kColour);
+  for (int64_t person = 0; person < people; ++person) {
+    for (int64_t step = 1; step < steps; ++step) draw_line(out.picture, point(person, step - 1), point(person, step), kTrack, kGrey);
+    const std::array<double, 2> last = point(person, steps - 1);
+    const std::array<double, 4> box = {last[0] - kMarker, last[1] - kMarker, 2 * kMarker, 2 * kMarker};
+    std::transform(box.begin(), box.end(), out.boxes.mutable_data<float>() + 4 * person,
+                   [](double side) { return static_cast<float>(side); });
   }
-  return picture;
+  return out;
 }
 
 }  // namespace clearhead

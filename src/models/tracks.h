@@ -58,8 +58,12 @@ struct PersonState {
 /// positions: x, y of each observed step
 PersonState person_state(const TracksFacts& facts, const float* positions);
 
-/// A strip with one square for each person. Each square shows the whole plane: the tracks of all people in grey, the person's own in
-/// colour, with a disc at the last position.   numbers: as ModelInput::series → u8 [height, width, 3]
-Tensor draw_tracks(const TracksFacts& facts, const Tensor& numbers);
+/// The plane from above: the tracks of all people in grey, and a square about the last position of each (ItemRange::boxes).
+struct DrawnTracks {
+  Tensor picture{};  ///< u8 [height, width, 3], the larger side about 480 pixels
+  Tensor boxes{};    ///< f32 [person, 4]
+};
+/// numbers: as ModelInput::series
+DrawnTracks draw_tracks(const TracksFacts& facts, const Tensor& numbers);
 
 }  // namespace clearhead

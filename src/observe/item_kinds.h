@@ -1,6 +1,6 @@
-// The kinds of items that are parts of a picture: patches of an image, frames of a spectrogram, intervals of a curve,
-// people on a plane. Such items cover no text. Every other kind may cover text and has no picture. A new kind of picture is one more row of
-// the table.
+// The kinds of items that divide a picture among themselves: patches of an image, frames of a spectrogram, intervals of a curve. Such items
+// cover no text. Every other kind may cover text, and has a picture only if each item has a box in it (ItemRange::boxes). A new way to divide
+// a picture is one more row of the table.
 #pragma once
 
 #include <algorithm>
@@ -16,11 +16,10 @@ struct PictureItem {
   bool of_steps = false;    ///< each item covers an equal number of rows of the model's features, one for each column of the picture
 };
 
-inline constexpr std::array<PictureItem, 4> kPictureItems = {{
+inline constexpr std::array<PictureItem, 3> kPictureItems = {{
     {.name = "patch", .plural = "patches", .in_rows = true},
     {.name = "frame", .plural = "frames", .of_steps = true},
     {.name = "interval", .plural = "intervals"},
-    {.name = "person", .plural = "people"},
 }};
 
 /// The row of a kind; null for items that are not parts of a picture.

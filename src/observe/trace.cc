@@ -409,6 +409,7 @@ std::string Trace::id() const {
       hash.add(state_->plan.text.offsets[at].data(), sizeof state_->plan.text.offsets[at]);
     }
     if (range.picture.defined()) hash.add(range.picture.contiguous().raw(), range.picture.bytes());
+    if (range.boxes.defined()) hash.add(range.boxes.contiguous().raw(), range.boxes.bytes());
   }
   for (auto& [key, layer] : state_->layers) {
     join_steps(layer);

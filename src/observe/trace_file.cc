@@ -91,6 +91,7 @@ void add_text(const RunText& text, io::NamedTensors& tensors) {
   tensors.emplace_back("piece_ends", Tensor::from(ends, {count}));
   for (size_t i = 0; i < text.items.size(); ++i) {
     if (text.items[i].picture.defined()) tensors.emplace_back(picture_name(i), text.items[i].picture);
+    if (text.items[i].boxes.defined()) tensors.emplace_back(boxes_name(i), text.items[i].boxes);
   }
 }
 

@@ -3,6 +3,7 @@
 #include "observe/trace_items.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/format.h"
 #include "observe/item_kinds.h"
@@ -24,12 +25,30 @@ std::string kinds_with_pictures() {
 std::string problem_with_picture(const ItemRange& range) {
   const Tensor& picture = range.picture;
   if (!picture.defined()) return "";
-  if (!picture_item(range.kind)) return format("only {} have a picture", kinds_with_pictures());
+  if (!picture_item(range.kind) && !range.boxes.defined())
+    return format("only {}, and items with boxes, have a picture", kinds_with_pictures());
   const bool fits = picture.dtype() == DType::kU8 && picture.rank() == 3 && picture.size(2) == 3 && picture.size(0) > 0 &&
                     picture.size(1) > 0 && picture.size(0) <= kMostPixels && picture.size(1) <= kMostPixels;
   if (fits) return "";
   return format("its picture is {} {}; expected u8 [height, width, 3] with a height and width from 1 to {}", to_string(picture.dtype()),
                 to_string(picture.shape()), kMostPixels);
+}
+
+std::string problem_with_boxes(const ItemRange& range) {
+  const Tensor& boxes = range.boxes;
+  if (!boxes.defined()) return "";
+  if (!range.picture.defined()) return "they have boxes but no picture";
+  const int64_t count = range.end - range.begin;
+  if (boxes.dtype() != DType::kF32 || boxes.shape() != Shape{count, 4})
+    return format("their boxes are {} {}; expected f32 [{}, 4]", to_string(boxes.dtype()), to_string(boxes.shape()), count);
+  const Tensor dense = boxes.contiguous();
+  for (int64_t at = 0; at < 4 * count; ++at) {
+    const float number = dense.data<float>()[at];
+    if (!std::isfinite(number) || (at % 4 >= 2 && number < 0))
+      return format("number {} of box {} is {}; expected a finite left and top, and a width and height of 0 or more", at % 4, at / 4,
+                    number);
+  }
+  return "";
 }
 
 std::string problem_with_ids(const RunText& text, const ItemRange& range) {
@@ -57,7 +76,8 @@ std::string problem_with_range(const RunText& text, const ItemRange& range, int6
   const PictureItem* drawn = picture_item(range.kind);
   if (drawn && drawn->in_rows ? range.rows <= 0 || count % range.rows != 0 : range.rows != 0)
     return format("{} of them cannot be arranged in {} rows", count, range.rows);
-  const std::string problem = problem_with_picture(range);
+  std::string problem = problem_with_picture(range);
+  if (problem.empty()) problem = problem_with_boxes(range);
   return problem.empty() ? problem_with_ids(text, range) : problem;
 }
 
@@ -81,6 +101,7 @@ std::string problem_with_items(const RunText& text) {
 }
 
 std::string picture_name(size_t range) { return format("picture{}", range); }
+std::string boxes_name(size_t range) { return format("boxes{}", range); }
 
 Json items_to_json(const RunText& text) {
   Json out = Json::array();
@@ -89,19 +110,21 @@ Json items_to_json(const RunText& text) {
     Json item = Json::object({{"kind", range.kind}, {"begin", range.begin}, {"end", range.end}});
     if (range.rows > 0) item["rows"] = range.rows;
     if (range.picture.defined()) item["picture"] = picture_name(i);
+    if (range.boxes.defined()) item["boxes"] = boxes_name(i);
     out.push(std::move(item));
   }
   return out;
 }
 
 std::vector<ItemRange> items_from_json(const Json& items, const std::string& where,
-                                       const std::function<Tensor(const std::string&)>& picture) {
+                                       const std::function<Tensor(const std::string&)>& tensor) {
   if (!items.is_array()) fail(ErrorCode::kFormat, "{}: plan.items: expected an array, found {}", where, items.describe());
   std::vector<ItemRange> out;
   for (const Json& item : items.items()) {
     Fields fields(item, where, format("plan.items[{}]", out.size()));
     ItemRange range{fields.string("kind"), fields.integer("begin"), fields.integer("end"), fields.integer_or("rows", 0)};
-    if (const std::string name = fields.string_or("picture", ""); !name.empty()) range.picture = picture(name);
+    if (const std::string name = fields.string_or("picture", ""); !name.empty()) range.picture = tensor(name);
+    if (const std::string name = fields.string_or("boxes", ""); !name.empty()) range.boxes = tensor(name);
     fields.refuse_rest();
     out.push_back(std::move(range));
   }

@@ -1,4 +1,4 @@
-// Queries and keys that are not tokens: sentences, slots, patches, frames, nodes. Generated traces with known weights (tests/item_traces.h),
+// Queries and keys that are not tokens: sentences, slots, patches, frames, nodes, people. Generated traces with known weights (tests/item_traces.h),
 // in the real program and as offline pages.
 
 import assert from 'node:assert/strict';
@@ -16,7 +16,7 @@ const maker = join(build, 'clearhead-item-traces');
 const skip = noBrowser || (existsSync(binary) && existsSync(maker) ? false : `no ${maker}`);
 if (skip && process.env.CLEARHEAD_REQUIRE_BROWSER === '1') throw new Error(String(skip));
 
-const kTraces = ['hierarchy', 'memory', 'patches', 'frames', 'scene', 'graph'];
+const kTraces = ['hierarchy', 'memory', 'patches', 'frames', 'scene', 'graph', 'plane'];
 const { open } = useBrowser();
 const servers = {};
 let folder;
@@ -177,6 +177,40 @@ test('a node is drawn with its neighbours and theirs, as a picture and as a tabl
   await listed(page, 'n17 (odd)');
   await shown(6); // with the hub, a neighbour of n16
   assert.deepEqual(await drawn(), [0, 15, 16, 17, 18, 19]);
+});
+
+test('people stand at their places on the plane, coloured by weight, and are selected there', { skip }, async () => {
+  const page = await openTrace('plane', 'h=0.0&q=0');
+  const first = await listed(page, 'person 1');
+  assert.match(first[0].text, /person 4/);
+  await page.waitForFunction(() => document.querySelector('[data-testid=boxes]')?.dataset.boxes === '5');
+  const places = (await page.getAttribute('[data-testid=boxes]', 'data-places')).split(' ').map((at) => at.split(',').map(Number));
+  const brightness = () =>
+    page.$eval(
+      '[data-testid=boxes]',
+      (canvas, at) => {
+        const scale = canvas.width / canvas.clientWidth;
+        return at.map(([x, y]) => {
+          const [red, green, blue] = canvas.getContext('2d').getImageData(x * scale, y * scale, 1, 1).data;
+          return red + green + blue;
+        });
+      },
+      places,
+    );
+  const before = await brightness();
+  assert.ok(
+    before.every((light, i) => i === 3 || light > before[3]),
+    before.join(' '),
+  );
+  const box = await page.locator('[data-testid=boxes]').boundingBox();
+  await page.mouse.move(box.x + places[3][0], box.y + places[3][1]);
+  await page.waitForFunction(() => document.querySelector('[data-testid=status]').textContent.startsWith('person 4'));
+  await page.mouse.click(box.x + places[3][0], box.y + places[3][1]);
+  await page.mouse.move(5, 5);
+  const shown = await listed(page, 'person 4');
+  const exact = await row('plane', 'people', 0, 0, 3);
+  for (const { id, weight } of shown) assertPrinted(weight, exact[id]);
+  assert.match(shown[0].text, /person 2/);
 });
 
 test('slots stand beside their lines, with a column for each hop', { skip }, async () => {

@@ -75,22 +75,26 @@ TEST(Tracks, NumbersThatAreNotAWindowAreRefused) {
   });
 }
 
-TEST(Tracks, ThePictureShowsEachPersonInColourAmongTheOthersInGrey) {
-  const Tensor picture = draw_tracks(kFacts, *track_window(kFacts, table(), 30));
-  ASSERT_EQ(picture.shape(), (Shape{128, 256, 3}));
-  const auto count = [&](int64_t left, bool is_blue) {
-    int64_t pixels = 0;
-    for (int64_t y = 0; y < 128; ++y) {
-      for (int64_t x = left; x < left + 128; ++x) {
-        const uint8_t* pixel = picture.data<uint8_t>() + (y * 256 + x) * 3;
-        pixels += is_blue ? pixel[0] == 0 && pixel[2] == 178 : pixel[0] == 176 && pixel[2] == 176;
-      }
-    }
-    return pixels;
-  };
-  EXPECT_GT(count(0, true), count(128, true));  // a path, and a disc
-  EXPECT_GT(count(128, true), 20);
-  EXPECT_GT(count(0, false), 5);
+TEST(Tracks, ThePictureShowsTheTracksAndEachPersonHasABoxAtItsLastPosition) {
+  const Tensor window = *track_window(kFacts, table(), 30);
+  const DrawnTracks drawn = draw_tracks(kFacts, window);
+  const Tensor positions = encode_tracks(kFacts, window);
+  const int64_t people = positions.size(0), numbers = positions.size(1), height = drawn.picture.size(0), width = drawn.picture.size(1);
+  ASSERT_EQ(drawn.boxes.shape(), (Shape{people, 4}));
+  EXPECT_LE(std::max(height, width), 482);
+  std::vector<std::array<double, 2>> at;
+  for (int64_t person = 0; person < people; ++person) {
+    const float* box = drawn.boxes.data<float>() + 4 * person;
+    const std::array<int64_t, 2> centre = {std::lround(box[0] + box[2] / 2), std::lround(box[1] + box[3] / 2)};
+    ASSERT_TRUE(centre[0] >= 0 && centre[0] < width && centre[1] >= 0 && centre[1] < height);
+    EXPECT_LT(drawn.picture.data<uint8_t>()[(centre[1] * width + centre[0]) * 3], 200);  // a track ends there
+    at.push_back({static_cast<double>(centre[0]), static_cast<double>(centre[1])});
+  }
+  // Distances in pixels are proportional to those in metres, and y points up.
+  const float* first = positions.data<float>() + numbers - 2;
+  const float* second = first + numbers;
+  const double dx = static_cast<double>(second[0] - first[0]), dy = static_cast<double>(second[1] - first[1]);
+  EXPECT_NEAR((at[1][0] - at[0][0]) * dy, -(at[1][1] - at[0][1]) * dx, std::hypot(dx, dy));
 }
 
 // A network with random weights in its output, which are zeros before training.

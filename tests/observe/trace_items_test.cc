@@ -61,6 +61,9 @@ TEST(TraceItems, NamesTextAndPicturesSurviveSaveAndLoad) {
       if (!a.picture.defined()) continue;
       EXPECT_EQ(b.picture.shape(), a.picture.shape());
       EXPECT_EQ(std::memcmp(b.picture.raw(), a.picture.raw(), a.picture.bytes()), 0);
+      ASSERT_EQ(b.boxes.defined(), a.boxes.defined());
+      if (!a.boxes.defined()) continue;
+      EXPECT_EQ(std::memcmp(b.boxes.raw(), a.boxes.raw(), a.boxes.bytes()), 0);
     }
     for (const MapFamily& family : trace.plan().families) {
       for (int layer = 0; layer < family.layers; ++layer) {
@@ -127,7 +130,7 @@ TEST(TraceItems, InvalidItemsAreRefusedByName) {
        [](RunText& t) {
          t.items[1].picture = Tensor::zeros({2, 2, 3});
        }},
-      {"items[0], \"sentence\": only patches, frames, intervals and people have a picture",
+      {"items[0], \"sentence\": only patches, frames and intervals, and items with boxes, have a picture",
        [](RunText& t) { t.items[0].picture = t.items[1].picture; }},
       {"items[0], \"sentence\": ids[3] is 7; expected -1, not special", [](RunText& t) { t.ids[3] = 7; }},
       {"items[1], \"patch\": id 6 has no name", [](RunText& t) { t.pieces[6] = ""; }},
@@ -146,6 +149,29 @@ TEST(TraceItems, InvalidItemsAreRefusedByName) {
     wrong.change(plan.text);
     expect_refused(ErrorCode::kInvalidArgument, "trace: the items of the text: " + wrong.says, [&] { Trace().begin(plan); });
   }
+}
+
+TEST(TraceItems, InvalidBoxesAreRefused) {
+  const auto says = [](const std::function<void(ItemRange&)>& change) {
+    RunPlan plan = item_traces::plane().plan();
+    change(plan.text.items[0]);
+    return error_of([&] { Trace().begin(plan); });
+  };
+  const std::string where = "kInvalidArgument: trace: the items of the text: items[0], \"person\": ";
+  EXPECT_EQ(says([](ItemRange& range) { range.boxes = Tensor::zeros({4, 4}); }), where + "their boxes are f32 [4, 4]; expected f32 [5, 4]");
+  EXPECT_EQ(says([](ItemRange& range) { range.picture = {}; }), where + "they have boxes but no picture");
+  EXPECT_EQ(says([](ItemRange& range) {
+              range.boxes = range.boxes.clone();
+              range.boxes.mutable_data<float>()[6] = -1;
+            }),
+            where + "number 2 of box 1 is -1; expected a finite left and top, and a width and height of 0 or more");
+  RunPlan moved = item_traces::plane().plan();
+  Trace before, after;
+  before.begin(moved);
+  moved.text.items[0].boxes = moved.text.items[0].boxes.clone();
+  moved.text.items[0].boxes.mutable_data<float>()[0] += 1;
+  after.begin(moved);
+  EXPECT_NE(before.id(), after.id());
 }
 
 TEST(TraceItems, AreValidatedWhenAFileIsLoaded) {

@@ -26,8 +26,9 @@ TEST(Items, TheTextListsItemsAfterItsTokens) {
   const Json text = asked(memory, "text", {{"format", "json"}});
   const Json::Array& items = text.find("items")->items();
   ASSERT_EQ(items.size(), 2u);
-  EXPECT_EQ(items[0].dump(), R"({"kind":"slot","begin":65,"end":75,"rows":0,"picture":null,"names":["line 1","line 2","line 3","line 4",)"
-                             R"("line 5","line 6","line 7","line 8","line 9","line 10"]})");
+  EXPECT_EQ(items[0].dump(),
+            R"({"kind":"slot","begin":65,"end":75,"rows":0,"picture":null,"boxes":null,"names":["line 1","line 2","line 3","line 4",)"
+            R"("line 5","line 6","line 7","line 8","line 9","line 10"]})");
   EXPECT_EQ(items[1].find("names")->items()[0].string(), "question");
   EXPECT_EQ(text.find("tokens")->integer(), 76);
   const Json::Array& begin = text.find("arrays")->find("begin")->find("data")->items();
@@ -107,7 +108,7 @@ TEST(Items, AnOfflinePageHoldsTheirPictures) {
   for (const auto& [name, make] : item_traces::all()) {
     LoadedTrace one = loaded(make());
     const std::string page = export_file(one, "html", "", "").bytes;
-    const bool has_picture = name == "patches" || name == "frames" || name == "scene";
+    const bool has_picture = name == "patches" || name == "frames" || name == "scene" || name == "plane";
     EXPECT_EQ(page.find("\"picture/") != std::string::npos, has_picture) << name;
     EXPECT_NE(page.find("\"exact/"), std::string::npos) << name;
   }

@@ -14,6 +14,11 @@ export const kItems = {
   ],
   'picture.plain': ['The original picture', '原图'],
   'picture.weights': ['{rows} × {columns} patches: brighter means more weight', '{rows} × {columns} 个图块：越亮表示权重越大'],
+  'boxes.label': ['{n} {items} on their picture, coloured by weight', '图上的 {n} 个{items}，颜色表示权重'],
+  'boxes.caption': [
+    '{n} {items} on their picture: darker means more weight. The selected one has a red outline.',
+    '图上的 {n} 个{items}：颜色越深表示权重越大。红色轮廓为所选项。',
+  ],
   'strip.label': ['{n} {items} from left to right, with their weights below', '从左到右 {n} 个{items}，下方为其权重'],
   'strip.caption': [
     '{n} {items}, {from} to {to}: bars show the weights of the selection, and the rows below them show the weights of each query.',
@@ -52,6 +57,7 @@ export const kItems = {
   'kind.frame': ['frames', '帧'],
   'kind.interval': ['intervals', '区间'],
   'kind.person': ['people', '行人'],
+  'kind.object': ['objects', '物体'],
   'kind.node': ['nodes', '节点'],
   'kind.query': ['query', '查询'],
 } as const satisfies Record<string, readonly [string, string]>;

@@ -140,7 +140,7 @@ describe('search', () => {
     expect(findHits(m, parseQuery('#5000')).hits).toEqual([]);
   });
   it('finds items without text by their names', () => {
-    const nodes = { kind: 'node', begin: 1, end: 4, rows: 0, picture: null, names: ['a1 (x)', 'b2 (x)', 'A11 (y)'] };
+    const nodes = { kind: 'node', begin: 1, end: 4, rows: 0, picture: null, boxes: null, names: ['a1 (x)', 'b2 (x)', 'A11 (y)'] };
     const m = model('a1', [2, 0, 0, 0], [], [nodes]);
     expect(findHits(m, parseQuery('a1')).hits).toEqual([
       { begin: 0, end: 1 },
@@ -168,7 +168,7 @@ function withItems(text: string, lengths: number[], kind: string, ranges: [numbe
   const begin = Uint32Array.from([...base.data.begin, ...ranges.map(([from]) => from)]);
   const end = Uint32Array.from([...base.data.end, ...ranges.map(([, to]) => to)]);
   const of = (own: Int32Array): Int32Array => Int32Array.from([...own, ...ranges.map(() => -1)]);
-  const items: Items[] = [{ kind, begin: lengths.length, end: begin.length, rows: 0, picture: null, names }];
+  const items: Items[] = [{ kind, begin: lengths.length, end: begin.length, rows: 0, picture: null, boxes: null, names }];
   const data = { ...base.data, begin, end, id: of(base.data.id), word: of(base.data.word), flags: new Uint8Array(begin.length), items };
   return new TextModel(data, [], {});
 }

@@ -1,5 +1,7 @@
 // The people of a scene, with their tracks up to the last observed step. The items of its maps are the observed steps of every person, and
 // the people.
+#include <utility>
+
 #include "base/file.h"
 #include "base/format.h"
 #include "base/json.h"
@@ -41,8 +43,12 @@ RunText describe(const NetworkFacts& network, const Tokenizer*, const ModelInput
   }
   text.items.push_back({.kind = "step", .begin = 0, .end = steps});
   for (const int64_t person : people) add_item(text, format("person {}", person));
-  text.items.push_back(
-      {.kind = "person", .begin = steps, .end = steps + static_cast<int64_t>(people.size()), .picture = draw_tracks(facts, input.series)});
+  DrawnTracks drawn = draw_tracks(facts, input.series);
+  text.items.push_back({.kind = "person",
+                        .begin = steps,
+                        .end = steps + static_cast<int64_t>(people.size()),
+                        .picture = std::move(drawn.picture),
+                        .boxes = std::move(drawn.boxes)});
   return text;
 }
 

@@ -19,11 +19,18 @@ Json items_json(const RunText& text) {
     Json names = Json::array();
     for (int64_t id = range.begin; id < range.end; ++id) names.push(text.pieces[static_cast<size_t>(id)]);
     const Tensor& picture = range.picture;
+    Json boxes;
+    if (range.boxes.defined()) {
+      const Tensor dense = range.boxes.contiguous();
+      boxes = Json::array();
+      for (int64_t at = 0; at < dense.numel(); ++at) boxes.push(dense.data<float>()[at]);
+    }
     out.push(Json::object({{"kind", range.kind},
                            {"begin", range.begin},
                            {"end", range.end},
                            {"rows", range.rows},
                            {"picture", picture.defined() ? Json(Json::Array{picture.size(0), picture.size(1)}) : Json()},
+                           {"boxes", std::move(boxes)},
                            {"names", std::move(names)}}));
   }
   return out;

@@ -4,7 +4,7 @@
 import { type Context, isShare, printWeight, quoted } from '../../context';
 import type { Exported, Part, PicturePart, Word, Words } from '../../figure/figure';
 import { head as headName, shortShare, weight as printNumber } from '../../format';
-import type { Items, Pixels } from '../../source/source';
+import { isOnPicture, type Items, type Pixels } from '../../source/source';
 import { type Box, boxesOf } from '../../text/boxes';
 import type { TextModel } from '../../text/model';
 import { legendOf } from '../../ui/legend';
@@ -27,7 +27,7 @@ export async function figureOfRead(
 ): Promise<Exported> {
   const { text, focus, t } = ctx;
   const parts: Part[] = [];
-  for (const items of text.data.items) if (items.rows > 0 || items.picture) parts.push(await pictureOf(ctx, items, paint));
+  for (const items of text.data.items) if (isOnPicture(items)) parts.push(await pictureOf(ctx, items, paint));
   const own = text.inMargin.length > 0 ? items(ctx, paint, columns) : null;
   if (own) parts.push(own);
   else if (text.text !== '') parts.push(words(ctx, view, paint));

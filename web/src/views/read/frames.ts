@@ -1,6 +1,5 @@
-// Frames of a sound or intervals of a series over time, or people: their picture (a spectrogram, curves, a plane for each person), the
-// weights of the selection as bars below it, and a row for each query of the family, so that an alignment appears under the sound it
-// belongs to.
+// Frames of a sound or intervals of a series over time: their picture (a spectrogram, curves), the weights of the selection as bars below
+// it, and a row for each query of the family, so that an alignment appears under the sound it belongs to.
 
 import type { Context } from '../../context';
 import { unavailableReason, quoted, rangeOf } from '../../context';

@@ -1,6 +1,7 @@
 // Creates the panels for the items of a text, one for each kind of item. Items that have text are shown in the margin instead.
 
 import type { Context } from '../../context';
+import { BoxPanel } from './boxes';
 import { ChipPanel } from './chips';
 import { FramePanel } from './frames';
 import { GraphPanel } from './graph';
@@ -14,7 +15,6 @@ const kPanels: Record<string, new (ctx: Context, items: Items, events: ItemPanel
   patch: PatchPanel,
   frame: FramePanel,
   interval: FramePanel,
-  person: FramePanel,
   node: GraphPanel,
 };
 
@@ -23,7 +23,7 @@ export function createItemPanels(ctx: Context, events: ItemPanelEvents, steps: (
   const alone: number[] = [];
   const inMargin = new Set(ctx.text.inMargin);
   for (const items of ctx.text.data.items) {
-    const Panel = kPanels[items.kind];
+    const Panel = items.boxes ? BoxPanel : kPanels[items.kind];
     if (Panel) panels.push(new Panel(ctx, items, events));
     else for (let id = items.begin; id < items.end; id++) if (!inMargin.has(id)) alone.push(id);
   }
