@@ -76,8 +76,8 @@ struct ModelInfo {
   bool tags_words = true;            ///< with tags: a word gets its first token's tag; false: each token has its own tag
   bool reads_last = false;           ///< the classifier of texts reads the last token instead of the first
   std::optional<int64_t> padding{};  ///< with reads_last: id that is skipped at the end of a text, as in transformers
-  /// The kind of outputs of a network. Empty: logits of labels or tokens. "sentence": a weight for each sentence of a
-  /// document, see summarise(). "forecast": quantiles of a future value. "positions": people's future positions.
+  /// The kind of outputs of a network. Empty: logits of labels or tokens. "sentence": a weight for each sentence (see
+  /// summarise()). "forecast": quantiles of a value. "positions": people's future positions. "boxes": objects in a picture.
   std::string output{};
   std::string environment{};          ///< a policy: the environment in which it was trained; empty for other models
   std::vector<std::string> labels{};  ///< labels of the classifier

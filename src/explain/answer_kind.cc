@@ -55,7 +55,8 @@ std::unique_ptr<AttributionTarget> make_target(std::shared_ptr<const Model> mode
 
 std::optional<double> divergence(const ModelInfo& info, const Answers& before, const Answers& after) {
   const AnswerKind* kind = answer_kind(info);
-  const bool are_independent = !info.labels.empty() && info.problem == ProblemType::kMultiLabel;
+  // The answers of a model with outputs of another kind, such as boxes, belong to several objects.
+  const bool are_independent = !info.output.empty() || (!info.labels.empty() && info.problem == ProblemType::kMultiLabel);
   if (!kind || kind->is_sequence || are_independent || before.names.empty()) return std::nullopt;
   double sum = 0;
   for (size_t at = 0; at < before.probabilities.size(); ++at) {

@@ -55,17 +55,20 @@ class NetworkTarget : public AttributionTarget {
   /// The input without the items whose ids are flagged.   away: [id]
   virtual EncodedInput masked(const std::vector<uint8_t>& away) const = 0;
 
+  /// The row of the model's outputs from which the answer is read. logits: the outputs for one input
+  virtual Tensor answer_row(const Tensor& logits) const { return logits; }
+
   /// Makes the features of an input a leaf of the tape: gradients are taken with respect to them, as with respect to embeddings for texts.
   static void start_at(Batch& rows, Recorder* recorder) {
     if (recorder && rows.features.defined()) recorder->embedded("features", rows.features);
   }
 
-  /// The logits of an encoded input, [1, label].
+  /// The logits of an encoded input, [1, label]: answer_row() of the outputs.
   Tensor logits_of(const EncodedInput& read, const RunOptions& options) const {
     EncodedBatch batch = collate({&read}, network_.facts().pad);
     start_at(batch.input, options.recorder);
     if (batch.source) start_at(*batch.source, options.recorder);
-    return network_.run_batch(batch.input, batch.source_or_null(), options).class_logits;
+    return answer_row(network_.run_batch(batch.input, batch.source_or_null(), options).class_logits);
   }
 
   const LoadedNetwork& network_;

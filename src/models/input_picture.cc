@@ -131,6 +131,16 @@ Tensor read_picture(const ModelInfo& info, const std::string& path) {
   return read_picture(read_picture_facts(fields), path);
 }
 
+PictureScale picture_scale(const PictureFacts& facts, int64_t height, int64_t width) {
+  const auto of = [](int64_t to, int64_t from) { return static_cast<double>(to) / static_cast<double>(from); };
+  if (facts.resize != PictureResize::kFit) return {of(facts.width, width), of(facts.height, height)};
+  const double scale = std::min(of(facts.height, height), of(facts.width, width));
+  // The sides and offsets of fit_image().
+  const auto side = [&](int64_t from) { return std::max<int64_t>(1, std::llrint(static_cast<double>(from) * scale)); };
+  const auto offset = [](int64_t all, int64_t inner) { return static_cast<double>(std::llrint(static_cast<double>(all - inner) / 2)); };
+  return {of(side(width), width), of(side(height), height), offset(facts.width, side(width)), offset(facts.height, side(height))};
+}
+
 EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture) {
   if (!picture.defined()) fail(ErrorCode::kInvalidArgument, "this model reads a picture, but the input has none (ModelInput::picture)");
   const Tensor values = picture.contiguous();

@@ -33,6 +33,12 @@ Tensor read_picture(const PictureFacts& facts, const std::string& path);
 /// The same with the size in a model's config.json.
 Tensor read_picture(const ModelInfo& info, const std::string& path);
 
+/// The position of a picture after it has been resized as the facts say: pixel x of the picture is at x·scale + offset.
+struct PictureScale {
+  double x = 1, y = 1, left = 0, top = 0;
+};
+PictureScale picture_scale(const PictureFacts& facts, int64_t height, int64_t width);
+
 /// Encodes a picture, which is resized as the facts say. A grey picture is repeated in all channels. Throws kInvalidArgument if the
 /// picture is missing or a pixel is not finite, kShape for another size.   picture: f32 [channels, height, width]
 EncodedSide encode_picture(const NetworkFacts& facts, const Tensor& picture);

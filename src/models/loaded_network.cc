@@ -11,6 +11,7 @@
 #include "models/encoded_input.h"
 #include "models/input_kind.h"
 #include "models/loaded_model.h"
+#include "models/networks/networks.h"
 #include "models/run_text.h"
 #include "ops/run_compute.h"
 
@@ -71,9 +72,14 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
   }
   const auto turn = take_turn();
   if (options.observer && options.plan_text) {
-    options.observer->begin(plan_of_run(info_.name, *options.plan_text, [&](Observer& observer) {
-      logits(input, source, {.observer = &observer, .interventions = options.interventions});
-    }));
+    Tensor found;
+    RunPlan plan = plan_of_run(info_.name, *options.plan_text, [&](Observer& observer) {
+      found = logits(input, source, {.observer = &observer, .interventions = options.interventions});
+    });
+    for (const NetworkKind* one : network_kinds()) {
+      if (one->model_type == info_.model_type && one->describe_found) one->describe_found(facts(), found, plan.text);
+    }
+    options.observer->begin(plan);
   }
   const Tensor found = logits(input, source, options);
   if (info_.has_classifier || !info_.output.empty()) return {.class_logits = found};
@@ -84,9 +90,8 @@ RunPlan LoadedNetwork::plan_of(const Encoding& encoding, const RunOptions& optio
   const Batch input = batch_of(encoding.ids);
   check_ids(input);
   const auto turn = take_turn();
-  return plan_of_run(info_.name, run_text(encoding, tokenizer_.get(), options.text, options.pair), [&](Observer& observer) {
-    logits(input, nullptr, {.observer = &observer, .interventions = options.interventions});
-  });
+  return plan_of_run(info_.name, run_text(encoding, tokenizer_.get(), options.text, options.pair),
+                     [&](Observer& observer) { logits(input, nullptr, {.observer = &observer, .interventions = options.interventions}); });
 }
 
 ModelCache LoadedNetwork::read(const Batch& source, DType dtype, const Interventions& interventions) const {

@@ -113,6 +113,7 @@ struct NetworkFacts {
   bool tags = false;                                // ModelInfo::tags: a class for each token; logits are [batch, length, label]
   bool answers_from_all = false;                    // the maps are those of the most probable class, read by all queries, not only the last
   PictureFacts picture{};
+  int64_t queries = 1;  // "picture": number of queries that attend to the patches
   SoundFacts sound{};
   SeriesFacts series{};
   std::optional<TracksFacts> tracks{};       // "crowd"; absent for other kinds of input

@@ -14,7 +14,7 @@
 namespace clearhead {
 namespace {
 
-constexpr const char* kIsNoTransformer = "is no Transformer, whose layers this needs";
+constexpr const char* kHasNoLayers = "has no Transformer layers, which this needs";
 
 void check_token(int64_t token, const Encoding& text) {
   if (token < 0 || token >= static_cast<int64_t>(text.ids.size()))
@@ -100,7 +100,7 @@ Tensor head_contributions(const Model& model, const std::string& family, int lay
 }
 
 ScoreSplit split_score(const Model& any_model, const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target) {
-  const LoadedModel& model = transformer_model(any_model, kIsNoTransformer);
+  const LoadedModel& model = transformer_model(any_model, kHasNoLayers);
   const ModelInfo& info = model.info();
   const Transformer &transformer = model.transformer(), *encoder = transformer.encoder();
   if (encoder && !target) fail(ErrorCode::kInvalidArgument, "score: {} is an encoder-decoder; give the ids of a target too", info.name);
@@ -145,7 +145,7 @@ ScoreSplit split_score(const Model& any_model, const Encoding& text, const Score
 }
 
 std::vector<double> mixed_norms(const Model& any_model, const Encoding& text, int layer, int64_t query) {
-  const LoadedModel& model = transformer_model(any_model, kIsNoTransformer);
+  const LoadedModel& model = transformer_model(any_model, kHasNoLayers);
   if (model.transformer().encoder())
     fail(ErrorCode::kUnsupported, "{}: mixed_norms is not supported for encoder-decoders", model.info().name);
   ForwardInput input = one_text(model, text, layer, {query});

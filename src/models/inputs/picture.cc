@@ -1,4 +1,5 @@
-// A picture. The items of its maps are its patches, and the query that attends to them.
+// A picture. The items of its maps are its patches, and the queries that attend to them: one, or the object queries of a detector.
+#include "base/format.h"
 #include "models/input_kind.h"
 #include "models/input_picture.h"
 #include "models/input_text.h"
@@ -13,7 +14,13 @@ EncodedInput encode(const NetworkFacts& facts, const Tokenizer*, const ModelInpu
 RunText describe(const NetworkFacts& facts, const Tokenizer*, const ModelInput& input) {
   RunText text;
   add_patches(text, facts, encode_picture(facts, input.picture).features);
-  add_items(text, "query", {{}});
+  if (facts.queries == 1) {
+    add_items(text, "query", {{}});
+    return text;
+  }
+  const auto begin = static_cast<int64_t>(text.ids.size());
+  for (int64_t query = 0; query < facts.queries; ++query) add_item(text, format("query {}", query + 1));
+  text.items.push_back({.kind = "object", .begin = begin, .end = begin + facts.queries});
   return text;
 }
 
