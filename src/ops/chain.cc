@@ -141,7 +141,8 @@ void chain_bias(Run& run, const Tensor& scores, const Tensor& transitions, const
   run.recorder->record("chain_bias", out, {scores, transitions}, [=](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     Tensor d_scores = Tensor::zeros(scores.shape()), d_transitions = Tensor::zeros({2, 2});
-    std::vector<Transitions> of_rows(static_cast<size_t>(rows));  // summed in the order of rows, for the same bits with any number of threads
+    std::vector<Transitions> of_rows(
+        static_cast<size_t>(rows));  // summed in the order of rows, for the same bits with any number of threads
     float* of_scores = d_scores.mutable_data<float>();
     const Transitions now = transitions_of(transitions);
     parallel_ranges(rows, grain_of(32 * keys), [&](int64_t begin, int64_t end, int) {

@@ -74,10 +74,13 @@ TEST(Chain, OtherShapesAndLengthsAreRefused) {
   Arena arena;
   clearhead::Run run{arena};
   const Tensor scores = random_tensor({2, 1, 3, 5}, 1), transitions = random_tensor({2, 2}, 2);
-  EXPECT_EQ(error_of([&] { (void)bias_of(run, scores, random_tensor({4}, 2)); }),
-            "kShape: chain_bias: the scores are [2, 1, 3, 5], the transitions [4], 0 lengths; expected contiguous [batch, head, query, key] "
-            "and [2, 2], and one length for each sequence or none");
-  EXPECT_EQ(error_of([&] { (void)bias_of(run, scores, transitions, {5, 6}); }),
+  EXPECT_EQ(
+      error_of([&] { (void)bias_of(run, scores, random_tensor({4}, 2)); }),
+      "kShape: chain_bias: the scores are [2, 1, 3, 5], the transitions [4], 0 lengths; expected contiguous [batch, head, query, key] "
+      "and [2, 2], and one length for each sequence or none");
+  EXPECT_EQ(error_of([&] {
+              (void)bias_of(run, scores, transitions, {5, 6});
+            }),
             "kInvalidArgument: chain_bias: a sequence of 6 keys; expected 1 to 5");
 }
 

@@ -34,8 +34,8 @@ TEST(ResidualStream, IsRefusedForAnImageModel) {
   const auto refuses = [](const char* what, const auto& call) { expect_refused(ErrorCode::kUnsupported, what, call); };
   refuses("has no language modelling head", [&] { (void)logit_lens(*model, Tensor::zeros({1, 8})); });
   refuses("has no residual stream", [&] { (void)head_contributions(*model, "enc", 0, Tensor::zeros({1, 8})); });
-  refuses("cannot run over a single sequence", [&] { (void)split_score(*model, {}, {}); });
-  refuses("cannot run over a single sequence", [&] { (void)mixed_norms(*model, {}, 0, 0); });
+  refuses("has no Transformer layers", [&] { (void)split_score(*model, {}, {}); });
+  refuses("has no Transformer layers", [&] { (void)mixed_norms(*model, {}, 0, 0); });
 }
 
 TEST(ModelRuns, AnEncodingGivesTheObserverItsTextAndTheSameBits) {

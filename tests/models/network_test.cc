@@ -79,9 +79,9 @@ TEST_P(EveryTranslator, BeamsOfOneSourceGoOnFromTheirOwnStates) {
 INSTANTIATE_TEST_SUITE_P(Networks, EveryTranslator,
                          testing::Values("", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")",
                                          R"(, "score": "none")", R"(, "score": "general", "where": "local-m", "reach": 1)",
-                                         R"(, "score": "general", "where": "local-p", "reach": 1)", R"(, "choice": "hard")", R"(, "normaliser": "chain")",
-                                         R"(, "score": "dot", "normaliser": "chain")", R"(, "normaliser": "sparsemax")",
-                                         R"(, "score": "general", "normaliser": "entmax15")"));
+                                         R"(, "score": "general", "where": "local-p", "reach": 1)", R"(, "choice": "hard")",
+                                         R"(, "normaliser": "chain")", R"(, "score": "dot", "normaliser": "chain")",
+                                         R"(, "normaliser": "sparsemax")", R"(, "score": "general", "normaliser": "entmax15")"));
 
 TEST(Networks, ATranslatorsMapHasARowForEachWordThatItWrites) {
   const Made made(translator(""));

@@ -87,9 +87,10 @@ TEST(NetworkGradients, OfARecurrentTagger) {
   const Batch input{.batch = 2, .length = 4, .ids = {3, 4, 5, 6, 7, 8, 0, 0}, .lengths = {4, 2}};
   for (const char* more : {"", R"("score": "additive", )", R"("normaliser": "chain", )"}) {
     SCOPED_TRACE(more);
-    expect_gradients(std::string("{") + more +
-                         R"("model_type": "recurrent_tagger", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12, "id2label": {"0": "O", "1": "B"}})",
-                     input, nullptr, {0, 1, 0, 1, 1, 0, -100, -100});
+    expect_gradients(
+        std::string("{") + more +
+            R"("model_type": "recurrent_tagger", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12, "id2label": {"0": "O", "1": "B"}})",
+        input, nullptr, {0, 1, 0, 1, 1, 0, -100, -100});
   }
 }
 
