@@ -16,8 +16,8 @@ export const kItems = {
   'picture.weights': ['{rows} × {columns} patches: brighter means more weight', '{rows} × {columns} 个图块：越亮表示权重越大'],
   'boxes.label': ['{n} {items} on their picture, coloured by weight', '图上的 {n} 个{items}，颜色表示权重'],
   'boxes.caption': [
-    '{n} {items} on their picture: darker means more weight. The selected one has a red outline.',
-    '图上的 {n} 个{items}：颜色越深表示权重越大。红色轮廓为所选项。',
+    '{n} {items} at their places, each filled with the colour of its weight. The selected one has a red outline.',
+    '{n} 个{items}在各自的位置上，填充色表示权重。红色轮廓为所选项。',
   ],
   'strip.label': ['{n} {items} from left to right, with their weights below', '从左到右 {n} 个{items}，下方为其权重'],
   'strip.caption': [
