@@ -1,4 +1,4 @@
-// clearhead run detect: the objects of a picture, with their boxes and the patches that each was found from.
+// clearhead run detect: the objects in a picture, with their bounding boxes. The drawing also shows the patches that each query attends to.
 #include <algorithm>
 #include <cmath>
 
@@ -42,8 +42,8 @@ std::string svg_of(const Found& found, const PictureFacts& facts, double least_a
   for (size_t at = 0; at < found.objects.size(); ++at) {
     const DetectedObject& object = found.objects[at];
     const char* colour = kColours[at % std::size(kColours)];
-    for (int64_t patch = 0; patch < static_cast<int64_t>(object.seen.size()); ++patch) {
-      const double share = object.seen[static_cast<size_t>(patch)];
+    for (int64_t patch = 0; patch < static_cast<int64_t>(object.attention.size()); ++patch) {
+      const double share = object.attention[static_cast<size_t>(patch)];
       if (share < least_attention) continue;
       const auto side = static_cast<double>(facts.patch);
       const int64_t row = patch / facts.columns(), column = patch % facts.columns();
@@ -74,9 +74,8 @@ struct Detect final : TextCommand<Found> {
   PictureFacts facts{};
 
   void add_options(CLI::App& app) override {
-    app.add_option("--threshold", threshold, "Leave out objects that are less probable than this (default: 0.5)")
-        ->check(CLI::Range(0.0, 1.0));
-    app.add_option("--svg", drawing, "Draw the boxes, and the patches that each object was found from, to this file")->type_name("FILE");
+    app.add_option("--threshold", threshold, "Minimum probability of an object (default: 0.5)")->check(CLI::Range(0.0, 1.0));
+    app.add_option("--svg", drawing, "Draw the boxes, and the patches that each query attends to, to this file")->type_name("FILE");
   }
   void begin(const Model& of) override {
     facts = of.info().output == "boxes" ? network_model(of, "finds no objects in pictures").facts().picture : PictureFacts{};
@@ -136,7 +135,7 @@ void print_example(const Model& model, const ModelInput& input, const TracedInpu
 
 const RunCommand& detect_command() {
   static const RunCommand command = {.name = "detect",
-                                     .description = "Find the objects of a picture: their classes and boxes",
+                                     .description = "Detect the objects in a picture: their classes and bounding boxes",
                                      .is_task_of = [](const ModelInfo& info) { return info.output == "boxes"; },
                                      .specificity = 3,
                                      .add = add_text_command<Detect>,

@@ -55,7 +55,7 @@ class NetworkTarget : public AttributionTarget {
   /// The input without the items whose ids are flagged.   away: [id]
   virtual EncodedInput masked(const std::vector<uint8_t>& away) const = 0;
 
-  /// The row of the model's outputs from which the answer is read. logits: the outputs for one input
+  /// Selects the logits that the answer is computed from.   logits: the model's outputs for one input
   virtual Tensor answer_row(const Tensor& logits) const { return logits; }
 
   /// Makes the features of an input a leaf of the tape: gradients are taken with respect to them, as with respect to embeddings for texts.

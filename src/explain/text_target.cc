@@ -133,7 +133,8 @@ void TextTarget::answer_some(const std::vector<std::vector<uint8_t>>& removed, c
     out[sets[at]] = probability_of(logits.data<float>() + static_cast<int64_t>(at) * rows * count, count);
 }
 
-// A recurrent network reads all tokens of a text, so tokens that it must not see are left out of the text.
+// Removes tokens by deleting them from the text: a recurrent network reads every token, so masking the attention to a token does not hide
+// it. The token that is classified stays; if it is one of the removed items, no other token attends to it.
 double TextTarget::probability_without(const std::vector<uint8_t>& hidden, Interventions interventions) const {
   std::vector<int32_t> ids;
   int64_t answer = 0;  // the row, counted in the tokens that are left

@@ -39,6 +39,16 @@ std::vector<bool> judged(const std::vector<Ranked>& ranked, const std::vector<st
   return out;
 }
 
+// The intersection of two boxes, whose sides are negative or 0 if they do not overlap, and the areas of intersection and union.
+struct Overlap {
+  double width = 0, height = 0, intersection = 0, all = 0;
+  Overlap(const Box& a, const Box& b)
+      : width(std::min(a.right(), b.right()) - std::max(a.left(), b.left())),
+        height(std::min(a.bottom(), b.bottom()) - std::max(a.top(), b.top())),
+        intersection(width > 0 && height > 0 ? width * height : 0),
+        all(a.width * a.height + b.width * b.height - intersection) {}
+};
+
 double average_precision(const std::vector<bool>& is_correct, int64_t boxes) {
   std::vector<double> precision;
   int64_t correct = 0;
@@ -57,19 +67,17 @@ double average_precision(const std::vector<bool>& is_correct, int64_t boxes) {
 }  // namespace
 
 double intersection_over_union(const Box& a, const Box& b) {
-  const double wide = std::min(a.right(), b.right()) - std::max(a.left(), b.left()),
-               high = std::min(a.bottom(), b.bottom()) - std::max(a.top(), b.top());
-  const double both = wide > 0 && high > 0 ? wide * high : 0, all = a.width * a.height + b.width * b.height - both;
-  return all > 0 ? both / all : 0;
+  const Overlap of(a, b);
+  return of.all > 0 ? of.intersection / of.all : 0;
 }
 
 GeneralisedIou generalised_iou(const Box& a, const Box& b) {
-  const double wide = std::min(a.right(), b.right()) - std::max(a.left(), b.left()),
-               high = std::min(a.bottom(), b.bottom()) - std::max(a.top(), b.top());
-  const bool overlaps = wide > 0 && high > 0;
+  const Overlap of(a, b);
+  const double wide = of.width, high = of.height, both = of.intersection, all = of.all;
+  const bool overlaps = both > 0;
   const double around_wide = std::max(a.right(), b.right()) - std::min(a.left(), b.left()),
                around_high = std::max(a.bottom(), b.bottom()) - std::min(a.top(), b.top());
-  const double both = overlaps ? wide * high : 0, all = a.width * a.height + b.width * b.height - both, around = around_wide * around_high;
+  const double around = around_wide * around_high;
   // GIoU = both/all + all/around − 1, where `all` is own area + other area − both.
   const auto change = [&](double of_both, double of_own, double of_around) {
     const double of_all = of_own - of_both;

@@ -1,4 +1,4 @@
-// Runs a detector, and converts its outputs to objects with boxes in pixels.
+// Runs an object detector and converts its outputs to labelled boxes in pixels.
 #include "models/detection.h"
 
 #include <algorithm>
@@ -15,23 +15,8 @@
 namespace clearhead {
 namespace {
 
-// What a query found: its most probable class other than "no object", and its box.
-struct QueryOutput {
-  size_t label = 0;
-  double probability = 0;
-  const float* box = nullptr;  // x, y of the centre, width, height, as shares of the picture
-};
-
-QueryOutput output_of(const NetworkFacts& facts, const Tensor& outputs, int64_t query) {
-  const auto classes = static_cast<int64_t>(facts.labels.size());
-  const float* from = outputs.data<float>() + query * outputs.size(1);
-  const std::vector<double> probabilities = ops::softmax_of(from, classes + 1);
-  const auto best = std::max_element(probabilities.begin(), probabilities.end() - 1);
-  return {static_cast<size_t>(best - probabilities.begin()), *best, from + classes + 1};
-}
-
-// The attention of a query to each patch in the last layer of the family "cross", mean over heads.
-std::vector<double> seen_by(const Maps& maps, int64_t query) {
+// Returns the cross-attention of a query to each patch in the last decoder layer, averaged over the heads.
+std::vector<double> attention_to_patches(const Maps& maps, int64_t query) {
   std::vector<double> out;
   for (const Maps::Kept& layer : maps.all()) {
     if (layer.site.family != "cross") continue;
@@ -49,6 +34,16 @@ std::vector<double> seen_by(const Maps& maps, int64_t query) {
 
 }  // namespace
 
+QueryPrediction prediction_of(const Tensor& outputs, int64_t query) {
+  const int64_t classes = outputs.size(1) - 5;
+  const float* row = outputs.data<float>() + query * outputs.size(1);
+  const std::vector<double> probabilities = ops::softmax_of(row, classes + 1);
+  const auto best = std::max_element(probabilities.begin(), probabilities.end() - 1);
+  QueryPrediction out{static_cast<int32_t>(best - probabilities.begin()), *best};
+  std::copy_n(row + classes + 1, 4, out.box.begin());
+  return out;
+}
+
 std::vector<DetectedObject> detect(const Model& model, const ModelInput& input, const DetectOptions& options) {
   if (model.info().output != "boxes")
     fail(ErrorCode::kUnsupported,
@@ -64,18 +59,18 @@ std::vector<DetectedObject> detect(const Model& model, const ModelInput& input, 
   const PictureScale scale = picture_scale(facts.picture, height, width);
   std::vector<DetectedObject> out;
   for (int64_t query = 0; query < outputs.size(0); ++query) {
-    const auto [label, probability, box] = output_of(facts, outputs, query);
+    const auto [label, probability, box] = prediction_of(outputs, query);
     if (probability < options.threshold) continue;
     const auto pixels = [](float share, int64_t side) { return static_cast<double>(share) * static_cast<double>(side); };
     const double wide = pixels(box[2], facts.picture.width) / scale.x, high = pixels(box[3], facts.picture.height) / scale.y;
     out.push_back({.query = query,
-                   .label = facts.labels[label],
+                   .label = facts.labels[static_cast<size_t>(label)],
                    .probability = probability,
                    .x = (pixels(box[0], facts.picture.width) - scale.left) / scale.x - wide / 2,
                    .y = (pixels(box[1], facts.picture.height) - scale.top) / scale.y - high / 2,
                    .width = wide,
                    .height = high,
-                   .seen = seen_by(maps, query)});
+                   .attention = attention_to_patches(maps, query)});
   }
   std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.probability > b.probability; });
   return out;
@@ -91,14 +86,16 @@ void describe_objects(const NetworkFacts& facts, const Tensor& outputs, RunText&
   objects->boxes = Tensor::empty({outputs.size(0), 4});
   const auto height = static_cast<float>(patches->picture.size(0)), width = static_cast<float>(patches->picture.size(1));
   for (int64_t query = 0; query < outputs.size(0); ++query) {
-    const QueryOutput one = output_of(facts, outputs, query);
+    const QueryPrediction one = prediction_of(outputs, query);
     const bool is_found = one.probability >= DetectOptions{}.threshold;
     float* box = objects->boxes.mutable_data<float>() + 4 * query;
     box[2] = is_found ? one.box[2] * width : 0;
     box[3] = is_found ? one.box[3] * height : 0;
     box[0] = one.box[0] * width - box[2] / 2;
     box[1] = one.box[1] * height - box[3] / 2;
-    if (is_found) text.pieces[static_cast<size_t>(objects->begin + query)] = format("query {}: {}", query + 1, facts.labels[one.label]);
+    if (is_found)
+      text.pieces[static_cast<size_t>(objects->begin + query)] =
+          format("query {}: {}", query + 1, facts.labels[static_cast<size_t>(one.label)]);
   }
 }
 

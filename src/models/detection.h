@@ -1,6 +1,7 @@
-// The objects that a detector finds in a picture (networks/detection_transformer.cc).
+// Object detection with a trained model (networks/detection_transformer.cc): its predictions, as labelled boxes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,28 +11,37 @@
 
 namespace clearhead {
 
-/// An object, found by one query of the model. Its box is in pixels of a picture; x and y are those of the upper left corner.
+/// The prediction of one query: the most probable class other than "no object", the probability of this class, and the bounding box.
+struct QueryPrediction {
+  int32_t label = 0;
+  double probability = 0;
+  std::array<float, 4> box{};  // x and y of the centre, width and height, as fractions of the picture's sides
+};
+/// outputs: the model's outputs, [query, classes + 1 + 4]
+QueryPrediction prediction_of(const Tensor& outputs, int64_t query);
+
+/// A detected object. Its bounding box is in pixels of a picture; x and y are the coordinates of the upper left corner.
 struct DetectedObject {
   int64_t query = 0;
   std::string label{};
   double probability = 0;
   double x = 0, y = 0, width = 0, height = 0;
-  std::vector<double> seen{};  // [patch] attention of the query in the last layer, mean over heads
+  std::vector<double> attention{};  // [patch] cross-attention of the query in the last decoder layer, averaged over the heads
 };
 
 struct DetectOptions {
-  double threshold = 0.5;         ///< objects that are less probable are left out
-  int64_t height = 0, width = 0;  ///< size of the picture before it was resized for the model; 0: that of the model
+  double threshold = 0.5;         ///< minimum probability of an object
+  int64_t height = 0, width = 0;  ///< size of the picture before it was resized for the model; 0: the model's own size
   Interventions interventions{};
 };
 
-/// Finds the objects of a picture, the most probable ones first. Throws kUnsupported for a model that finds no objects, otherwise as
-/// encode_input().
+/// Returns the objects in a picture, sorted by descending probability. Throws kUnsupported for a model that was not trained for object
+/// detection, otherwise as encode_input().
 std::vector<DetectedObject> detect(const Model& model, const ModelInput& input, const DetectOptions& options = {});
 
-/// Names the items "object" by what the queries found, "query 3: cat", and gives them boxes in the picture of the patches. A query that found
-/// no object, or one with a probability below 0.5, keeps its name and has a box without width and height. Does nothing if the text has no
-/// such items, or no picture.   outputs: [query, classes + 1 + 4]
+/// Adds the predictions to the items "object" of a text, one item for each query: the predicted class to its name, "query 3: cat", and the
+/// bounding box in the picture of the patches. If the highest probability is below 0.5, the name stays "query 3" and the box has width and
+/// height 0. Does nothing if the text has no such items, or no picture.   outputs: [query, classes + 1 + 4]
 void describe_objects(const NetworkFacts& facts, const Tensor& outputs, RunText& text);
 
 }  // namespace clearhead

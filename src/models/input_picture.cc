@@ -104,6 +104,11 @@ void write_resize(const PictureFacts& facts, Json& config) {
 
 void read_picture_config(Fields& config, NetworkFacts& to) { to.picture = read_picture_facts(config); }
 
+std::array<int64_t, 2> picture_size(const std::string& path) {
+  const Shape shape = io::image_shape(MappedFile::open(path)->bytes(), path, std::numeric_limits<int64_t>::max());
+  return {shape[1], shape[2]};
+}
+
 Tensor read_picture(const PictureFacts& facts, const std::string& path) {
   if (facts.resize == PictureResize::kNone) {
     const Shape is = io::image_shape(MappedFile::open(path)->bytes(), path, std::numeric_limits<int64_t>::max());

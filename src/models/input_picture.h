@@ -1,6 +1,7 @@
 // Encodes pictures for a network, and adds their patches as the items of attention maps.
 #pragma once
 
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,8 @@ void write_resize(const PictureFacts& facts, Json& config);
 /// Sets NetworkFacts::picture from config.json.
 void read_picture_config(Fields& config, NetworkFacts& to);
 
+/// Reads the height and width of a picture from the header of its file. Throws as read_image().
+std::array<int64_t, 2> picture_size(const std::string& path);
 /// Reads a picture file and resizes it as the facts say. With PictureResize::kNone, a picture of another size is refused: its size
 /// is read from the file's header, before the file is decoded. A grey picture is repeated in all channels. Throws as read_image(),
 /// and kShape.

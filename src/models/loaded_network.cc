@@ -11,7 +11,6 @@
 #include "models/encoded_input.h"
 #include "models/input_kind.h"
 #include "models/loaded_model.h"
-#include "models/networks/networks.h"
 #include "models/run_text.h"
 #include "ops/run_compute.h"
 
@@ -71,27 +70,28 @@ RunResult LoadedNetwork::run_batch(const Batch& input, const Batch* source, cons
     refuse(*this, "cannot run over a single sequence of token ids");
   }
   const auto turn = take_turn();
-  if (options.observer && options.plan_text) {
-    Tensor found;
-    RunPlan plan = plan_of_run(info_.name, *options.plan_text, [&](Observer& observer) {
-      found = logits(input, source, {.observer = &observer, .interventions = options.interventions});
-    });
-    for (const NetworkKind* one : network_kinds()) {
-      if (one->model_type == info_.model_type && one->describe_found) one->describe_found(facts(), found, plan.text);
-    }
-    options.observer->begin(plan);
-  }
+  if (options.observer && options.plan_text) options.observer->begin(plan_of(input, source, *options.plan_text, options.interventions));
   const Tensor found = logits(input, source, options);
   if (info_.has_classifier || !info_.output.empty()) return {.class_logits = found};
   return {.causal_logits = found.reshape({input.batch, input.length, info_.vocabulary})};
 }
 
+RunPlan LoadedNetwork::plan_of(const Batch& input, const Batch* source, const RunText& text, const Interventions& interventions) const {
+  Tensor outputs;
+  RunPlan plan = plan_of_run(info_.name, text, [&](Observer& observer) {
+    outputs = logits(input, source, {.observer = &observer, .interventions = interventions});
+  });
+  network_->describe_predictions(outputs, plan.text);
+  return plan;
+}
+
 RunPlan LoadedNetwork::plan_of(const Encoding& encoding, const RunOptions& options) const {
+  if (const InputKind& kind = input_kind(info_); !kind.is_text() || kind.has_target)
+    refuse(*this, "cannot run over a single sequence of token ids");
   const Batch input = batch_of(encoding.ids);
   check_ids(input);
   const auto turn = take_turn();
-  return plan_of_run(info_.name, run_text(encoding, tokenizer_.get(), options.text, options.pair),
-                     [&](Observer& observer) { logits(input, nullptr, {.observer = &observer, .interventions = options.interventions}); });
+  return plan_of(input, nullptr, run_text(encoding, tokenizer_.get(), options.text, options.pair), options.interventions);
 }
 
 ModelCache LoadedNetwork::read(const Batch& source, DType dtype, const Interventions& interventions) const {

@@ -19,7 +19,7 @@ class LoadedNetwork final : public Model {
   /// Returns class_logits for a classifier and for a model with info().output, otherwise causal_logits.
   RunResult run_batch(const Batch& input, const Batch* source, const RunOptions& options) const override;
   ModelCache read(const Batch& source, DType dtype, const Interventions& interventions) const override;
-  /// The plan of a run over one text, for a network that reads texts.
+  /// The plan of a run over one text. Throws kUnsupported if the network reads another kind of input.
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
 
@@ -28,6 +28,8 @@ class LoadedNetwork final : public Model {
   void check_writes() const;
 
  private:
+  // Runs the network once to observe which attention it computes.
+  RunPlan plan_of(const Batch& input, const Batch* source, const RunText& text, const Interventions& interventions) const;
   Tensor logits(const Batch& input, const Batch* source, const RunOptions& options) const;
   void check_ids(const Batch& batch) const;
   void check_source(const Batch& source) const;

@@ -6,7 +6,6 @@
 
 #include "base/format.h"
 #include "base/parallel.h"
-#include "models/input_kind.h"
 #include "models/loaded_model.h"
 #include "models/loaded_network.h"
 #include "models/run_text.h"
@@ -240,9 +239,7 @@ RunResult Model::run_from(const Encoding& source, const Encoding& target, const 
 }
 
 RunPlan plan_of(const Model& model, const Encoding& encoding, const RunOptions& options) {
-  const auto* network = dynamic_cast<const LoadedNetwork*>(&model);
-  if (const InputKind& kind = input_kind(model.info()); network && kind.is_text() && !kind.has_target)
-    return network->plan_of(encoding, options);
+  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->plan_of(encoding, options);
   return transformer_model(model, "cannot run over a single sequence of token ids").plan_of(encoding, options);
 }
 

@@ -126,13 +126,17 @@ class Network {
   virtual ~Network() = default;
   const NetworkFacts& facts() const { return facts_; }
 
-  /// Returns [batch, label] for a classifier, or [batch, length, label] if facts().tags; [document, sentence] if facts().output is "sentence"; [batch·length, vocabulary] for a network
-  /// that generates text, whose input is the target so far.
+  /// Returns [batch, label] for a classifier, or [batch, length, label] if facts().tags; [document, sentence] if facts().output is
+  /// "sentence"; [batch·length, vocabulary] for a network that generates text, whose input is the target so far.
   /// source: the batch that the input attends to, such as a story, a picture or a source text; null if the kind of input has none
   virtual Tensor logits(Compute& compute, const Batch& input, const Batch* source) const = 0;
 
   /// The output that training reads: logits(), except for networks that have more outputs in training, such as the values of a policy.
   virtual Tensor training_output(Compute& compute, const Batch& input, const Batch* source) const { return logits(compute, input, source); }
+
+  /// Adds the predictions of a run to its items, such as the bounding boxes of objects, before an observer gets the plan. Does nothing if
+  /// the input alone describes the items.   outputs: the result of logits()
+  virtual void describe_predictions(const Tensor& /*outputs*/, RunText& /*text*/) const {}
 
   // Generation step by step. Networks that do not generate text throw kUnsupported.
   /// Encodes the sources: sets source, source_lengths and states of the cache, with one row of each state per source.

@@ -1,6 +1,6 @@
-// The kinds of items that divide a picture among themselves: patches of an image, frames of a spectrogram, intervals of a curve. Such items
-// cover no text. Every other kind may cover text, and has a picture only if each item has a box in it (ItemRange::boxes). A new way to divide
-// a picture is one more row of the table.
+// The kinds of items that partition a picture: patches of an image, frames of a spectrogram, intervals of a curve. Such items
+// cover no text. Every other kind may cover text, and has a picture only if each item has a bounding box in it (ItemRange::boxes). A new way to
+// partition a picture is one more row of the table.
 #pragma once
 
 #include <algorithm>

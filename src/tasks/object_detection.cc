@@ -3,14 +3,15 @@
 //   loss      the set loss of each picture (tasks/data/set_loss.h), a sum over decoder layers; mean over pictures
 //   metrics   map_50: mAP@0.5;   map_75: the same with boxes that overlap by three quarters (metrics/detection.h)
 //
-// Data: "scenes", which are composed of labelled pictures of single objects, anew in every epoch; or "boxes", a table with one row for each
-// box in pictures of the user's own. Example::about of a picture: the number of its objects, then their classes. Example::values: x, y of
+// Data: "scenes", composed of labelled pictures of single objects, with new scenes in every epoch; or "boxes", a table with one row for each
+// bounding box in the user's own pictures. Example::about of a picture: the number of its objects, then their classes. Example::values: x, y of
 // the centre, width and height of each object, as shares of the picture.
 #include <algorithm>
 
 #include "base/format.h"
 #include "base/random.h"
 #include "clearhead/error.h"
+#include "models/detection.h"
 #include "models/encoded_input.h"
 #include "models/input_kind.h"
 #include "ops/ops.h"
@@ -90,8 +91,8 @@ class ObjectDetection final : public ItemTask {
   std::vector<Example> validation_batches() const override { return by_picture(ItemTask::validation_batches()); }
   std::vector<Example> test() const override { return by_picture(ItemTask::test()); }
 
-  // The gradient is computed by set_loss(). Here, a sum of outputs with this gradient as constant factors passes it to the tape; another
-  // constant gives the sum the value of the loss.
+  // set_loss() computes the gradient itself. To pass it to the tape, the loss is recorded as Σ outputs ⊙ gradient + constant: the gradient
+  // is a constant factor, and the constant makes the value of the sum equal to the loss.
   Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
     const Tensor& outputs = result.class_logits;  // [layer·picture·query, classes + 1 + 4]
     const std::vector<std::vector<metrics::LabelledBox>> objects = objects_of(example);
@@ -117,17 +118,15 @@ class ObjectDetection final : public ItemTask {
     return sum;
   }
 
-  // For each query: its most probable class other than "no object", the probability, and the box.
+  // Returns kFound numbers for each query: prediction_of().
   std::vector<double> predictions(const RunResult& result, const Example& example) const override {
     const Tensor& outputs = result.class_logits;
     const int64_t rows = example.input.batch * network_.queries, first = outputs.size(0) - rows;
     std::vector<double> out;
     for (int64_t row = first; row < outputs.size(0); ++row) {
-      const float* from = outputs.data<float>() + row * outputs.size(1);
-      const std::vector<double> probabilities = ops::softmax_of(from, classes_ + 1);
-      const auto best = std::max_element(probabilities.begin(), probabilities.end() - 1);
-      const metrics::Box box = box_of(from, classes_);
-      out.insert(out.end(), {static_cast<double>(best - probabilities.begin()), *best, box.x, box.y, box.width, box.height});
+      const QueryPrediction one = prediction_of(outputs, row);
+      out.insert(out.end(), {static_cast<double>(one.label), one.probability});
+      out.insert(out.end(), one.box.begin(), one.box.end());
     }
     return out;
   }
@@ -206,7 +205,7 @@ class ObjectDetection final : public ItemTask {
     return example;
   }
   static std::vector<Example> by_picture(std::vector<Example> examples) {
-    for (Example& example : examples) example.counted = example.input.batch;
+    for (Example& example : examples) example = by_picture(std::move(example));
     return examples;
   }
 
@@ -229,7 +228,7 @@ std::unique_ptr<Task> make(const Recipe& recipe, const Tokenizer& tokenizer, con
 const TaskDefinition& object_detection_task() {
   static const TaskDefinition definition = {
       .name = "object-detection",
-      .description = "the class and the box of each object of a picture",
+      .description = "the class and the bounding box of each object in a picture",
       .reads = {"picture"},
       .output = "boxes",
       .class_suffix = "ForObjectDetection",

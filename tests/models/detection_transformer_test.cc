@@ -138,7 +138,7 @@ TEST(DetectionTransformer, FindsObjectsWithBoxesInPixelsOfTheGivenPicture) {
     EXPECT_NEAR(all[at].width, 16 * box[2], 1e-4);
     EXPECT_NEAR(large[at].x, 20 * all[at].x, 1e-3);
     EXPECT_NEAR(large[at].height, 10 * all[at].height, 1e-3);
-    EXPECT_EQ(all[at].seen.size(), static_cast<size_t>(kPatches));
+    EXPECT_EQ(all[at].attention.size(), static_cast<size_t>(kPatches));
     EXPECT_LE(all[at].probability, all[at == 0 ? 0 : at - 1].probability);
   }
   EXPECT_TRUE(detect(*saved.model, input, {.threshold = 1}).empty());

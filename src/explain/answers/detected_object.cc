@@ -1,5 +1,5 @@
-// The class of an object that a detector finds in a picture, read from the query that found it: without a label, the query with the most
-// probable object; with a label, the query that gives this label the highest probability. Items are the patches of the picture.
+// The class of one detected object, computed from the class logits of one query: the query whose object is the most probable, or, if a label
+// is given, the query that assigns this label the highest probability. Items are the patches of the picture.
 #include <algorithm>
 
 #include "base/format.h"
@@ -11,14 +11,14 @@
 namespace clearhead::explain {
 namespace {
 
-/// A query, and the class that it gives its object.
+/// A query and the class that it predicts.
 struct Chosen {
   int64_t query = 0;
   int32_t label = 0;
   double probability = -1;
 };
 
-// The query with the highest probability for one label, or for any (label < 0).   outputs: [query, classes + 1 + 4]
+// Returns the query with the highest probability of one label, or of any label if label < 0.   outputs: [query, classes + 1 + 4]
 Chosen most_probable(const Tensor& outputs, int64_t classes, int32_t label) {
   Chosen out;
   for (int64_t query = 0; query < outputs.size(0); ++query) {
@@ -58,7 +58,7 @@ class ObjectTarget final : public ItemTarget {
   int64_t query_ = 0;
 };
 
-// For each label, the highest probability that a query gives it.
+// Returns, for each label, its highest probability among the queries.
 Answers objects_of(const Model& model, const Tensor& outputs) {
   Answers out{.names = model.info().labels};
   if (!outputs.defined()) return {};

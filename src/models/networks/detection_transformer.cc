@@ -77,6 +77,7 @@ class DetectionTransformer final : public Network {
   Tensor training_output(Compute& compute, const Batch& input, const Batch*) const override {
     return compute.concat(run(compute, input), 0);
   }
+  void describe_predictions(const Tensor& outputs, RunText& text) const override { describe_objects(facts_, outputs, text); }
 
  private:
   void make_stem(Fields& config, const Scope& scope) {
@@ -236,7 +237,7 @@ class DetectionTransformer final : public Network {
 }  // namespace
 
 const NetworkKind& detection_transformer_network() {
-  static const NetworkKind kind{"detection_transformer", "picture", &make_network<DetectionTransformer>, &describe_objects};
+  static const NetworkKind kind{"detection_transformer", "picture", &make_network<DetectionTransformer>};
   return kind;
 }
 

@@ -15,8 +15,6 @@ struct NetworkKind {
   const char* model_type;
   const char* reads;  // name of the network's kind of input (models/input_kind.h)
   std::unique_ptr<Network> (*make)(Fields& config, NetworkFacts facts, const Scope& scope);
-  /// Adds what a run found to the names and boxes of items, for the observer's plan. Null: items are described by the input alone.
-  void (*describe_found)(const NetworkFacts& facts, const Tensor& outputs, RunText& text) = nullptr;
 };
 
 template <class One>

@@ -9,7 +9,6 @@
 
 #include "base/format.h"
 #include "base/table.h"
-#include "clearhead/data.h"
 #include "clearhead/error.h"
 #include "models/input_picture.h"
 #include "tasks/data/detection_data.h"
@@ -82,23 +81,24 @@ metrics::Box box_in(const BoxRow& row, const BoxColumns& columns, double wide, d
   return {x + width / 2, y + height / 2, width, height};
 }
 
-// Reads a picture, and the boxes of its rows as shares of the picture that the model reads.
+// Reads a picture, and converts the boxes of its rows to fractions of the picture that the model reads.
 PictureWithBoxes picture_of(const std::string& folder, const std::vector<BoxRow>& rows, const Recipe& recipe, const BoxColumns& columns,
                             const PictureFacts& size) {
   const BoxRow& first = rows.front();
   PictureWithBoxes out{.where = first.where};
-  Tensor read;
+  std::array<int64_t, 2> size_in_file{};  // height and width
   try {
     const std::string path = folder + "/" + first.cells[0];
-    read = read_image(path);
+    size_in_file = picture_size(path);
     out.picture = read_picture(size, path);
   } catch (const Error& error) {
     fail(error.code(), "{}, column \"{}\": {}", first.where, columns.file, error.what());
   }
-  const PictureScale scale = picture_scale(size, read.size(1), read.size(2));
+  const auto [height, width] = size_in_file;
+  const PictureScale scale = picture_scale(size, height, width);
   for (const BoxRow& row : rows) {
     if (row.is_empty()) continue;
-    const metrics::Box box = box_in(row, columns, static_cast<double>(read.size(2)), static_cast<double>(read.size(1)));
+    const metrics::Box box = box_in(row, columns, static_cast<double>(width), static_cast<double>(height));
     const auto wide = static_cast<double>(size.width), high = static_cast<double>(size.height);
     out.objects.push_back({.label = recipe.task->id_of(row.cells[1], format("{}, column \"{}\"", row.where, columns.label)),
                            .box = {(box.x * scale.x + scale.left) / wide, (box.y * scale.y + scale.top) / high, box.width * scale.x / wide,

@@ -15,7 +15,7 @@ namespace clearhead::tasks {
 namespace {
 
 constexpr float kInk = 0.2F;  // a pixel with at least this value is part of an object
-constexpr int kTries = 50;    // at places; an object for which there is no place is left out
+constexpr int kTries = 50;    // random positions to try for an object; if all are covered, the object is skipped
 
 // The pictures of objects. Throws kInvalidArgument if their sizes do not fit.
 PictureFacts object_facts(const Recipe& recipe, const PlacedRecipe& scenes) {
@@ -54,7 +54,7 @@ const Schema<PlacedRecipe>& placed_schema() {
   return schema;
 }
 
-// An object that is drawn into a scene: its shrunken picture, and the bounding box of its ink.
+// An object of a scene: its downscaled picture, and the bounding box of its ink.
 struct PlacedScenes::Placed {
   int32_t label = 0;
   Tensor picture{};                                  // [channels, height, width]
@@ -102,7 +102,7 @@ PictureWithBoxes PlacedScenes::scene(uint64_t seed, uint64_t number) const {
   return out;
 }
 
-// Draws a picture of an object. Returns nothing for a picture without ink.
+// Chooses a random picture and downscales it. Returns nothing for a picture without ink.
 std::optional<PlacedScenes::Placed> PlacedScenes::placed(RandomSequence& random, uint64_t seed, uint64_t number) const {
   const size_t chosen = random.roll(pictures_.size());
   const int64_t channels = size_.channels, shrink = recipe_.shrink, side = recipe_.size / shrink;
@@ -131,7 +131,7 @@ std::optional<PlacedScenes::Placed> PlacedScenes::placed(RandomSequence& random,
   return out;
 }
 
-// Where objects overlap, the brighter pixel is seen.
+// Where objects overlap, the brighter pixel is kept.
 void PlacedScenes::put(const Placed& object, PictureWithBoxes& to) const {
   const int64_t side = object.picture.size(1);
   for (int64_t c = 0; c < size_.channels; ++c) {

@@ -142,11 +142,11 @@ export interface Items extends Span {
   kind: string;
   rows: number; // number of rows of patches, which are in row-major order; else 0
   picture: [number, number] | null; // height and width of the picture that contains them
-  boxes: number[] | null; // the place of each item in the picture: left, top, width and height in pixels; null if the items divide it
+  boxes: number[] | null; // the place of each item in the picture: left, top, width and height in pixels; null if the items partition the picture
   names: string[];
 }
 
-/** True for items that divide a picture of the input among themselves: drawn over it, or below it in order of time. */
+/** True for items that partition a picture of the input: drawn over it, or below it in order of time. */
 export const isOnPicture = ({ rows, picture, boxes }: Items): boolean => rows > 0 || (picture !== null && !boxes);
 
 /** RGB, row-major. */

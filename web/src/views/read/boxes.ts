@@ -1,31 +1,29 @@
-// Items with places of their own in a picture, such as people on a plane or objects in a photograph: the picture with a box for each item,
-// filled by the item's weight. Small boxes are drawn as discs.
+// Items with bounding boxes in a picture, such as people on a plane or objects in a photograph: the picture, with each box filled with the
+// colour of its item's weight. Small boxes are drawn as discs.
 
 import type { Context } from '../../context';
-import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { type Area, drawPicture, loadPicture } from '../../paint/pixels';
+import { surface, type Surface } from '../../paint/canvas';
+import { type Area, drawPicture } from '../../paint/pixels';
 import { css, shade } from '../../paint/ramp';
 import type { Items } from '../../source/source';
 import { h } from '../../ui/dom';
 import type { Paint } from './painter';
-import { isChosen, itemBox, listenToCanvas, type ItemPanel, type ItemPanelEvents } from './itemPanel';
+import { isChosen, itemBox, listenToCanvas, type ItemPanelEvents } from './itemPanel';
+import { PicturePanel } from './picturePanel';
 
 const kDisc = 28; // CSS pixels: smaller boxes are drawn as discs
 const kLeast = 14; // smallest diameter of a disc in CSS pixels
 
-export class BoxPanel implements ItemPanel {
+export class BoxPanel extends PicturePanel {
   readonly element: HTMLElement;
   private readonly canvas: Surface;
-  private readonly draw: () => void;
-  private picture: HTMLCanvasElement | null = null;
-  private painted: Paint | null = null;
-  private hovered: number | null = null;
 
   constructor(
     private readonly ctx: Context,
-    private readonly items: Items,
+    items: Items,
     events: ItemPanelEvents,
   ) {
+    super(items);
     const { t } = ctx;
     const n = items.end - items.begin;
     const [tall, wide] = items.picture ?? [1, 1];
@@ -36,42 +34,18 @@ export class BoxPanel implements ItemPanel {
       style: `aspect-ratio: ${wide} / ${tall}`,
       'data-testid': 'boxes',
     });
-    this.draw = oncePerFrame(() => this.drawAll());
     this.canvas = surface(element, this.draw);
-    const heard: ItemPanelEvents = {
-      hover: (id) => {
-        this.hovered = id;
-        this.draw();
-        events.hover(id);
-      },
-      pick: events.pick,
-    };
-    listenToCanvas(element, heard, (x, y) => this.itemAt(x, y));
+    listenToCanvas(element, this.withHover(events), (x, y) => this.itemAt(x, y));
     this.element = h(
       'figure',
       { class: 'side-figure' },
       h('div', { class: 'pictures' }, element),
       h('figcaption', { class: 'caption' }, t('boxes.caption', { n, items: t.kind(items.kind) })),
     );
-    loadPicture(ctx, items)?.then(
-      (picture) => {
-        this.picture = picture;
-        this.draw();
-      },
-      () => undefined, // without the picture, the boxes are still drawn in place
-    );
+    this.load(ctx);
   }
 
-  contains(id: number): boolean {
-    return this.items.begin <= id && id < this.items.end;
-  }
-
-  paint(paint: Paint): void {
-    this.painted = paint;
-    this.draw();
-  }
-
-  /** The place of an item in CSS pixels. */
+  /** The bounding box of an item in CSS pixels. */
   private areaOf(id: number): Area {
     const { boxes, picture, begin } = this.items;
     const [tall, wide] = picture ?? [1, 1];
@@ -93,7 +67,7 @@ export class BoxPanel implements ItemPanel {
     return found?.id ?? null;
   }
 
-  private drawAll(): void {
+  protected drawAll(): void {
     const { context: c, width, height, element } = this.canvas;
     c.clearRect(0, 0, width, height);
     if (this.picture) drawPicture(c, this.picture, { left: 0, top: 0, width, height });
@@ -122,10 +96,6 @@ export class BoxPanel implements ItemPanel {
       });
     }
     element.dataset['boxes'] = String(shown);
-    element.dataset['places'] = Array.from({ length: this.items.end - this.items.begin }, (_, i) => {
-      const { left, top, width: wide, height: tall } = this.areaOf(this.items.begin + i);
-      return `${left + wide / 2},${top + tall / 2}`;
-    }).join(' ');
     this.drawShares(c, paint);
   }
 

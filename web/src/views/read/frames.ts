@@ -3,8 +3,8 @@
 
 import type { Context } from '../../context';
 import { unavailableReason, quoted, rangeOf } from '../../context';
-import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { drawPicture, loadPicture } from '../../paint/pixels';
+import { surface, type Surface } from '../../paint/canvas';
+import { drawPicture } from '../../paint/pixels';
 import { css, mix, shade } from '../../paint/ramp';
 import { drawNames } from '../../paint/mapRenderer';
 import { type Cells, type HeadId, type Items, isAbort } from '../../source/source';
@@ -12,7 +12,8 @@ import { h } from '../../ui/dom';
 import { intensity } from '../../weights';
 import { kTile } from '../map/store';
 import type { Paint } from './painter';
-import { isChosen, itemBox, listenToCanvas, type ItemPanel, type ItemPanelEvents } from './itemPanel';
+import { isChosen, itemBox, listenToCanvas, type ItemPanelEvents } from './itemPanel';
+import { PicturePanel } from './picturePanel';
 
 const kPicture = 132; // CSS pixels: heights of the parts
 const kBars = 52;
@@ -24,22 +25,19 @@ const kMargin = 14;
 const kMaxRows = 48; // most queries that get a row each
 const kMaxTiles = 16;
 
-export class FramePanel implements ItemPanel {
+export class FramePanel extends PicturePanel {
   readonly element: HTMLElement;
   private readonly canvas: Surface;
-  private readonly draw: () => void;
-  private picture: HTMLCanvasElement | null = null;
-  private painted: Paint | null = null;
-  private hovered: number | null = null;
   private cells: Cells[] = [];
   private wanted = '';
   private loading = new AbortController();
 
   constructor(
     private readonly ctx: Context,
-    private readonly items: Items,
+    items: Items,
     events: ItemPanelEvents,
   ) {
+    super(items);
     const { t } = ctx;
     const n = items.end - items.begin;
     const element = h('canvas', {
@@ -49,20 +47,8 @@ export class FramePanel implements ItemPanel {
       'data-testid': 'strip',
     });
     element.style.height = `${this.top('axis') + kAxis}px`;
-    this.draw = oncePerFrame(() => this.drawAll());
     this.canvas = surface(element, this.draw);
-    listenToCanvas(
-      element,
-      {
-        hover: (id) => {
-          this.hovered = id;
-          this.draw();
-          events.hover(id);
-        },
-        pick: events.pick,
-      },
-      (x, y) => this.idAt(x, y),
-    );
+    listenToCanvas(element, this.withHover(events), (x, y) => this.idAt(x, y));
     const caption = this.queries.length > 0 ? 'strip.caption' : 'strip.caption.bars';
     this.element = h(
       'figure',
@@ -71,23 +57,12 @@ export class FramePanel implements ItemPanel {
       h('figcaption', { class: 'caption' }, t(caption, { n, items: t.kind(items.kind), from: items.names[0], to: items.names[n - 1] })),
     );
     ctx.life.signal.addEventListener('abort', () => this.loading.abort());
-    loadPicture(ctx, items)?.then(
-      (picture) => {
-        this.picture = picture;
-        this.draw();
-      },
-      () => undefined,
-    );
+    this.load(ctx);
   }
 
-  contains(id: number): boolean {
-    return this.items.begin <= id && id < this.items.end;
-  }
-
-  paint(paint: Paint): void {
-    this.painted = paint;
-    this.load(this.ctx.focus.shown?.request.at ?? this.ctx.store.now.heads[0] ?? null);
-    this.draw();
+  override paint(paint: Paint): void {
+    this.loadQueries(this.ctx.focus.shown?.request.at ?? this.ctx.store.now.heads[0] ?? null);
+    super.paint(paint);
   }
 
   /** The queries that get a row each: those of a family whose keys are these frames, if they are few and not frames themselves. */
@@ -123,7 +98,7 @@ export class FramePanel implements ItemPanel {
   }
 
   /** Loads the weights of all queries in the front head. */
-  private load(at: HeadId | null): void {
+  private loadQueries(at: HeadId | null): void {
     const { ctx } = this;
     const { weight, sink } = ctx.store.now;
     const { queries } = this;
@@ -150,7 +125,7 @@ export class FramePanel implements ItemPanel {
     );
   }
 
-  private drawAll(): void {
+  protected drawAll(): void {
     const { context: c, width, height, element } = this.canvas;
     c.clearRect(0, 0, width, height);
     if (this.step <= 0) return;

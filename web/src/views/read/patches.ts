@@ -1,42 +1,28 @@
 // Patches: the original picture, and beside it the same picture lit by weight, dark without weight. Both can be hovered and clicked.
 
 import type { Context } from '../../context';
-import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { type Area, drawPicture, lightPatches, patchArea, loadPicture } from '../../paint/pixels';
+import { surface, type Surface } from '../../paint/canvas';
+import { type Area, drawPicture, lightPatches, patchArea } from '../../paint/pixels';
 import type { Items } from '../../source/source';
 import { h } from '../../ui/dom';
 import type { Paint } from './painter';
-import { isChosen, itemBox, listenToCanvas, type ItemPanel, type ItemPanelEvents } from './itemPanel';
+import { isChosen, itemBox, listenToCanvas, type ItemPanelEvents } from './itemPanel';
+import { PicturePanel } from './picturePanel';
 
 const kLabelled = 26; // CSS pixels that a patch needs to show its share
 
-export class PatchPanel implements ItemPanel {
+export class PatchPanel extends PicturePanel {
   readonly element: HTMLElement;
   private readonly plain: Surface | null = null;
   private readonly lit: Surface;
-  private readonly draw: () => void;
-  private picture: HTMLCanvasElement | null = null;
-  private painted: Paint | null = null;
-  private hovered: number | null = null;
 
-  constructor(
-    ctx: Context,
-    private readonly items: Items,
-    events: ItemPanelEvents,
-  ) {
+  constructor(ctx: Context, items: Items, events: ItemPanelEvents) {
+    super(items);
     const { rows } = items;
     const columns = (items.end - items.begin) / rows;
     const [tall, wide] = items.picture ?? [rows, columns];
     const shape = `aspect-ratio: ${wide} / ${tall}`;
-    this.draw = oncePerFrame(() => this.drawAll());
-    const heard: ItemPanelEvents = {
-      hover: (id) => {
-        this.hovered = id;
-        this.draw();
-        events.hover(id);
-      },
-      pick: events.pick,
-    };
+    const heard = this.withHover(events);
     const canvas = (name: string, label: string): HTMLCanvasElement => {
       const element = h('canvas', {
         class: `picture ${name}`,
@@ -58,22 +44,7 @@ export class PatchPanel implements ItemPanel {
       h('div', { class: 'pictures' }, plain, lit),
       h('figcaption', { class: 'caption' }, ctx.t('picture.weights', { rows, columns })),
     );
-    loadPicture(ctx, items)?.then(
-      (picture) => {
-        this.picture = picture;
-        this.draw();
-      },
-      () => undefined, // without the picture, the weights are still drawn in place
-    );
-  }
-
-  contains(id: number): boolean {
-    return this.items.begin <= id && id < this.items.end;
-  }
-
-  paint(paint: Paint): void {
-    this.painted = paint;
-    this.draw();
+    this.load(ctx);
   }
 
   private patchAt(element: HTMLCanvasElement, x: number, y: number): number | null {
@@ -84,7 +55,7 @@ export class PatchPanel implements ItemPanel {
     return column >= 0 && column < columns && row >= 0 && row < rows ? begin + row * columns + column : null;
   }
 
-  private drawAll(): void {
+  protected drawAll(): void {
     if (this.plain) this.drawOn(this.plain, false);
     this.drawOn(this.lit, true);
   }
