@@ -111,7 +111,7 @@ struct StripJob : StripTerms {
     for (int i = 0; i < count; ++i) rows[i] = begin + i;
     pack_queries(view, rows, count, block.queries);
     for (int i = 0; i < kBlock; ++i) {
-      block.m[i] = -kNone;
+      block.m[i] = kNoRow;
       block.minus_mean[i] = 0;
       block.mean[i] = block.mask_sum[i] = block.centre_sum[i] = 0;
       block.chosen[i] = -1;

@@ -12,8 +12,8 @@
 //
 // Softmax: the record's m and ℓ become M, an integer, and a factor f near 2^−16 (1/ℓ if |m| ≥ kWholeScores): the row's
 // weights are 2^(s − M)·f. f is multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV are complete
-// without multiplying every (query, key) pair by it. Lanes past the last query, and rows without a key, have P = 0 by M =
-// 2e30. bf16: see Way.
+// without multiplying every (query, key) pair by it. Lanes past the last query, and rows without a key, have P = 0 because
+// their M is ∞ (kNoRow). bf16: see Way.
 //
 // Scores are those of the forward pass (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over
 // ascending keys, dK and dV of a key over queries in the order of backward.cc. Neither depends on the division into chunks.
@@ -266,7 +266,7 @@ struct BlockGradients {
           g = hn::NegMulAdd(weight, weight, weight);
           hn::Store(weight, d, to_p + offset);
         } else if constexpr (kind() == WeightKind::kLinear) {
-          // M is 2e30 in lanes that have no row.
+          // M is kNoRow in lanes that have no row.
           const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));
           hn::Store(hn::IfThenZeroElse(none, s * hn::Set(d, kLn2)), d, to_p + offset);
           g = hn::IfThenZeroElse(none, hn::Set(d, 1.0F));

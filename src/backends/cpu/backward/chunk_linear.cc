@@ -106,7 +106,7 @@ class LinearRows {
     const float* from[kBlock];
     for (int i = 0; i < kBlock; ++i) {
       from[i] = block.d_out_rows + std::min(i, at.count - 1) * wide_v_;
-      block.m[i] = -kNone;
+      block.m[i] = kNoRow;
       block.minus_mean[i] = 0;
       block.mask_sum[i] = block.centre_sum[i] = 0;
       if (i < at.count) pack_row(view, at.begin + i, i);

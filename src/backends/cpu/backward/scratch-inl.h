@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 
 #include "backends/cpu/score/amx-inl.h"
@@ -39,6 +40,9 @@ using StepOf = std::conditional_t<kIsNarrow<kWay>, Bf16DotStep, DotStep>;
 // together.
 template <Way kWay>
 inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>>*(kWay == Way::kAmx ? kParts<Bf16DotStep> : 1);
+
+// M of lanes that have no row: 2^(s − M) is 0 for every finite score, even the largest f32.
+inline constexpr float kNoRow = std::numeric_limits<float>::infinity();
 
 // Up to 48 rows of q and dO in two layouts. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros past
 // the width. In bf16, the first layout holds words of two channels, the second words of two rows; d_q_t is always f32.
