@@ -144,6 +144,27 @@ std::vector<MethodInfo> methods_of(const JudgeOptions& options) {
   return out;
 }
 
+// Tries each method on the first question, and leaves out those that the model does not support. With gradients, because some
+// methods need them.
+std::vector<MethodInfo> supported_methods(const JudgeOptions& options, const VerdictOptions& settings,
+                                          const std::vector<JudgeQuestion>& questions) {
+  const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = true});
+  std::unique_ptr<AttributionTarget> target;
+  for (size_t at = 0; !target && at < questions.size(); ++at) target = judge_target_or_none(model, questions[at], options.items);
+  if (!target) return settings.methods;
+  std::vector<MethodInfo> out;
+  for (const MethodInfo& method : settings.methods) {
+    try {
+      if (method.method != Method::kOcclusion) (void)attribute(*target, method.method, settings.attribution);
+      out.push_back(method);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kUnsupported) throw;
+      notice(format("left out: {}: {}", method.name, error.what()));
+    }
+  }
+  return out;
+}
+
 void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std::vector<JudgeQuestion>& questions) {
   const bool gradients =
       std::any_of(settings.methods.begin(), settings.methods.end(), [](const auto& method) { return method.needs_gradients; });
@@ -199,10 +220,12 @@ void run(JudgeOptions& options) {
   for (const std::string* out : {&options.svg, &options.html}) {
     if (!out->empty()) check_writable(*out);
   }
+  const bool asks_for_each = !options.by.empty() && std::find(options.by.begin(), options.by.end(), "all") == options.by.end();
   if (options.by.empty()) options.by = {"attention", "rollout", "relevance", "gradient-input", "occlusion"};
   VerdictOptions settings{.methods = methods_of(options), .random_rankings = 5, .sets = options.sets, .seed = options.seed};
   settings.attribution.steps = options.steps;
   const std::vector<JudgeQuestion> questions = judge_questions(options);
+  if (!asks_for_each && !options.moved) settings.methods = supported_methods(options, settings, questions);
   if (options.sanity) return judge_sanity(options, settings, questions);
   if (!options.others.empty()) return judge_others(options, settings, questions);
   if (options.moved) return judge_moved_maps(options, questions);
@@ -227,7 +250,8 @@ void add_judge(CLI::App& app) {
   command
       ->add_option("--method", options->by,
                    "Methods of clearhead why, separated by commas, or all: every method except flow\n"
-                   "(default: attention,rollout,relevance,gradient-input,occlusion)")
+                   "(default: attention,rollout,relevance,gradient-input,occlusion, without those that the\n"
+                   "model does not support)")
       ->delimiter(',');
   command->add_option("--units", options->items, "Items that are ranked and removed: word, token or sentence (default: word)")
       ->check(CLI::IsMember({"word", "token", "sentence"}));

@@ -163,6 +163,16 @@ class Judge(Asking):
             self.assertGreater(methods["relevance"]["comprehensiveness"]["mean"], methods["random"]["comprehensiveness"]["mean"])
             self.assertIsNone(methods["attention"]["auprc"]["mean"])  # there are no marks
 
+    def test_default_methods_that_a_model_does_not_support_are_left_out(self):
+        model, picture = str(ROOT / "models/digits"), str(ROOT / "models/digits/example.png")
+        (self.folder / "digit.jsonl").write_text(json.dumps({"text": picture}) + "\n", encoding="utf-8")
+        ask = ("judge", model, "--file", str(self.folder / "digit.jsonl"), "--removal", "unseen", "--json")
+        done = self.done(*ask)
+        self.assertIn("left out: gradient-input: ", done.errors)
+        self.assertIn("relevance", done.json["verdicts"][0]["methods"])
+        self.assertNotIn("gradient-input", done.json["verdicts"][0]["methods"])
+        self.fails("needs an embedding of each explained item", *ask, "--method", "gradient-input")
+
     def test_marks_of_a_picture_are_its_patches(self):
         model, picture = str(ROOT / "models/scenes"), str(ROOT / "models/scenes/example.png")
         question = {"text": picture, "question": "what is in the middle?", "target": "nine", "marks": [[4, 5]]}
