@@ -122,6 +122,8 @@ struct AttentionFacts {
   /// Causal: number of visible keys, including the query's own (Hugging Face's sliding_window). Bidirectional: half of it on
   /// each side.
   std::optional<int64_t> window{};
+  std::optional<Rule> visible{};     ///< hides further pairs
+  int64_t top_keys = 0;              ///< > 0: each query attends to so many keys, those with the highest scores
   std::optional<double> soft_cap{};  ///< cap·tanh(s / cap)
   bool turns = true;                 ///< apply RotaryPositions, if the model has them
   Normaliser normaliser{};

@@ -25,6 +25,7 @@ AttentionSpec describe(const AttentionFacts& facts) {
   } else if (facts.window) {
     spec.topology = window(*facts.window / 2, *facts.window / 2);
   }
+  spec.topology.visible = facts.visible;
   if (facts.soft_cap) spec.terms.push_back(SoftCap{static_cast<float>(*facts.soft_cap)});
   return spec;
 }
@@ -311,6 +312,7 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
   KVCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
   nn::Sequences self = pass.self;
   if (!facts_.attention_of(at).turns) self.rotation = nullptr;
+  self.top_keys = facts_.attention_of(at).top_keys;
   const Arena::Scope scope(run.arena);
   AttentionSpec described;
   Tensor key_rows;

@@ -129,6 +129,10 @@ Tensor attended(Run& run, const Attention& layer, const Site& site, const Tensor
     if (!v.defined()) v = Tensor::empty({sequences.batch, key_heads, 0, head_dim});
     if (wanted && cache->dtype() != v.dtype()) v = to_f32(to_dtype(v, cache->dtype()));  // norms of the rounded values
   }
+  if (sequences.top_keys > 0) {
+    described.topology.block_sparse =
+        std::visit([&](const auto& all) { return select_top_keys(q, all, described, sequences.top_keys); }, keys);
+  }
   Tensor attended = run.take({rows, heads * head_dim}, run.operands);
   Tensor out = heads_of(attended, sequences.batch, 0, heads, head_dim);
   ops::attention(run, {site, q, keys, v, described, wanted ? output_factor(run, layer) : Tensor(), wanted}, out);

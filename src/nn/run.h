@@ -37,6 +37,7 @@ struct Sequences {
   const Tensor* key_rows = nullptr;             // [rows, key_heads·head_dim] added to the keys of self-attention
   const AttentionSpec* described = nullptr;     // replaces the layer's own description
   const Tensor* memory = nullptr;               // [batch·memory length, width]: the memory of cross-attention
+  int64_t top_keys = 0;                         // > 0: each query attends to so many keys, those with the highest scores
 };
 /// The concatenated heads, before the output projection: [rows, heads·head_dim] with dtype Run::operands, in temporary memory of the run.
 /// With a cache, the new keys are appended and the queries attend to all keys. In cross-attention, the keys of the memory are appended once,

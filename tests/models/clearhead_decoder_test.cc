@@ -1,10 +1,12 @@
-// Models of type clearhead-decoder: each position encoding and normaliser against the formulas of its paper, computed here in double for
+// Models of type clearhead-decoder: each position encoding, normaliser and restriction of the keys against the formulas of its paper, computed here in double for
 // one pair at a time; and generation with a cache against the whole text.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -210,6 +212,30 @@ class Oracle {
     return weights;
   }
 
+  bool sees(int64_t query, int64_t key) const {
+    const Json* pattern = config_.find("pattern");
+    const int64_t stride = 3;
+    if (!pattern) return true;
+    if (pattern->string() == "strided") return query - key <= stride || (query - key) % stride == 0;
+    return query / stride == key / stride || key % stride == stride - 1;
+  }
+  // ln m(x) of an adaptive span.
+  double log_span(int64_t back, int64_t head) const {
+    const Json* longest = config_.find("adaptive_span");
+    if (!longest || back == 0) return 0;
+    const double ramp = 3, span = values(path_ + "attention.span")[static_cast<size_t>(head)] * longest->number();
+    return std::log(std::clamp((ramp + span - static_cast<double>(back)) / ramp, 0.0, 1.0));
+  }
+  // Sets all but the `top_keys` largest scores to −∞.
+  void keep_top(Row& scores) const {
+    const Json* count = config_.find("top_keys");
+    if (!count || static_cast<int64_t>(scores.size()) <= count->integer()) return;
+    Row sorted = scores;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    for (double& one : scores)
+      if (one < sorted[static_cast<size_t>(count->integer() - 1)]) one = -std::numeric_limits<double>::infinity();
+  }
+
   Rows attention(const Rows& x) const {
     Rows out(x.size(), Row(kWidth));
     const auto project = [&](const char* name) {
@@ -225,7 +251,10 @@ class Oracle {
           const auto i = static_cast<size_t>(query), j = static_cast<size_t>(key);
           scores.push_back(score(of_head(q[i], head), of_head(k[j], head), query, key, head));
           if (config_.find("learned_temperature")) scores.back() /= values(path_ + "attention.temperature")[static_cast<size_t>(head)];
+          scores.back() += log_span(query - key, head);
+          if (!sees(query, key)) scores.back() = -std::numeric_limits<double>::infinity();
         }
+        keep_top(scores);
         const Row weights = normalised(scores);
         for (int64_t key = first; key <= query; ++key) {
           Row value = of_head(v[static_cast<size_t>(key)], head);
@@ -283,7 +312,12 @@ INSTANTIATE_TEST_SUITE_P(Encodings, ClearheadDecoder,
                                          R"({"positions": "alibi"})", R"({"positions": "rotary"})",
                                          R"({"positions": "transformer_xl", "sliding_window": 4})",
                                          R"({"positions": "alibi", "normaliser": "sparsemax"})",
-                                         R"({"positions": "shaw", "normaliser": "entmax15", "learned_temperature": true})"));
+                                         R"({"positions": "shaw", "normaliser": "entmax15", "learned_temperature": true})",
+                                         R"({"positions": "alibi", "pattern": "strided", "pattern_stride": 3})",
+                                         R"({"positions": "rotary", "pattern": "fixed", "pattern_stride": 3})",
+                                         R"({"positions": "alibi", "top_keys": 3})", R"({"positions": "shaw", "top_keys": 4})",
+                                         R"({"positions": "alibi", "adaptive_span": 6, "adaptive_ramp": 3})",
+                                         R"({"positions": "transformer_xl", "adaptive_span": 4, "adaptive_ramp": 3})"));
 
 Encoding encoding_of_ids() {
   Encoding out{.ids = kIds};
@@ -331,6 +365,7 @@ TEST(ClearheadDecoderConfig, RefusesUnsupportedFieldsByName) {
   refused(R"({"positions": "relative"})", "found \"relative\"; expected one of none, learned, sinusoidal");
   refused(R"({"positions": "learned", "max_position_embeddings": 0})", "positions \"learned\" need a maximum number of tokens");
   refused(R"({"positions": "none", "position_reach": 3, "normaliser": "max"})", "expected softmax, sparsemax or entmax15");
+  refused(R"({"positions": "none", "pattern": "random"})", "expected full, strided or fixed");
   refused(R"({"positions": "t5", "position_distance": 2})", "expected a distance beyond 2");
   refused(R"({"positions": "alibi", "position_reach": 3, "rope_theta": 100})", "field \"rope_theta\" (100) is not known");
   expect_refused(ErrorCode::kFormat, "the hidden size is 9; expected an even number", [] {

@@ -1,4 +1,4 @@
-// Causal decoders whose position encoding and normaliser are settings, for comparing them: pre-norm layers with layer norms and plain MLPs.
+// Causal decoders whose position encoding, normaliser and sparsity are settings, for comparing them: pre-norm layers with layer norms and plain MLPs.
 //
 //   x = √width·tokens[id] (+ positions)     per layer: x += attention(norm(x));  x += mlp(norm(x))     logits = norm(x)·tokensᵀ
 //
@@ -11,7 +11,13 @@
 //   normaliser                softmax (if absent), sparsemax or entmax15
 //   learned_temperature       true: each head divides its scores by a learned number
 //   sliding_window            number of keys that a query sees, including its own; null: all
+//   pattern                   full (if absent), strided or fixed: which earlier keys a query sees (Child et al. 2019)
+//   pattern_stride            strided, fixed: 16 if absent
+//   top_keys                  each query attends to so many keys, those with the highest scores; absent: to all
+//   adaptive_span             largest span, in keys, of heads that learn how far back they look; absent: no limit
+//   adaptive_ramp             adaptive_span: number of keys over which a head's span ends; 32 if absent
 #include <cmath>
+#include <limits>
 
 #include "base/format.h"
 #include "models/families/facts.h"
@@ -106,10 +112,37 @@ Normaliser read_normaliser(Config& config) {
   config.refuse("normaliser", format("found \"{}\"; expected softmax, sparsemax or entmax15", name));
 }
 
+std::optional<Rule> read_pattern(Config& config) {
+  const std::string name = config.text_or("pattern", "full");
+  if (name == "full") return std::nullopt;
+  if (name != "strided" && name != "fixed") config.refuse("pattern", format("found \"{}\"; expected full, strided or fixed", name));
+  const int64_t stride = config.size_or("pattern_stride", 16);
+  return name == "strided" ? strided(stride) : fixed(stride, /*summary=*/1);
+}
+
+// A head's span z (Sukhbaatar et al. 2019, §2.2): the weights of softmax are exp(s_ij)·m(i − j), divided by their sum, with
+//   m(x) = min(max((ramp + z·longest − x) / ramp, 0), 1)
+// The factor is added to the score as its logarithm. The query's own key always has m = 1, so that no row is empty. The paper keeps spans
+// short by a penalty in the loss. Here a span starts at 0, with the ramp alone, and grows where that lowers the loss.
+void set_adaptive_span(int64_t longest, int64_t ramp, const Architecture& facts, AttentionFacts& attention) {
+  const auto add = [longest, ramp](AttentionSpec& spec, const Tensor& spans) {
+    const RuleTable span = table(spans);
+    spec.terms.emplace_back(rule([&](RuleValue s, RulePair at) {
+      constexpr double kSmallest = 1e-30;  // the logarithm's slope must be finite where the factor is 0
+      const RuleValue back = at.query - at.key;
+      const RuleValue factor = min((span(at.head) * longest + (ramp - back)) / ramp, 1);
+      return s + where(back <= 0, 0, where(factor > 0, log(max(factor, kSmallest)), -std::numeric_limits<double>::infinity()));
+    }));
+  };
+  attention.operands.push_back({.weight = kLayer + "attention.span", .shape = {facts.heads}, .add = add});
+}
+
 AttentionFacts read_attention(Config& config, Architecture& facts) {
   AttentionFacts attention;
   attention.causal = true;
   attention.window = config.optional_size("sliding_window");
+  attention.visible = read_pattern(config);
+  attention.top_keys = config.optional_size("top_keys").value_or(0);
   attention.normaliser = read_normaliser(config);
   set_positions(config, facts, attention);
   if (config.flag_or("learned_temperature", false)) {
@@ -118,6 +151,8 @@ AttentionFacts read_attention(Config& config, Architecture& facts) {
                                   .mean = 1,
                                   .add = [](AttentionSpec& spec, const Tensor& values) { spec.terms.emplace_back(temperature(values)); }});
   }
+  if (const auto longest = config.optional_size("adaptive_span"))
+    set_adaptive_span(*longest, config.size_or("adaptive_ramp", 32), facts, attention);
   return attention;
 }
 
