@@ -123,7 +123,7 @@ std::optional<Rule> read_pattern(Config& config) {
 // A head's span z (Sukhbaatar et al. 2019, §2.2): the weights of softmax are exp(s_ij)·m(i − j), divided by their sum, with
 //   m(x) = min(max((ramp + z·longest − x) / ramp, 0), 1)
 // The factor is added to the score as its logarithm. The query's own key always has m = 1, so that no row is empty. The paper keeps spans
-// short by a penalty in the loss. Here a span starts at 0, with the ramp alone, and grows where that lowers the loss.
+// short by a penalty in the loss. Here a span starts at 0, with the ramp alone, and there is no penalty.
 void set_adaptive_span(int64_t longest, int64_t ramp, const Architecture& facts, AttentionFacts& attention) {
   const auto add = [longest, ramp](AttentionSpec& spec, const Tensor& spans) {
     const RuleTable span = table(spans);
