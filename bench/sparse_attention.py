@@ -51,12 +51,12 @@ def recipe(settings, steps):
     }  # fmt: skip
 
 
-def train(options, folder, settings, steps):
-    """Trains in `folder`. Returns the seconds and the peak memory, in MiB."""
-    path = folder / f"recipe-{steps}.json"
+def train(options, folder, name, settings, steps):
+    """Trains in `folder`/`name`. Returns the seconds and the peak memory, in MiB."""
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(recipe(settings, steps), indent=1), encoding="utf-8")
-    command = [options.clearhead, "train", path, f"data={folder}", "-o", folder / f"run-{steps}"]
-    with (folder / f"log-{steps}.txt").open("w", encoding="utf-8") as log:
+    command = [options.clearhead, "train", path, f"data={folder}", "-o", folder / name]
+    with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
         begin = time.monotonic()
         process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
@@ -99,10 +99,11 @@ def run(name, options, book):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "text.txt").write_text(book, encoding="utf-8")
     # The difference of two short runs leaves out the time to start and to validate.
-    of_step = (train(options, folder, VARIANTS[name], 2 * SHORT)[0] - train(options, folder, VARIANTS[name], SHORT)[0]) / SHORT
+    short, twice = (train(options, folder, f"{factor}-short", VARIANTS[name], factor * SHORT)[0] for factor in (1, 2))
+    of_step = (twice - short) / SHORT
     steps = round(options.seconds / of_step / 20) * 20
-    seconds, memory = train(options, folder, VARIANTS[name], steps)
-    model = folder / f"run-{steps}" / "best"
+    seconds, memory = train(options, folder, "run", VARIANTS[name], steps)
+    model = folder / "run" / "best"
     held_out = " ".join(book[len(book) * 9 // 10 :].split())
     texts = [held_out[at : at + LENGTH] for at in range(0, len(held_out) - LENGTH, LENGTH)][:TEXTS]
     values = {"steps": steps, "seconds": seconds, "milliseconds_per_step": 1000 * of_step, "peak_mib": memory,
