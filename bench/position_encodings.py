@@ -9,13 +9,13 @@ text. A run takes about two minutes on two cores; finished runs are kept, so the
 and writes results.json and positions.svg to --out.
 """
 
-import argparse
 import html
 import json
 import math
 import statistics
 import subprocess
-from pathlib import Path
+
+from decoders import arguments, held_out_texts, log_probabilities, recipe
 
 ENCODINGS = ["none", "learned", "sinusoidal", "scaled_sinusoidal", "key_sinusoidal", "shaw", "transformer_xl", "t5", "alibi", "rotary"]
 COLOURS = ["#888888", "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf"]
@@ -25,28 +25,9 @@ TEXTS = 64
 RANGES = ((1, 128), (128, 256), (256, 512), (512, 1024))  # the first byte of a text is not predicted
 
 
-def recipe(encoding, seed, steps):
-    return {
-        "files": ["text.txt"], "held_out": 0.1, "tokenizer": "bytes",
-        "model": {
-            "model_type": "clearhead-decoder", "vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
-            "max_position_embeddings": LONGEST, "positions": encoding,
-        },
-        "batch": 32, "length": TRAINED, "steps": steps, "seed": seed,
-        "optimiser": {"beta1": 0.9, "beta2": 0.98, "weight_decay": 0.1, "clip": 1},
-        "schedule": {"kind": "cosine", "learning_rate": 0.003, "warmup": 100, "min_ratio": 0.05},
-        "report": 100, "validate": 250, "checkpoint": 250,
-    }  # fmt: skip
-
-
 def measure(clearhead, model, book, folder):
     """Bits per byte in each range, the mean over the texts."""
-    text = " ".join(book[len(book) * 9 // 10 :].split())
-    lines = folder / "lines.txt"
-    lines.write_text("".join(text[at : at + LONGEST] + "\n" for at in range(0, len(text) - LONGEST, LONGEST)[:TEXTS]), encoding="utf-8")
-    command = [clearhead, "run", "score", model, "--file", lines, "--lines", "--json"]
-    answer = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
-    each = [json.loads(line)["log_probabilities"] for line in answer.splitlines()]  # entry i is that of byte i + 1
+    each = log_probabilities(clearhead, model, held_out_texts(book, LONGEST, TEXTS), folder)  # entry i is that of byte i + 1
     return [-statistics.mean(statistics.mean(one[begin - 1 : end - 1]) for one in each) / math.log(2) for begin, end in RANGES]
 
 
@@ -57,7 +38,9 @@ def run(encoding, seed, options, book):
         return json.loads(result.read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "text.txt").write_text(book, encoding="utf-8")
-    (folder / "recipe.json").write_text(json.dumps(recipe(encoding, seed, options.steps), indent=1), encoding="utf-8")
+    often = {"report": 100, "validate": 250, "checkpoint": 250}
+    made = recipe({"positions": encoding}, batch=32, length=TRAINED, longest=LONGEST, steps=options.steps, seed=seed, **often)
+    (folder / "recipe.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
     command = [options.clearhead, "train", folder / "recipe.json", f"data={folder}", "-o", folder / "run"]
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
         subprocess.run([str(part) for part in command], check=True, stdout=log, stderr=subprocess.STDOUT)
@@ -107,10 +90,7 @@ def plot(results, seeds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("book", type=Path, help="a text file")
-    parser.add_argument("--clearhead", default="build/release/clearhead", help="the program (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/positions"), help="folder of the runs (default: %(default)s)")
+    parser = arguments(__doc__, "runs/positions")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1200, help="training steps of a run (default: %(default)s)")
     options = parser.parse_args()

@@ -10,14 +10,14 @@ training process. Run it on a machine that does nothing else; finished runs are 
 Markdown and writes results.json to --out.
 """
 
-import argparse
 import json
 import math
 import os
 import statistics
 import subprocess
 import time
-from pathlib import Path
+
+from decoders import HEADS, LAYERS, arguments, ask, held_out_texts, log_probabilities, recipe
 
 VARIANTS = {
     "full softmax": {},
@@ -32,29 +32,16 @@ VARIANTS = {
 }
 LENGTH = 512
 TEXTS = 64
-LAYERS, HEADS = 3, 4
 QUERIES = range(63, LENGTH, 64)  # the rows in which zeros are counted
 SHORT = 40  # steps of the run that measures the time of a step
-
-
-def recipe(settings, steps):
-    return {
-        "files": ["text.txt"], "held_out": 0.1, "tokenizer": "bytes",
-        "model": {
-            "model_type": "clearhead-decoder", "vocab_size": 256, "hidden_size": 64, "num_hidden_layers": LAYERS,
-            "num_attention_heads": HEADS, "max_position_embeddings": LENGTH, "positions": "rotary", **settings,
-        },
-        "batch": 8, "length": LENGTH, "steps": steps, "seed": 1,
-        "optimiser": {"beta1": 0.9, "beta2": 0.98, "weight_decay": 0.1, "clip": 1},
-        "schedule": {"kind": "cosine", "learning_rate": 0.003, "warmup": min(100, steps // 4), "min_ratio": 0.05},
-        "report": 20, "validate": steps, "checkpoint": steps,
-    }  # fmt: skip
 
 
 def train(options, folder, name, settings, steps):
     """Trains in `folder`/`name`. Returns the seconds and the peak memory, in MiB."""
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(recipe(settings, steps), indent=1), encoding="utf-8")
+    of_steps = {"report": 20, "validate": steps, "checkpoint": steps}
+    made = recipe({"positions": "rotary", **settings}, batch=8, length=LENGTH, longest=LENGTH, steps=steps, **of_steps)
+    path.write_text(json.dumps(made, indent=1), encoding="utf-8")
     command = [options.clearhead, "train", path, f"data={folder}", "-o", folder / name]
     with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
         begin = time.monotonic()
@@ -66,27 +53,16 @@ def train(options, folder, name, settings, steps):
     return time.monotonic() - begin, usage.ru_maxrss / 1024
 
 
-def ask(options, *command):
-    return subprocess.run([str(part) for part in (options.clearhead, *command)], check=True, capture_output=True, text=True).stdout
-
-
-def bits_per_byte(options, model, texts, folder):
-    lines = folder / "lines.txt"
-    lines.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
-    answer = ask(options, "run", "score", model, "--file", lines, "--lines", "--json")
-    return -statistics.mean(statistics.mean(json.loads(line)["log_probabilities"]) for line in answer.splitlines()) / math.log(2)
-
-
-def zeros(options, model, text, folder):
+def zeros(clearhead, model, text, folder):
     """The share of weights that are exactly zero, the mean over heads and some rows of one text."""
     trace = folder / "run.trace"
     (folder / "text-of-trace.txt").write_text(text, encoding="utf-8")
-    ask(options, "trace", model, "--file", folder / "text-of-trace.txt", "-o", trace)
+    ask(clearhead, "trace", model, "--file", folder / "text-of-trace.txt", "-o", trace)
     shares = []
     for layer in range(LAYERS):
         for head in range(HEADS):
             for query in QUERIES:
-                row = json.loads(ask(options, "show", trace, "--head", f"L{layer}.H{head}", "--query", query, "--top", LENGTH, "--json"))
+                row = json.loads(ask(clearhead, "show", trace, "--head", f"L{layer}.H{head}", "--query", query, "--top", LENGTH, "--json"))
                 shares.append(1 - sum(key["weight"] > 0 for key in row["keys"]) / (query + 1))
     return statistics.mean(shares)
 
@@ -104,19 +80,17 @@ def run(name, options, book):
     steps = round(options.seconds / of_step / 20) * 20
     seconds, memory = train(options, folder, "run", VARIANTS[name], steps)
     model = folder / "run" / "best"
-    held_out = " ".join(book[len(book) * 9 // 10 :].split())
-    texts = [held_out[at : at + LENGTH] for at in range(0, len(held_out) - LENGTH, LENGTH)][:TEXTS]
+    texts = held_out_texts(book, LENGTH, TEXTS)
+    each = log_probabilities(options.clearhead, model, texts, folder)
+    bits = -statistics.mean(statistics.mean(one) for one in each) / math.log(2)
     values = {"steps": steps, "seconds": seconds, "milliseconds_per_step": 1000 * of_step, "peak_mib": memory,
-              "bits_per_byte": bits_per_byte(options, model, texts, folder), "zeros": zeros(options, model, texts[0], folder)}  # fmt: skip
+              "bits_per_byte": bits, "zeros": zeros(options.clearhead, model, texts[0], folder)}  # fmt: skip
     result.write_text(json.dumps(values), encoding="utf-8")
     return values
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("book", type=Path, help="a text file")
-    parser.add_argument("--clearhead", default="build/release/clearhead", help="the program (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/sparse"), help="folder of the runs (default: %(default)s)")
+    parser = arguments(__doc__, "runs/sparse")
     parser.add_argument("--seconds", type=float, default=120, help="training time of a run (default: %(default)s)")
     options = parser.parse_args()
     book = options.book.read_text(encoding="utf-8")

@@ -131,44 +131,49 @@ void write_plots(const JudgeOptions& options, const std::vector<Verdict>& verdic
           svgs, tables));
 }
 
+bool asks_for_all(const JudgeOptions& options) { return std::find(options.by.begin(), options.by.end(), "all") != options.by.end(); }
+
 std::vector<MethodInfo> methods_of(const JudgeOptions& options) {
+  static const std::vector<std::string> usual = {"attention", "rollout", "relevance", "gradient-input", "occlusion"};
   std::vector<MethodInfo> out;
-  const bool all = std::find(options.by.begin(), options.by.end(), "all") != options.by.end();
   for (const MethodInfo& info : attribution_methods()) {
-    if (all && info.method != Method::kFlow) out.push_back(info);  // flow is for short texts only
+    if (asks_for_all(options) && info.method != Method::kFlow) out.push_back(info);  // flow is for short texts only
   }
-  for (const std::string& name : options.by) {
+  for (const std::string& name : options.by.empty() ? usual : options.by) {
     const bool is_there = std::any_of(out.begin(), out.end(), [&](const MethodInfo& info) { return info.name == name; });
     if (name != "all" && !is_there) out.push_back(method_named(name));
   }
   return out;
 }
 
-// Tries each method on the first question, and leaves out those that the model does not support. With gradients, because some
-// methods need them.
-std::vector<MethodInfo> supported_methods(const JudgeOptions& options, const VerdictOptions& settings,
-                                          const std::vector<JudgeQuestion>& questions) {
-  const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = true});
+bool needs_gradients(const std::vector<MethodInfo>& methods) {
+  return std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
+}
+
+// Leaves out methods that the model does not support, found by trying each on the first question. Methods that were asked for by name
+// all stay, and are refused when they are used.
+void leave_out_unsupported(const JudgeOptions& options, const std::shared_ptr<const Model>& model,
+                           const std::vector<JudgeQuestion>& questions, VerdictOptions& settings) {
+  if (!options.by.empty() && !asks_for_all(options)) return;
   std::unique_ptr<AttributionTarget> target;
   for (size_t at = 0; !target && at < questions.size(); ++at) target = judge_target_or_none(model, questions[at], options.items);
-  if (!target) return settings.methods;
-  std::vector<MethodInfo> out;
-  for (const MethodInfo& method : settings.methods) {
+  if (!target) return;
+  std::erase_if(settings.methods, [&](const MethodInfo& method) {
+    if (method.method == Method::kOcclusion) return false;  // many runs, which every model supports
     try {
-      if (method.method != Method::kOcclusion) (void)attribute(*target, method.method, settings.attribution);
-      out.push_back(method);
+      (void)attribute(*target, method.method, settings.attribution);
+      return false;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kUnsupported) throw;
       notice(format("left out: {}: {}", method.name, error.what()));
+      return true;
     }
-  }
-  return out;
+  });
 }
 
 void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std::vector<JudgeQuestion>& questions) {
-  const bool gradients =
-      std::any_of(settings.methods.begin(), settings.methods.end(), [](const auto& method) { return method.needs_gradients; });
-  const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
+  const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = needs_gradients(settings.methods)});
+  leave_out_unsupported(options, model, questions, settings);
   const std::vector<RemovedBy> ways = ways_to_remove(options, *model);
   std::vector<Verdict> verdicts;
   for (const RemovedBy way : ways) {
@@ -212,7 +217,7 @@ void run_verdict(const JudgeOptions& options, VerdictOptions settings, const std
   if (options.json) print_json(Json::object({{"model", model->info().name}, {"verdicts", out}}));
 }
 
-void run(JudgeOptions& options) {
+void run(const JudgeOptions& options) {
   if (!options.text.given()) usage_error("judge needs texts: --file, a text, or - for standard input");
   const bool checks = options.sanity || options.moved || !options.others.empty();
   if (checks && !(options.svg.empty() && options.html.empty()))
@@ -220,15 +225,14 @@ void run(JudgeOptions& options) {
   for (const std::string* out : {&options.svg, &options.html}) {
     if (!out->empty()) check_writable(*out);
   }
-  const bool asks_for_each = !options.by.empty() && std::find(options.by.begin(), options.by.end(), "all") == options.by.end();
-  if (options.by.empty()) options.by = {"attention", "rollout", "relevance", "gradient-input", "occlusion"};
   VerdictOptions settings{.methods = methods_of(options), .random_rankings = 5, .sets = options.sets, .seed = options.seed};
   settings.attribution.steps = options.steps;
   const std::vector<JudgeQuestion> questions = judge_questions(options);
-  if (!asks_for_each && !options.moved) settings.methods = supported_methods(options, settings, questions);
-  if (options.sanity) return judge_sanity(options, settings, questions);
-  if (!options.others.empty()) return judge_others(options, settings, questions);
   if (options.moved) return judge_moved_maps(options, questions);
+  if (options.sanity || !options.others.empty()) {
+    leave_out_unsupported(options, load_model(options.model, {.gradients = needs_gradients(settings.methods)}), questions, settings);
+    return options.sanity ? judge_sanity(options, settings, questions) : judge_others(options, settings, questions);
+  }
   run_verdict(options, settings, questions);
 }
 

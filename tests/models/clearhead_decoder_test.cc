@@ -1,5 +1,5 @@
-// Models of type clearhead-decoder: each position encoding, normaliser and restriction of the keys against the formulas of its paper, computed here in double for
-// one pair at a time; and generation with a cache against the whole text.
+// Models of type clearhead-decoder: each position encoding, normaliser and restriction of the keys against the formulas of its paper,
+// computed here in double for one pair at a time; and generation with a cache against the whole text.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -221,9 +221,9 @@ class Oracle {
   }
   // ln m(x) of an adaptive span.
   double log_span(int64_t back, int64_t head) const {
-    const Json* longest = config_.find("adaptive_span");
-    if (!longest || back == 0) return 0;
-    const double ramp = 3, span = values(path_ + "attention.span")[static_cast<size_t>(head)] * longest->number();
+    const Json* unit = config_.find("adaptive_span");
+    if (!unit || back == 0) return 0;
+    const double ramp = 3, span = values(path_ + "attention.span")[static_cast<size_t>(head)] * unit->number();
     return std::log(std::clamp((ramp + span - static_cast<double>(back)) / ramp, 0.0, 1.0));
   }
   // Sets all but the `top_keys` largest scores to −∞.

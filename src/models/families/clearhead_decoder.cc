@@ -1,4 +1,5 @@
-// Causal decoders whose position encoding, normaliser and sparsity are settings, for comparing them: pre-norm layers with layer norms and plain MLPs.
+// Causal decoders whose position encoding, normaliser and sparsity are settings, for comparing them: pre-norm layers with layer norms and
+// plain MLPs.
 //
 //   x = √width·tokens[id] (+ positions)     per layer: x += attention(norm(x));  x += mlp(norm(x))     logits = norm(x)·tokensᵀ
 //
@@ -14,7 +15,7 @@
 //   pattern                   full (if absent), strided or fixed: which earlier keys a query sees (Child et al. 2019)
 //   pattern_stride            strided, fixed: 16 if absent
 //   top_keys                  each query attends to so many keys, those with the highest scores; absent: to all
-//   adaptive_span             largest span, in keys, of heads that learn how far back they look; absent: no limit
+//   adaptive_span             each head learns how far back it looks, as a multiple of so many keys; absent: all the way
 //   adaptive_ramp             adaptive_span: number of keys over which a head's span ends; 32 if absent
 #include <cmath>
 #include <limits>
@@ -121,16 +122,16 @@ std::optional<Rule> read_pattern(Config& config) {
 }
 
 // A head's span z (Sukhbaatar et al. 2019, §2.2): the weights of softmax are exp(s_ij)·m(i − j), divided by their sum, with
-//   m(x) = min(max((ramp + z·longest − x) / ramp, 0), 1)
-// The factor is added to the score as its logarithm. The query's own key always has m = 1, so that no row is empty. The paper keeps spans
-// short by a penalty in the loss. Here a span starts at 0, with the ramp alone, and there is no penalty.
-void set_adaptive_span(int64_t longest, int64_t ramp, const Architecture& facts, AttentionFacts& attention) {
-  const auto add = [longest, ramp](AttentionSpec& spec, const Tensor& spans) {
+//   m(x) = min(max((ramp + z·unit − x) / ramp, 0), 1)
+// The factor is added to the score as its logarithm. The query's own key always has m = 1, so that no row is empty. The paper keeps z
+// within [0, 1] and spans short by a penalty in the loss. Here z starts at 0, with the ramp alone, and neither limit nor penalty is applied.
+void set_adaptive_span(int64_t unit, int64_t ramp, const Architecture& facts, AttentionFacts& attention) {
+  const auto add = [unit, ramp](AttentionSpec& spec, const Tensor& spans) {
     const RuleTable span = table(spans);
     spec.terms.emplace_back(rule([&](RuleValue s, RulePair at) {
       constexpr double kSmallest = 1e-30;  // the logarithm's slope must be finite where the factor is 0
       const RuleValue back = at.query - at.key;
-      const RuleValue factor = min((span(at.head) * longest + (ramp - back)) / ramp, 1);
+      const RuleValue factor = min((span(at.head) * unit + (ramp - back)) / ramp, 1);
       return s + where(back <= 0, 0, where(factor > 0, log(max(factor, kSmallest)), -std::numeric_limits<double>::infinity()));
     }));
   };
@@ -151,8 +152,8 @@ AttentionFacts read_attention(Config& config, Architecture& facts) {
                                   .mean = 1,
                                   .add = [](AttentionSpec& spec, const Tensor& values) { spec.terms.emplace_back(temperature(values)); }});
   }
-  if (const auto longest = config.optional_size("adaptive_span"))
-    set_adaptive_span(*longest, config.size_or("adaptive_ramp", 32), facts, attention);
+  if (const auto unit = config.optional_size("adaptive_span"))
+    set_adaptive_span(*unit, config.size_or("adaptive_ramp", 32), facts, attention);
   return attention;
 }
 
