@@ -149,6 +149,7 @@ TEST(Gradients, OfTheReferenceMatchFiniteDifferencesOfTheOracle) {
     Case c = cases()[index];
     const AttentionShape& s = c.shape;
     if (!has_gradients(c) || s.heads * s.queries * s.keys > 60'000) continue;
+    if (c.q.dtype() != DType::kF32 && s.queries * s.keys > 20'000) continue;  // as in f32, because the values are widened below
     if (std::holds_alternative<Hard>(c.spec.normaliser)) continue;  // a choice has no slope; backend_ref/normalise_test.cc tests its rules
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
     const Gradients expected = expected_of(c, index);
