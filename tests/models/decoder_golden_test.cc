@@ -9,7 +9,8 @@ namespace {
 class Gpt2Run : public testing::TestWithParam<const char*> {};
 TEST_P(Gpt2Run, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("gpt2", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Run,
-                         testing::Values("plain", "flags", "unscaled", "bare", "classify", "classify_pads", "own_head", "sharded", "f16"),
+                         testing::Values("plain", "flags", "unscaled", "bare", "classify", "classify_pads", "tokens", "own_head", "sharded",
+                                         "f16"),
                          variant_name);
 
 class Gpt2Greedy : public testing::TestWithParam<const char*> {};
@@ -18,7 +19,10 @@ INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Greedy, testing::Values("plain", "flags",
 
 TEST(LlamaRope, WithoutOriginalPositionsMatchesTransformers) { expect_golden("llama", "llama3_unsaid"); }
 
-TEST(LlamaClassifier, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("llama", "classify"); }
+TEST(LlamaClassifier, HiddenStatesMapsAndLogitsMatchTransformers) {
+  expect_golden("llama", "classify");
+  expect_golden("llama", "tokens");
+}
 
 class LlamaRun : public testing::TestWithParam<const char*> {};
 TEST_P(LlamaRun, HiddenStatesMapsAndLogitsMatchTransformers) { expect_golden("llama", GetParam()); }

@@ -35,6 +35,9 @@ TEST(Gpt2Config, RefusesUnsupportedFieldsByName) {
             "config.json: field \"attn_logit_softcapping\" (50.0) is not known for models of type \"gpt2\" and may change what the model "
             "computes; "
             "remove it if it does not, or use a version of clearhead that knows it");
+  EXPECT_EQ(
+      refusal_of("gpt2", "plain", R"({"architectures": ["GPT2ForQuestionAnswering"]})"),
+      "config.json: \"architectures\": an array of 1 is not supported: models of this type have no question answering head (model: gpt2)");
 }
 
 TEST(Gpt2Config, ReadsAnOlderCheckpointWithoutTodaysFields) {

@@ -114,6 +114,7 @@ def gpt2():
     causal("gpt2", "bare", hf.GPT2Model, hf.GPT2Config(**small), 430)
     classifier = dict(num_labels=3, pad_token_id=3)
     encoder("gpt2", "classify", hf.GPT2ForSequenceClassification, hf.GPT2Config(**small, **classifier), 460, pad=3)
+    encoder("gpt2", "tokens", hf.GPT2ForTokenClassification, hf.GPT2Config(**small, **classifier), 470, pad=3)
     causal("gpt2", "sharded", hf.GPT2LMHeadModel, hf.GPT2Config(**small), 440, shard="16KB")
     causal("gpt2", "f16", hf.GPT2LMHeadModel, hf.GPT2Config(**small), 450, dtype=torch.float16, keep=older_names)
 
@@ -151,6 +152,9 @@ def llama():
     encoder("llama", "classify", hf.LlamaForSequenceClassification,
             hf.LlamaConfig(**(small | {"hidden_size": 16, "intermediate_size": 24}), num_labels=4, pad_token_id=2, **rope(), **NOT_TIED),
             580, pad=2)
+    encoder("llama", "tokens", hf.LlamaForTokenClassification,
+            hf.LlamaConfig(**(small | {"hidden_size": 16, "intermediate_size": 24}), num_labels=4, pad_token_id=2, **rope(), **NOT_TIED),
+            585, pad=2)
     causal("llama", "mistral", hf.MistralForCausalLM,
            hf.MistralConfig(**small, head_dim=8, sliding_window=5, **rope(), **NOT_TIED), 560)
     causal("llama", "qwen2", hf.Qwen2ForCausalLM, hf.Qwen2Config(**small, use_sliding_window=False, **rope(), tie_word_embeddings=True),

@@ -38,17 +38,23 @@ struct DecoderDefaults {
   std::optional<int64_t> pad_token{};
 };
 
-/// Sets the output head of a decoder: a classifier of the last token that is not padding, or the next-token head.
-inline void set_decoder_head(Config& config, Architecture& facts, bool classifies, const DecoderDefaults& defaults) {
+/// Sets the output head of a decoder: a classifier of the last token that is not padding, a classifier of every token (by the layer
+/// `tokens`), or the next-token head.
+inline void set_decoder_head(Config& config, Architecture& facts, const LinearNames& tokens, const DecoderDefaults& defaults) {
+  using Where = ClassifierFacts::Where;
+  if (is_for(facts, "ForQuestionAnswering")) config.refuse("architectures", "models of this type have no question answering head");
+  const bool of_tokens = is_for(facts, "ForTokenClassification"), of_texts = is_for(facts, "ForSequenceClassification");
   const bool is_tied = config.flag_or("tie_word_embeddings", defaults.ties_embeddings);
   const Json* pad = config.take("pad_token_id");
-  facts.unread.emplace_back(classifies ? "lm_head.weight" : "score.weight");
-  if (!classifies) {
+  if (!of_tokens && !of_texts) {
+    facts.unread.emplace_back("score.weight");
     facts.causal = CausalHeadFacts{{"lm_head.weight", ""}, is_tied};
     if (is_tied) facts.aliases.emplace_back(facts.embedding.tokens, "lm_head.weight");  // a file may use either name for it
     return;
   }
-  facts.classifier = ClassifierFacts{ClassifierFacts::Where::kLast, {}, Activation::kNone, {"score.weight", ""}};
+  facts.unread.emplace_back("lm_head.weight");
+  facts.classifier = of_tokens ? ClassifierFacts{Where::kEvery, {}, Activation::kNone, tokens}
+                               : ClassifierFacts{Where::kLast, {}, Activation::kNone, {"score.weight", ""}};
   if (pad && pad->is_integer()) facts.classifier->pad_token = pad->integer();
   if (!pad) facts.classifier->pad_token = defaults.pad_token;
 }

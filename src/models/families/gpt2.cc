@@ -63,7 +63,7 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   facts.labels = config.labels();
   // The causal mask, which older versions stored, and the head of GPT2DoubleHeadsModel.
   facts.unread = {"h.*.attn.bias", "h.*.attn.masked_bias", "multiple_choice_head.*"};
-  set_decoder_head(config, facts, is_for(facts, "Classification"), {});
+  set_decoder_head(config, facts, linear("classifier"), {});
   config.done();
   return facts;
 }
@@ -71,7 +71,7 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
 }  // namespace
 
 const Family& gpt2_family() {
-  static const Family family{{"gpt2"}, read_gpt2};
+  static const Family family{{"gpt2"}, read_gpt2, {"GPT2"}};
   return family;
 }
 

@@ -215,7 +215,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
                      linear(layer + "mlp.down_proj", mlp_bias)};
   facts.final_norm = rms_norm("norm", epsilon);
   facts.labels = config.labels();
-  set_decoder_head(config, facts, is_for(facts, "ForSequenceClassification"), {variant.ties_embeddings, variant.pad_token});
+  set_decoder_head(config, facts, linear("score"), {variant.ties_embeddings, variant.pad_token});
   config.done();
   return facts;
 }
@@ -223,7 +223,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
 }  // namespace
 
 const Family& llama_family() {
-  static const Family family{{"llama", "mistral", "qwen2", "smollm3"}, read_llama};
+  static const Family family{{"llama", "mistral", "qwen2", "smollm3"}, read_llama, {"Llama", "Mistral", "Qwen2", "SmolLM3"}};
   return family;
 }
 
