@@ -27,6 +27,25 @@ int32_t mask_of(const Recipe& recipe, const Tokenizer& tokenizer) {
        recipe.where);
 }
 
+// The texts of a file, or of a part of the books, whose passages are joined sentences.
+std::vector<LabelledLine> texts_of(const std::string& file, const Recipe& recipe, LeftOut* left_out = nullptr) {
+  const ChosenExamples& passages = recipe.task->data.examples;
+  if (!passages) return read_labelled(file, recipe, left_out);
+  std::vector<LabelledLine> out;
+  for (const LabelledInput& passage : passages->read(file, recipe, left_out)) {
+    LabelledLine& line = out.emplace_back();
+    for (const std::string& sentence : passage.input.texts) line.text += (line.text.empty() ? "" : " ") + sentence;
+    line.where = passage.where;
+  }
+  return out;
+}
+
+std::vector<std::string> training_texts_of(const Recipe& recipe) {
+  std::vector<std::string> out;
+  for (const LabelledLine& line : texts_of(recipe.task->train, recipe)) out.push_back(line.text + "\n" + line.pair);
+  return out;
+}
+
 class MaskedTokens final : public ItemTask {
  public:
   MaskedTokens(const Recipe& recipe, const Tokenizer& tokenizer)
@@ -115,7 +134,7 @@ class MaskedTokens final : public ItemTask {
     std::vector<Item> out;
     LeftOut left_out;
     int64_t cut = 0, empty = 0;
-    for (const LabelledLine& line : read_labelled(file, recipe, &left_out)) {
+    for (const LabelledLine& line : texts_of(file, recipe, &left_out)) {
       bool is_cut = false;
       const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length, &is_cut);
       cut += is_cut ? 1 : 0;
@@ -140,9 +159,23 @@ class MaskedTokens final : public ItemTask {
 
 const Schema<LabelledDataRecipe>& text_schema() {
   static const Schema<LabelledDataRecipe> schema = {
-      schema::column("text", &LabelledDataRecipe::text, true, "the column of texts"),
+      schema::column("text", &LabelledDataRecipe::text, true, "the column of texts").when([](const LabelledDataRecipe& data) {
+        return !data.examples;
+      }),
   };
   return schema;
+}
+
+constexpr std::string_view kPassages = "passages";
+
+void read(Fields& fields, Recipe& to) {
+  LabelledDataRecipe& data = to.task->data;
+  data.examples = read_examples(fields);
+  if (data.examples && data.examples.kind->name != kPassages) {
+    fail(ErrorCode::kFormat, "{}: \"task.{}\": masked language modelling needs texts; expected \"task.{}\" or \"task.text\"",
+         fields.where(), data.examples.kind->name, kPassages);
+  }
+  text_schema().read(fields, data);
 }
 
 }  // namespace
@@ -153,9 +186,17 @@ const TaskDefinition& masked_lm_task() {
       .description = "masked tokens of a text, by an encoder with a masked language modelling head",
       .head = TrainedHead::kMasked,
       .class_suffix = "ForMaskedLM",
-      .fields = [] { return text_schema().describe(); },
-      .read = [](Fields& fields, Recipe& to) { text_schema().read(fields, to.task->data); },
+      .fields =
+          [] {
+            std::vector<FieldDescription> rows = text_schema().describe();
+            for (FieldDescription& row : example_fields()) {
+              if (row.name.starts_with(kPassages)) rows.push_back(std::move(row));
+            }
+            return rows;
+          },
+      .read = read,
       .commands = {{"fill"}},
+      .vocabulary_texts = training_texts_of,
       .make = make_task<MaskedTokens>,
   };
   return definition;

@@ -407,3 +407,48 @@ class Masks(TaskCase):
         self.write({"kind": "masked-lm", "train": "train.tsv", "valid": "valid.tsv", "text": 2})
         self.refused(1, f'{self.recipe}: the tokenizer has no mask token such as [MASK], which the task "masked-lm" puts in place of words',
                      "train", self.recipe, f"data={self.folder}", "-o", self.folder / "other")
+
+    def test_a_model_that_read_a_book_learns_a_task(self):
+        book = "\n\n".join(f"We saw a {self.random.choice(COLOURS)} {self.random.choice(ANIMALS)} on the road." for _ in range(300))
+        (self.folder / "book.txt").write_text(book, encoding="utf-8")
+        (self.folder / "splits.tsv").write_text(f"file\tparts\nbook.txt\t0\t6000\t6000\t7000\t7000\t{len(book)}\n", encoding="utf-8")
+        books = {"kind": "masked-lm", "passages": {"files": ["book.txt"], "splits": "splits.tsv", "words": 10}}
+        self.write(books, tokenizer={"wordpiece": 120}, model=BERT | {"vocab_size": 120})
+        done = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json")
+        self.assertEqual(done.code, 0, done.errors)
+        batch = done.json
+        for ids in batch["ids"]:
+            self.assertEqual((ids[0], [id for id in ids if id > 0][-1]), (2, 3))  # [CLS] … [SEP] [PAD] …
+        self.assertIn(4, [id for ids in batch["ids"] for id in ids])  # [MASK]
+        done = self.train("read", "steps=40")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertIn(f"clearhead run fill {self.folder}/read/best", done.errors)
+        self.assertLess(self.measured("read")["perplexity"], 120)
+        start = {"from": str(self.folder / "read/best")}
+        self.write({"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "skip": ["-"]}, **start)
+        recipe = json.loads(self.recipe.read_text(encoding="utf-8"))
+        del recipe["model"]  # that of the model in "from"
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        done = self.train("learn")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertGreater(json.loads(done.out.splitlines()[-1])["accuracy"], 0.9)
+
+        def refused(message):
+            self.refused(1, message, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "other")
+
+        self.write(books, tokenizer={"bpe": 300})
+        refused(f'{self.recipe}: "tokenizer.bpe": expected "wordpiece", whose vocabulary has [MASK], found 300')
+        self.write({"kind": "masked-lm", "sounds": {}}, tokenizer={"wordpiece": 120})
+        refused(f'{self.recipe}: "task.sounds": masked language modelling needs texts; expected "task.passages" or "task.text"')
+
+    def test_a_decoder_tags_words(self):
+        self.write({"kind": "token-classification", "train": "train.conll", "valid": "valid.conll", "test": "test.conll"}, tokenizer="words",
+                   model={"model_type": "gpt2", "vocab_size": 16, "n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2})
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertGreater(self.measured("run")["f1"], 0.9)
+        config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
+        self.assertEqual(config["architectures"], ["GPT2ForTokenClassification"])
+        self.assertIn("classifier.bias", read_safetensors(self.folder / "run/best/model.safetensors"))
+        words = run("run", "tag", self.folder / "run/best", "we saw a red cat", "--json").json
+        self.assertIn("colour", json.dumps(words))

@@ -73,7 +73,7 @@ double agreed_rate(const Recipe& recipe, const char* name, std::optional<double>
   return rate.value_or(0);
 }
 
-VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bool ends_texts) {
+VocabularyOptions read_vocabulary(const Json& json, const std::string& where, const TaskDefinition& task) {
   Fields fields(json, where, "tokenizer");
   const bool is_bpe = json.find("bpe") != nullptr;
   if (!is_bpe) fields.require("wordpiece");
@@ -83,7 +83,11 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
   out.lowercase = fields.boolean_or("lowercase", false);
   if (out.lowercase && !is_bpe) fields.wrong("lowercase", "false: \"wordpiece\" always converts texts to lower case", Json(true));
   if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of a text has no special tokens at its start and end
-  if (ends_texts) {
+  if (task.head == TrainedHead::kMasked) {
+    if (is_bpe) fields.wrong("bpe", "\"wordpiece\", whose vocabulary has [MASK]", *json.find("bpe"));
+    out.special = bert_special_tokens();
+  }
+  if (task.writes_text) {
     if (!is_bpe)
       fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": a task that generates text needs \"bpe\" or an existing tokenizer",
            where);
@@ -364,7 +368,7 @@ void read_alignment(Fields& fields, Recipe& to) {
 void read_model(Fields& fields, Recipe& to) {
   const Json* tokenizer = fields.take("tokenizer");
   if (tokenizer && tokenizer->is_object()) {
-    to.vocabulary = read_vocabulary(*tokenizer, to.where, definition_of(to).writes_text);
+    to.vocabulary = read_vocabulary(*tokenizer, to.where, definition_of(to));
   } else {
     to.tokenizer = fields.string_or("tokenizer", to.tokenizer);
   }
