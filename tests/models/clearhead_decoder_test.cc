@@ -216,6 +216,7 @@ class Oracle {
     const Json* pattern = config_.find("pattern");
     const int64_t stride = 3;
     if (!pattern) return true;
+    if (pattern->string() == "segments") return key >= query / 4 * 4 - config_.find("memory_length")->integer();
     if (pattern->string() == "strided") return query - key <= stride || (query - key) % stride == 0;
     return query / stride == key / stride || key % stride == stride - 1;
   }
@@ -305,19 +306,21 @@ TEST_P(ClearheadDecoder, StepsWithACacheGiveTheLogitsOfTheWholeText) {
   EXPECT_LE(largest_difference(steps.data(), whole.data(), static_cast<int64_t>(whole.size())), tolerance::kSum * largest);
 }
 
-INSTANTIATE_TEST_SUITE_P(Encodings, ClearheadDecoder,
-                         testing::Values(R"({"positions": "none"})", R"({"positions": "learned"})", R"({"positions": "sinusoidal"})",
-                                         R"({"positions": "scaled_sinusoidal"})", R"({"positions": "key_sinusoidal"})",
-                                         R"({"positions": "shaw"})", R"({"positions": "transformer_xl"})", R"({"positions": "t5"})",
-                                         R"({"positions": "alibi"})", R"({"positions": "rotary"})",
-                                         R"({"positions": "transformer_xl", "sliding_window": 4})",
-                                         R"({"positions": "alibi", "normaliser": "sparsemax"})",
-                                         R"({"positions": "shaw", "normaliser": "entmax15", "learned_temperature": true})",
-                                         R"({"positions": "alibi", "pattern": "strided", "pattern_stride": 3})",
-                                         R"({"positions": "rotary", "pattern": "fixed", "pattern_stride": 3})",
-                                         R"({"positions": "alibi", "top_keys": 3})", R"({"positions": "shaw", "top_keys": 4})",
-                                         R"({"positions": "alibi", "adaptive_span": 6, "adaptive_ramp": 3})",
-                                         R"({"positions": "transformer_xl", "adaptive_span": 4, "adaptive_ramp": 3})"));
+INSTANTIATE_TEST_SUITE_P(
+    Encodings, ClearheadDecoder,
+    testing::Values(R"({"positions": "none"})", R"({"positions": "learned"})", R"({"positions": "sinusoidal"})",
+                    R"({"positions": "scaled_sinusoidal"})", R"({"positions": "key_sinusoidal"})", R"({"positions": "shaw"})",
+                    R"({"positions": "transformer_xl"})", R"({"positions": "t5"})", R"({"positions": "alibi"})",
+                    R"({"positions": "rotary"})", R"({"positions": "transformer_xl", "sliding_window": 4})",
+                    R"({"positions": "alibi", "normaliser": "sparsemax"})",
+                    R"({"positions": "shaw", "normaliser": "entmax15", "learned_temperature": true})",
+                    R"({"positions": "alibi", "pattern": "strided", "pattern_stride": 3})",
+                    R"({"positions": "rotary", "pattern": "fixed", "pattern_stride": 3})",
+                    R"({"positions": "transformer_xl", "pattern": "segments", "segment_length": 4, "memory_length": 0})",
+                    R"({"positions": "transformer_xl", "pattern": "segments", "segment_length": 4, "memory_length": 3})",
+                    R"({"positions": "alibi", "top_keys": 3})", R"({"positions": "shaw", "top_keys": 4})",
+                    R"({"positions": "alibi", "adaptive_span": 6, "adaptive_ramp": 3})",
+                    R"({"positions": "transformer_xl", "adaptive_span": 4, "adaptive_ramp": 3})"));
 
 Encoding encoding_of_ids() {
   Encoding out{.ids = kIds};
@@ -365,7 +368,8 @@ TEST(ClearheadDecoderConfig, RefusesUnsupportedFieldsByName) {
   refused(R"({"positions": "relative"})", "found \"relative\"; expected one of none, learned, sinusoidal");
   refused(R"({"positions": "learned", "max_position_embeddings": 0})", "positions \"learned\" need a maximum number of tokens");
   refused(R"({"positions": "none", "position_reach": 3, "normaliser": "max"})", "expected softmax, sparsemax or entmax15");
-  refused(R"({"positions": "none", "pattern": "random"})", "expected full, strided or fixed");
+  refused(R"({"positions": "none", "pattern": "random"})", "expected full, strided, fixed or segments");
+  refused(R"({"positions": "none", "pattern": "segments", "memory_length": -1})", "expected 0 or more");
   refused(R"({"positions": "t5", "position_distance": 2})", "expected a distance beyond 2");
   refused(R"({"positions": "alibi", "position_reach": 3, "rope_theta": 100})", "field \"rope_theta\" (100) is not known");
   expect_refused(ErrorCode::kFormat, "the hidden size is 9; expected an even number", [] {

@@ -12,8 +12,13 @@
 //   normaliser                softmax (if absent), sparsemax or entmax15
 //   learned_temperature       true: each head divides its scores by a learned number
 //   sliding_window            number of keys that a query sees, including its own; null: all
-//   pattern                   full (if absent), strided or fixed: which earlier keys a query sees (Child et al. 2019)
+//   pattern                   full (if absent), strided or fixed (Child et al. 2019), or segments (Dai et al. 2019): which earlier keys a
+//                             query sees
 //   pattern_stride            strided, fixed: 16 if absent
+//   segment_length            segments: a query sees the earlier keys of its segment of so many tokens; 64 if absent
+//   memory_length             segments: and so many keys before the segment; 0 if absent. The keys of a layer are computed from hidden
+//                             states that saw memory themselves, so the context grows with each layer. In training, gradients pass into
+//                             the memory, which the paper stops at the start of the segment to save work.
 //   top_keys                  each query attends to so many keys, those with the highest scores; absent: to all
 //   adaptive_span             each head learns how far back it looks, as a multiple of so many keys; absent: all the way
 //   adaptive_ramp             adaptive_span: number of keys over which a head's span ends; 32 if absent
@@ -113,10 +118,18 @@ Normaliser read_normaliser(Config& config) {
   config.refuse("normaliser", format("found \"{}\"; expected softmax, sparsemax or entmax15", name));
 }
 
+Rule read_segments(Config& config) {
+  const int64_t length = config.size_or("segment_length", 64), memory = config.integer_or("memory_length", 0);
+  if (memory < 0) config.refuse("memory_length", "expected 0 or more");
+  return visible([&](RulePair at) { return at.key <= at.query && at.key >= floor(at.query / length) * length - memory; });
+}
+
 std::optional<Rule> read_pattern(Config& config) {
   const std::string name = config.text_or("pattern", "full");
   if (name == "full") return std::nullopt;
-  if (name != "strided" && name != "fixed") config.refuse("pattern", format("found \"{}\"; expected full, strided or fixed", name));
+  if (name == "segments") return read_segments(config);
+  if (name != "strided" && name != "fixed")
+    config.refuse("pattern", format("found \"{}\"; expected full, strided, fixed or segments", name));
   const int64_t stride = config.size_or("pattern_stride", 16);
   return name == "strided" ? strided(stride) : fixed(stride, /*summary=*/1);
 }
