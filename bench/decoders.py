@@ -32,16 +32,18 @@ def ask(clearhead, *command):
 
 
 def held_out_texts(book, length, count):
-    text = " ".join(book[len(book) * 9 // 10 :].split())
+    """Texts of `length` characters of the last tenth, with their line breaks, as in training."""
+    text = book[len(book) * 9 // 10 :]
     return [text[at : at + length] for at in range(0, len(text) - length, length)][:count]
 
 
 def log_probabilities(clearhead, model, texts, folder):
-    """For each text, the log-probability of each byte but the first. Writes lines.txt in `folder`."""
-    lines = folder / "lines.txt"
-    lines.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
-    answer = ask(clearhead, "run", "score", model, "--file", lines, "--lines", "--json")
-    return [json.loads(line)["log_probabilities"] for line in answer.splitlines()]
+    """For each text, the log-probability of each byte but the first. Writes one-text.txt in `folder`."""
+    path, out = folder / "one-text.txt", []
+    for text in texts:  # one by one, because the lines of a file cannot hold line breaks
+        path.write_text(text, encoding="utf-8")
+        out.append(json.loads(ask(clearhead, "run", "score", model, "--file", path, "--json"))["log_probabilities"])
+    return out
 
 
 def arguments(description, out):

@@ -62,7 +62,7 @@ def table(results, seeds):
 
 def plot(results, seeds):
     """An SVG of bits per byte in each range, one line for each encoding."""
-    left, top, width, height, low, high = 50, 20, 400, 260, 2.5, 6.5
+    left, top, width, height, low, high = 50, 20, 400, 260, 2.0, 6.0
     parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 340" font-family="sans-serif" font-size="12">']
     parts.append('<rect width="640" height="340" fill="white"/>')
     for tick in range(9):
