@@ -5,8 +5,11 @@ A model is trained on the first nine tenths of the book, and measured on texts o
 
 import argparse
 import json
-import subprocess
+import math
+import statistics
 from pathlib import Path
+
+from runs import ask
 
 LAYERS, HEADS = 3, 4
 
@@ -26,11 +29,6 @@ def recipe(settings, batch, length, longest, steps, seed=1, **changes):
     }  # fmt: skip
 
 
-def ask(clearhead, *command):
-    """Runs clearhead and returns what it printed."""
-    return subprocess.run([str(part) for part in (clearhead, *command)], check=True, capture_output=True, text=True).stdout
-
-
 def held_out_texts(book, length, count):
     """Texts of `length` characters of the last tenth, with their line breaks, as in training."""
     text = book[len(book) * 9 // 10 :]
@@ -44,6 +42,11 @@ def log_probabilities(clearhead, model, texts, folder):
         path.write_text(text, encoding="utf-8")
         out.append(json.loads(ask(clearhead, "run", "score", model, "--file", path, "--json"))["log_probabilities"])
     return out
+
+
+def bits_per_byte(each, begin=0, end=None):
+    """The mean over texts; each: as log_probabilities() returns, of which the entries from `begin` to before `end` count."""
+    return -statistics.mean(statistics.mean(one[begin:end]) for one in each) / math.log(2)
 
 
 def arguments(description, out):

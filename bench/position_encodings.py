@@ -11,11 +11,11 @@ and writes results.json and positions.svg to --out.
 
 import html
 import json
-import math
 import statistics
 import subprocess
 
-from decoders import arguments, held_out_texts, log_probabilities, recipe
+from decoders import arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
+from runs import kept
 
 ENCODINGS = ["none", "learned", "sinusoidal", "scaled_sinusoidal", "key_sinusoidal", "shaw", "transformer_xl", "t5", "alibi", "rotary"]
 COLOURS = ["#888888", "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf"]
@@ -28,15 +28,10 @@ RANGES = ((1, 128), (128, 256), (256, 512), (512, 1024))  # the first byte of a 
 def measure(clearhead, model, book, folder):
     """Bits per byte in each range, the mean over the texts."""
     each = log_probabilities(clearhead, model, held_out_texts(book, LONGEST, TEXTS), folder)  # entry i is that of byte i + 1
-    return [-statistics.mean(statistics.mean(one[begin - 1 : end - 1]) for one in each) / math.log(2) for begin, end in RANGES]
+    return [bits_per_byte(each, begin - 1, end - 1) for begin, end in RANGES]
 
 
-def run(encoding, seed, options, book):
-    folder = options.out / f"{encoding}-{seed}"
-    result = folder / "result.json"
-    if result.exists():
-        return json.loads(result.read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
+def run(encoding, seed, folder, options, book):
     (folder / "text.txt").write_text(book, encoding="utf-8")
     often = {"report": 100, "validate": 250, "checkpoint": 250}
     made = recipe({"positions": encoding}, batch=32, length=TRAINED, longest=LONGEST, steps=options.steps, seed=seed, **often)
@@ -44,9 +39,7 @@ def run(encoding, seed, options, book):
     command = [options.clearhead, "train", folder / "recipe.json", f"data={folder}", "-o", folder / "run"]
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
         subprocess.run([str(part) for part in command], check=True, stdout=log, stderr=subprocess.STDOUT)
-    values = measure(options.clearhead, folder / "run" / "best", book, folder)
-    result.write_text(json.dumps(values), encoding="utf-8")
-    return values
+    return measure(options.clearhead, folder / "run" / "best", book, folder)
 
 
 def means(results, encoding, seeds):
@@ -99,7 +92,8 @@ def main():
     results = {}
     for seed in seeds:
         for encoding in ENCODINGS:
-            results[encoding, seed] = run(encoding, seed, options, book)
+            folder = options.out / f"{encoding}-{seed}"
+            results[encoding, seed] = kept(folder, lambda: run(encoding, seed, folder, options, book))
             print(encoding, seed, " ".join(f"{value:.3f}" for value in results[encoding, seed]), flush=True)
     print(f"\n{table(results, seeds)}")
     as_json = [{"positions": encoding, "seed": seed, "bits_per_byte": values} for (encoding, seed), values in results.items()]

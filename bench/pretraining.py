@@ -15,22 +15,15 @@ import csv
 import json
 import math
 import statistics
-import subprocess
 from pathlib import Path
+
+from runs import ask, kept
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TASKS = {"sentiment": "accuracy", "question-kind": "accuracy", "entities": "f1"}  # the recipe and its metric
 STARTS = ("pre-trained", "new")
 RATES = (3e-4, 1e-3)
 T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # quantile of Student's t for this number of seeds
-
-
-def ask(*command):
-    """Runs a command and returns what it printed."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))} failed: {done.stderr}")
-    return done.stdout
 
 
 def recipe_of(task, start, rate, seed, pretrained):
@@ -49,21 +42,18 @@ def recipe_of(task, start, rate, seed, pretrained):
 def fine_tune(options, task, start, rate, seed, pretrained):
     """Trains unless the run is finished. Returns its best validation metric and its metric on the test data."""
     folder = options.out / task / f"{start}-{rate:g}-{seed}"
-    result = folder / "result.json"
-    if result.exists():
-        return json.loads(result.read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "recipe.json"
-    path.write_text(json.dumps(recipe_of(task, start, rate, seed, pretrained), indent=1), encoding="utf-8")
-    data = options.entities if task == "entities" else options.texts
-    ask(options.clearhead, "train", path, f"data={data}", "-o", folder / "run")
-    metric = TASKS[task]
-    with (folder / "run" / "log.csv").open(encoding="utf-8") as log:
-        valid = max(float(row[metric]) for row in csv.DictReader(log) if row[metric])
-    test = json.loads(ask(options.clearhead, "train", path, f"data={data}", "--test", folder / "run" / "best", "--json"))[metric]
-    values = {"valid": valid, "test": test}
-    result.write_text(json.dumps(values), encoding="utf-8")
-    return values
+
+    def run():
+        path, metric = folder / "recipe.json", TASKS[task]
+        path.write_text(json.dumps(recipe_of(task, start, rate, seed, pretrained), indent=1), encoding="utf-8")
+        data = options.entities if task == "entities" else options.texts
+        ask(options.clearhead, "train", path, f"data={data}", "-o", folder / "run")
+        with (folder / "run" / "log.csv").open(encoding="utf-8") as log:
+            valid = max(float(row[metric]) for row in csv.DictReader(log) if row[metric])
+        tested = ask(options.clearhead, "train", path, f"data={data}", "--test", folder / "run" / "best", "--json")
+        return {"valid": valid, "test": json.loads(tested)[metric]}
+
+    return kept(folder, run)
 
 
 def measure(options, task, start, pretrained):

@@ -11,10 +11,9 @@ to --out.
 """
 
 import json
-import math
-import statistics
 
-from decoders import arguments, ask, held_out_texts, log_probabilities, recipe
+from decoders import arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
+from runs import ask, kept
 
 MEMORIES = (0, 64, 256, 1024)
 SEGMENT = 64
@@ -26,18 +25,8 @@ def settings(memory):
     return {"positions": "transformer_xl", "pattern": "segments", "segment_length": SEGMENT, "memory_length": memory}
 
 
-def bits(clearhead, model, texts, folder):
-    each = log_probabilities(clearhead, model, texts, folder)
-    return -statistics.mean(statistics.mean(one[1024:]) for one in each) / math.log(2)
-
-
-def run(memory, options, book):
+def run(memory, folder, options, book):
     """Bits per byte of the model that is trained with `memory`, by the memory with which it reads."""
-    folder = options.out / f"memory-{memory}"
-    result = folder / "result.json"
-    if result.exists():
-        return json.loads(result.read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "text.txt").write_text(book, encoding="utf-8")
     path, model = folder / "recipe.json", folder / "run" / "best"
     steps = {"report": 50, "validate": options.steps, "checkpoint": options.steps}
@@ -49,9 +38,8 @@ def run(memory, options, book):
     values = {}
     for reads in MEMORIES:
         (model / "config.json").write_text(json.dumps({**trained, **settings(reads)}), encoding="utf-8")
-        values[str(reads)] = bits(options.clearhead, model, texts, folder)
+        values[str(reads)] = bits_per_byte(log_probabilities(options.clearhead, model, texts, folder), max(MEMORIES))
     (model / "config.json").write_text(json.dumps(trained), encoding="utf-8")
-    result.write_text(json.dumps(values), encoding="utf-8")
     return values
 
 
@@ -64,7 +52,8 @@ def main():
     heads = " | ".join(f"reads with {memory:,}" for memory in MEMORIES)
     print(f"| trained with memory | {heads} |\n|---|{'---|' * len(MEMORIES)}")
     for memory in MEMORIES:
-        results[memory] = run(memory, options, book)
+        folder = options.out / f"memory-{memory}"
+        results[memory] = kept(folder, lambda: run(memory, folder, options, book))
         cells = " | ".join(f"{value:.3f}" for value in results[memory].values())
         print(f"| {memory:,} | {cells} |", flush=True)
     (options.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")

@@ -11,13 +11,13 @@ Markdown and writes results.json to --out.
 """
 
 import json
-import math
 import os
 import statistics
 import subprocess
 import time
 
-from decoders import HEADS, LAYERS, arguments, ask, held_out_texts, log_probabilities, recipe
+from decoders import HEADS, LAYERS, arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
+from runs import ask, kept
 
 VARIANTS = {
     "full softmax": {},
@@ -67,12 +67,7 @@ def zeros(clearhead, model, text, folder):
     return statistics.mean(shares)
 
 
-def run(name, options, book):
-    folder = options.out / name.replace(" ", "-").replace(",", "")
-    result = folder / "result.json"
-    if result.exists():
-        return json.loads(result.read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
+def run(name, folder, options, book):
     (folder / "text.txt").write_text(book, encoding="utf-8")
     # The difference of two short runs leaves out the time to start and to validate.
     short, twice = (train(options, folder, f"{factor}-short", VARIANTS[name], factor * SHORT)[0] for factor in (1, 2))
@@ -82,11 +77,8 @@ def run(name, options, book):
     model = folder / "run" / "best"
     texts = held_out_texts(book, LENGTH, TEXTS)
     each = log_probabilities(options.clearhead, model, texts, folder)
-    bits = -statistics.mean(statistics.mean(one) for one in each) / math.log(2)
-    values = {"steps": steps, "seconds": seconds, "milliseconds_per_step": 1000 * of_step, "peak_mib": memory,
-              "bits_per_byte": bits, "zeros": zeros(options.clearhead, model, texts[0], folder)}  # fmt: skip
-    result.write_text(json.dumps(values), encoding="utf-8")
-    return values
+    return {"steps": steps, "seconds": seconds, "milliseconds_per_step": 1000 * of_step, "peak_mib": memory,
+            "bits_per_byte": bits_per_byte(each), "zeros": zeros(options.clearhead, model, texts[0], folder)}  # fmt: skip
 
 
 def main():
@@ -96,7 +88,8 @@ def main():
     book = options.book.read_text(encoding="utf-8")
     results = {}
     for name in VARIANTS:
-        results[name] = run(name, options, book)
+        folder = options.out / name.replace(" ", "-").replace(",", "")
+        results[name] = kept(folder, lambda: run(name, folder, options, book))
         print(name, json.dumps(results[name]), flush=True)
     print("\n| attention | bits per byte | steps | ms per step | peak memory | exact zeros |\n|---|---|---|---|---|---|")
     for name, of in results.items():
