@@ -12,12 +12,10 @@ and writes results.json and positions.svg to --out.
 import html
 import json
 import statistics
-import subprocess
 
-from decoders import arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
-from runs import kept
+from decoders import ENCODINGS, arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
+from runs import kept, train
 
-ENCODINGS = ["none", "learned", "sinusoidal", "scaled_sinusoidal", "key_sinusoidal", "shaw", "transformer_xl", "t5", "alibi", "rotary"]
 COLOURS = ["#888888", "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf"]
 TRAINED = 128
 LONGEST = 1024
@@ -36,10 +34,7 @@ def run(encoding, seed, folder, options, book):
     often = {"report": 100, "validate": 250, "checkpoint": 250}
     made = recipe({"positions": encoding}, batch=32, length=TRAINED, longest=LONGEST, steps=options.steps, seed=seed, **often)
     (folder / "recipe.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
-    command = [options.clearhead, "train", folder / "recipe.json", f"data={folder}", "-o", folder / "run"]
-    with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        subprocess.run([str(part) for part in command], check=True, stdout=log, stderr=subprocess.STDOUT)
-    return measure(options.clearhead, folder / "run" / "best", book, folder)
+    return measure(options.clearhead, train(options.clearhead, folder / "recipe.json", folder, folder / "run"), book, folder)
 
 
 def means(results, encoding, seeds):

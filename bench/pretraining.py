@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures what pre-training on five books gives a small encoder: docs/mechanisms/fine-tuning.md.
+"""Measures what pre-training on five books gives a small encoder and a small decoder: docs/mechanisms/fine-tuning.md.
 
     python3 bench/pretraining.py --books DIR --texts DIR --entities DIR --out runs/pretraining
 
-Trains recipes/encoder-books.json on the books, then the tasks of sentiment.json, question-kind.json and entities.json, once from the model
-that read the books and once from new weights, with the same architecture, vocabulary, data and number of steps. Each of the two starts
-gets the learning rate that is better on the validation data with the first seed. Prints the figures on the test data, the mean over
---seeds with its 95 % interval (Student's t), as a table in Markdown, and writes results.json to --out. Finished runs are kept, so the
-script can be interrupted.
+Trains recipes/encoder-books.json and decoder-books.json on the books, then the tasks of sentiment.json, question-kind.json and
+entities.json, once from the model that read the books and once from new weights, with the same architecture, vocabulary, data and number
+of steps. Each of the two starts gets the learning rate that is better on the validation data with the first seed. Prints the figures on
+the test data, the mean over --seeds with its 95 % interval (Student's t), as a table in Markdown, and writes results.json to --out.
+Finished runs are kept, so the script can be interrupted.
 """
 
 import argparse
@@ -17,8 +17,9 @@ import math
 import statistics
 from pathlib import Path
 
-from runs import ask, kept
+from runs import ask, kept, train
 
+MODELS = ("encoder-books", "decoder-books")  # recipes
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TASKS = {"sentiment": "accuracy", "question-kind": "accuracy", "entities": "f1"}  # the recipe and its metric
 STARTS = ("pre-trained", "new")
@@ -41,16 +42,16 @@ def recipe_of(task, start, rate, seed, pretrained):
 
 def fine_tune(options, task, start, rate, seed, pretrained):
     """Trains unless the run is finished. Returns its best validation metric and its metric on the test data."""
-    folder = options.out / task / f"{start}-{rate:g}-{seed}"
+    folder = pretrained.parent.parent / task / f"{start}-{rate:g}-{seed}"
 
     def run():
         path, metric = folder / "recipe.json", TASKS[task]
         path.write_text(json.dumps(recipe_of(task, start, rate, seed, pretrained), indent=1), encoding="utf-8")
         data = options.entities if task == "entities" else options.texts
-        ask(options.clearhead, "train", path, f"data={data}", "-o", folder / "run")
+        best = train(options.clearhead, path, data, folder / "run")
         with (folder / "run" / "log.csv").open(encoding="utf-8") as log:
             valid = max(float(row[metric]) for row in csv.DictReader(log) if row[metric])
-        tested = ask(options.clearhead, "train", path, f"data={data}", "--test", folder / "run" / "best", "--json")
+        tested = ask(options.clearhead, "train", path, f"data={data}", "--test", best, "--json")
         return {"valid": valid, "test": json.loads(tested)[metric]}
 
     return kept(folder, run)
@@ -65,23 +66,24 @@ def measure(options, task, start, pretrained):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--books", type=Path, required=True, help="folder with the data of encoder-books.json")
+    parser.add_argument("--books", type=Path, required=True, help="folder with the data of encoder-books.json and decoder-books.json")
     parser.add_argument("--texts", type=Path, required=True, help="folder with the data of sentiment.json and question-kind.json")
     parser.add_argument("--entities", type=Path, required=True, help="folder with the data of entities.json")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, help="recipes to pre-train with (default: both)")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="recipes to fine-tune with (default: all)")
     parser.add_argument("--seeds", type=int, default=3, choices=T_975, help="seeds of each fine-tuning (default: %(default)s)")
     parser.add_argument("--clearhead", default="build/release/clearhead", help="the program (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/pretraining"), help="folder of the runs (default: %(default)s)")
     options = parser.parse_args()
-    pretrained = options.out.resolve() / "encoder-books" / "best"
-    if not pretrained.exists():
-        ask(options.clearhead, "train", RECIPES / "encoder-books.json", f"data={options.books}", "-o", pretrained.parent)
     results = {}
-    print("| task | pre-trained on the books | new weights |\n|---|---|---|")
-    for task in options.tasks:
-        results[task] = {start: measure(options, task, start, pretrained) for start in STARTS}
-        cells = [f"{of['mean']:.1f} ± {of['half_interval']:.1f}" for of in results[task].values()]
-        print(f"| {task} | {cells[0]} | {cells[1]} |", flush=True)
+    print("| model | task | pre-trained on the books | new weights |\n|---|---|---|---|")
+    for model in options.models:
+        folder = options.out.resolve() / model
+        pretrained = Path(kept(folder, lambda: str(train(options.clearhead, RECIPES / f"{model}.json", options.books, folder / "run"))))
+        for task in options.tasks:
+            found = results[f"{model}, {task}"] = {start: measure(options, task, start, pretrained) for start in STARTS}
+            cells = [f"{of['mean']:.1f} ± {of['half_interval']:.1f}" for of in found.values()]
+            print(f"| {model} | {task} | {cells[0]} | {cells[1]} |", flush=True)
     (options.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """What the scripts that train with clearhead share: calls of the program, and results that are kept."""
 
 import json
+import shutil
 import subprocess
 
 
@@ -21,3 +22,10 @@ def kept(folder, measure):
     values = measure()
     result.write_text(json.dumps(values), encoding="utf-8")
     return values
+
+
+def train(clearhead, recipe, data, out):
+    """Trains `recipe` with the folder `data` into the folder `out`, removing what an interrupted run left there. Returns the best model."""
+    shutil.rmtree(out, ignore_errors=True)
+    ask(clearhead, "train", recipe, f"data={data}", "-o", out)
+    return out / "best"

@@ -13,7 +13,7 @@ to --out.
 import json
 
 from decoders import arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
-from runs import ask, kept
+from runs import kept, train
 
 MEMORIES = (0, 64, 256, 1024)
 SEGMENT = 64
@@ -28,11 +28,11 @@ def settings(memory):
 def run(memory, folder, options, book):
     """Bits per byte of the model that is trained with `memory`, by the memory with which it reads."""
     (folder / "text.txt").write_text(book, encoding="utf-8")
-    path, model = folder / "recipe.json", folder / "run" / "best"
+    path = folder / "recipe.json"
     steps = {"report": 50, "validate": options.steps, "checkpoint": options.steps}
     made = recipe(settings(memory), batch=4, length=LENGTH, longest=TEXT, steps=options.steps, **steps)
     path.write_text(json.dumps(made, indent=1), encoding="utf-8")
-    ask(options.clearhead, "train", path, f"data={folder}", "-o", folder / "run")
+    model = train(options.clearhead, path, folder, folder / "run")
     texts = held_out_texts(book, TEXT, TEXTS)
     trained = json.loads((model / "config.json").read_text(encoding="utf-8"))
     values = {}

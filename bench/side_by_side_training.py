@@ -15,14 +15,14 @@ trains on the same batches. Dropout is off in both, because its random draws can
 
 whole: RUN is a finished run of the recipe. PyTorch starts from the same initial weights and runs all steps on the same batches, with
 dropout (its own random draws) and the running mean of the weights. DIR receives its models, one at every validation and the last.
-clearhead measures both models on the test data of the recipe. For an encoder that is fine-tuned for a task, the model with the best
-validation result counts, as in a run.
+clearhead measures both models on the test data of the recipe. If the recipe names a file for validation, the model with the best
+validation result counts, as in a run; otherwise the last one.
 
 pace: tokens per second without padding: clearhead; PyTorch on the same batches, whose texts have similar lengths; and, for an encoder that
 is fine-tuned, PyTorch on random batches, as in usual training loops, padded to the longest text of each.
 
-losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classification and
-token-classification; pace supports all of these except language models.
+losses and whole support recipes of language models and translators (also of torch_networks.py), and of the tasks classification,
+token-classification, masked-lm and sequential-recommendation; pace supports all of these except language models.
 
 Needs torch; all commands except speed also need transformers.
 """
@@ -251,7 +251,8 @@ class TorchTraining:
         self.torch, self.recipe, self.steps, self.average = torch, recipe, steps, average
         self.pairs, self.task = "pairs" in recipe, recipe.get("task", {}).get("kind")
         kinds = {"classification": transformers.AutoModelForSequenceClassification,
-                 "token-classification": transformers.AutoModelForTokenClassification, None: transformers.AutoModelForCausalLM}
+                 "token-classification": transformers.AutoModelForTokenClassification, "masked-lm": transformers.AutoModelForMaskedLM,
+                 "sequential-recommendation": transformers.AutoModelForCausalLM, None: transformers.AutoModelForCausalLM}
         if not self.pairs and self.task not in kinds:
             raise SystemExit(f'the task "{self.task}" has no counterpart here; expected one of {", ".join(filter(None, kinds))}')
         kind = transformers.AutoModelForSeq2SeqLM if self.pairs else kinds[self.task]
@@ -388,7 +389,7 @@ def whole(options):
         if (step + 1) % recipe.get("validate", 100) == 0:
             training.save(run / "best", out / f"step-{step + 1:06}")
     training.save(run / "best", out / "last")
-    best = best_on_validation(options, recipe, out) if training.task else out / "last"
+    best = best_on_validation(options, recipe, out) if "valid" in recipe.get("task", {}) else out / "last"
     results = {"reports": table, "clearhead": tested(options, run / "best"), "PyTorch": tested(options, best)}
     for who in ("clearhead", "PyTorch"):
         print(f"{who}: {results[who]}")

@@ -12,6 +12,7 @@ Markdown and writes results.json to --out.
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import time
@@ -43,6 +44,7 @@ def train(options, folder, name, settings, steps):
     made = recipe({"positions": "rotary", **settings}, batch=8, length=LENGTH, longest=LENGTH, steps=steps, **of_steps)
     path.write_text(json.dumps(made, indent=1), encoding="utf-8")
     command = [options.clearhead, "train", path, f"data={folder}", "-o", folder / name]
+    shutil.rmtree(folder / name, ignore_errors=True)  # of an interrupted run
     with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
         begin = time.monotonic()
         process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT)
