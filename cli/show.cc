@@ -188,21 +188,30 @@ std::string context_of(const RunText& text, int64_t token, int64_t around) {
          cut(bytes(token)[1], bytes(end - 1)[1]);
 }
 
-std::string segment_of(const RunText& text, int64_t token) {
-  for (const TextSegment& segment : text.segments) {
-    if (token >= segment.begin && token < segment.end) return segment.name;
+// The named parts of the text. If there are none, and the model reads in segments: the memory of the query, and its own segment.
+std::vector<TextSegment> parts_of(const Trace& trace, const std::string& family, int64_t query) {
+  const MapFamily& shape = trace.family(family);
+  const std::vector<TextSegment>& named = trace.plan().text.segments;
+  if (!named.empty() || shape.segment_length == 0) return named;
+  const int64_t begin = shape.keys_before_segment(query);
+  return {{.name = "memory", .begin = 0, .end = begin}, {.name = "own segment", .begin = begin, .end = query + 1}};
+}
+
+std::string part_of(const std::vector<TextSegment>& parts, int64_t token) {
+  for (const TextSegment& part : parts) {
+    if (token >= part.begin && token < part.end) return part.name;
   }
   return "";
 }
 
-Json keys_json(const RunText& text, const std::vector<Weighted>& keys) {
+Json keys_json(const RunText& text, const std::vector<TextSegment>& parts, const std::vector<Weighted>& keys) {
   Json list = Json::array();
   for (const Weighted& key : keys) {
     list.push(Json::object({{"key", key.key},
                             {"token", text.pieces[static_cast<size_t>(key.key)]},
                             {"weight", key.weight},
                             {"score", key.score},
-                            {"segment", segment_of(text, key.key)}}));
+                            {"segment", part_of(parts, key.key)}}));
   }
   return list;
 }
@@ -270,9 +279,11 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   const LayerMap map = trace.map(family, layer);
   const MapRow row = map.row(head, query);
   const std::vector<Weighted> keys = row.top_k(options.top.value_or(kKeys));
+  const std::vector<TextSegment> parts = parts_of(trace, family, query);
   const std::optional<double> sink = sink_share(map, row);
   if (options.json) {
-    Json out = Json::object({{"family", family}, {"layer", layer}, {"head", head}, {"query", query}, {"keys", keys_json(text, keys)}});
+    Json out =
+        Json::object({{"family", family}, {"layer", layer}, {"head", head}, {"query", query}, {"keys", keys_json(text, parts, keys)}});
     if (sink) out["sink_logit"] = *sink;
     return print_json(out);
   }
@@ -287,10 +298,10 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
     if (items.rows > 0 && shape.first_key <= items.begin && items.end <= shape.first_key + shape.keys) print_patches(screen, items, row);
   }
   for (const Weighted& key : keys) {
-    const std::string segment = segment_of(text, key.key);
-    print(cut(format("{:>6.2f} %  #{:<7} {}{}", key.weight * 100, key.key, segment.empty() ? "" : "[" + segment + "] ",
-                     context_of(text, key.key, 8)),
-              screen.width));
+    const std::string part = part_of(parts, key.key);
+    print(cut(
+        format("{:>6.2f} %  #{:<7} {}{}", key.weight * 100, key.key, part.empty() ? "" : "[" + part + "] ", context_of(text, key.key, 8)),
+        screen.width));
   }
   if (sink && *sink >= 0.00005) print(cut(format("{:>6.2f} %  to a sink logit, which has no value vector", *sink * 100), screen.width));
 }
@@ -298,13 +309,14 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
 // Prints the weight of a query on each segment, one line per head and segment.
 void show_segments(const Options& options, const Trace& trace, const std::string& family, const std::vector<int>& layers,
                    std::optional<int64_t> head, int64_t query) {
-  const RunText& text = trace.plan().text;
-  if (text.segments.empty()) usage_error("--by segment needs named parts of the text: --segments FILE, or --pair");
+  const std::vector<TextSegment> parts = parts_of(trace, family, query);
+  if (parts.empty())
+    usage_error("--by segment needs named parts of the text: --segments FILE, or --pair; or a model that reads in segments with a memory");
   Json out = Json::array();
   for (const int layer : layers) {
     const LayerMap map = trace.map(family, layer);
     check_scored(map, {query, query + 1}, {0, map.keys()});
-    for (const TextSegment& segment : text.segments) {
+    for (const TextSegment& segment : parts) {
       const std::vector<float> mass = map.mass({query, query + 1}, {segment.begin, segment.end});
       for (int64_t h = 0; h < static_cast<int64_t>(mass.size()); ++h) {
         if (head && h != *head) continue;

@@ -137,7 +137,10 @@ void print_table(const Options& options, const Terminal& screen, const Attributi
 
 struct Cut {
   size_t item = 0;
-  double unseen = 0, masked = 0;  // the answer's probability without the item; masked is NaN if there is no token to replace it
+  double
+      unseen = 0,
+      masked =
+          0;  // the answer's probability, or the number that is the answer, without the item; masked is NaN if there is no token to replace it
 };
 
 Cut strongest_cut(const AttributionTarget& target, const std::vector<double>& shares) {
@@ -165,7 +168,7 @@ void print_json_of(const AttributionTarget& target, const std::vector<Shares>& f
   }
   print_json(Json::object({{"model", target.plan().model},
                            {"answer", target.answer()},
-                           {"probability", target.probability()},
+                           {target.is_number() ? "number" : "probability", target.probability()},
                            {"items", items},
                            {"without", Json::object({{"item", static_cast<int64_t>(cut.item)},
                                                      {"unseen", cut.unseen},
@@ -222,12 +225,13 @@ void run(Options& options) {
   const Cut cut_of = strongest_cut(*target, found[0].of_items);
   if (options.json) return print_json_of(*target, found, cut_of);
   const Terminal screen = terminal();
-  print(cut(format("{} · {} · {}", target->plan().model, visible(target->answer()), percent(target->probability())), screen.width));
+  const std::string answer = printed_answer(*target, target->probability());
+  print(cut(format("{} · {} · {}", target->plan().model, visible(target->answer()), answer), screen.width));
   if (target->items().size() <= 400) print_text(screen, *target, found[0].of_items);
   print_table(options, screen, *target, found);
-  const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {} if it is masked", percent(cut_of.masked));
-  print(format("without \"{}\": {} if it is unseen{}", visible(text_of_item(*target, target->items()[cut_of.item])), percent(cut_of.unseen),
-               masked));
+  const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {} if it is masked", printed_answer(*target, cut_of.masked));
+  print(format("without \"{}\": {} if it is unseen{}", visible(text_of_item(*target, target->items()[cut_of.item])),
+               printed_answer(*target, cut_of.unseen), masked));
 }
 
 }  // namespace

@@ -55,6 +55,10 @@ std::string name_of(const HeadEffect& head, bool with_family) {
 
 }  // namespace
 
+std::string printed_answer(const AttributionTarget& target, double answer) {
+  return target.is_number() ? format("{:.6g}", answer) : percent(answer);
+}
+
 void print_inside(const AttributionTarget& target, const InsideView& view) {
   const std::vector<LayerAnswer> layers = if_there([&] { return logit_lens(target); });
   const std::vector<HeadEffect> adds = if_there([&] { return heads_by_what_they_add(target); }), by_gradient = heads_by_gradient(target);
@@ -78,7 +82,7 @@ void print_inside(const AttributionTarget& target, const InsideView& view) {
                                     {"gradient", heads_json(by_gradient)},
                                     {"adds", heads_json(adds)}}));
   }
-  print(format("{} · {} · {}", target.plan().model, visible(target.answer()), percent(target.probability())));
+  print(format("{} · {} · {}", target.plan().model, visible(target.answer()), printed_answer(target, target.probability())));
   if (target.answer_ids().size() > 1)
     notice("the answer has several tokens; the logit lens and the column \"adds\" are available only for answers of one token");
   if (!layers.empty()) print("the answer if the model ended after a layer (logit lens):");
@@ -98,14 +102,15 @@ void print_inside(const AttributionTarget& target, const InsideView& view) {
   for (const auto& [place, row] : rows) order.push_back(row);
   std::stable_sort(order.begin(), order.end(), [](const Row& a, const Row& b) { return std::abs(a.lost) > std::abs(b.lost); });
   const bool families = target.plan().families.size() > 1;
-  print(format("heads, by the loss of probability without them:\n  {:<16} {:>9} {:>10} {:>10}", "", "lost", "gradient", "adds"));
+  print(format("heads, by what the answer loses without them:\n  {:<16} {:>9} {:>10} {:>10}", "", "lost", "gradient", "adds"));
   for (size_t i = 0; i < std::min(order.size(), static_cast<size_t>(view.top)); ++i) {
     const Row& row = order[i];
-    print(format("  {:<16} {:>7.2f} % {:>10.3f} {:>10}", name_of(row.head, families), row.lost * 100, row.gradient,
+    const std::string lost_by = target.is_number() ? format("{:.4g}", row.lost) : format("{:.2f} %", row.lost * 100);
+    print(format("  {:<16} {:>9} {:>10.3f} {:>10}", name_of(row.head, families), lost_by, row.gradient,
                  std::isnan(row.adds) ? "–" : format("{:+.3f}", row.adds)));
   }
   print(
-      "  lost: probability lost if the head's output is zero · gradient: with respect to a factor on the head's output · adds: direct "
+      "  lost: what the answer loses if the head's output is zero · gradient: with respect to a factor on the head's output · adds: direct "
       "contribution to the logit");
 }
 
@@ -132,8 +137,8 @@ void print_patching(const AttributionTarget& clean, const AttributionTarget& cor
                                     {"places", of_places}}));
   }
   const Terminal screen = terminal();
-  print(format("{} · {} · clean {}, corrupted {}", clean.plan().model, visible(clean.answer()), percent(clean.probability()),
-               percent(corrupted.probability())));
+  print(format("{} · {} · clean {}, corrupted {}", clean.plan().model, visible(clean.answer()), printed_answer(clean, clean.probability()),
+               printed_answer(corrupted, corrupted.probability())));
   print("how much of the answer is restored by the clean text's output of one head, one row per layer:");
   for (const MapFamily& family : clean.plan().families) {
     for (int layer = 0; layer < family.layers; ++layer) {

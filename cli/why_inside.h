@@ -11,6 +11,9 @@
 
 namespace clearhead::cli {
 
+/// The probability of an answer in percent, or the number that is the answer.
+std::string printed_answer(const explain::AttributionTarget& target, double answer);
+
 struct InsideView {
   int64_t top = 12;
   bool json = false;

@@ -96,6 +96,11 @@ struct MapFamily {
   /// (encoder-decoders, and maps of items).
   bool is_part = false;
   int64_t first_query = 0, first_key = 0;
+  /// > 0: the model reads a text in segments of so many tokens, and the keys before a query's segment are its memory (Dai et al. 2019).
+  int64_t segment_length = 0;
+
+  /// The number of keys before the segment of this query: those in memory, and those that no longer are. 0 without segments.
+  int64_t keys_before_segment(int64_t query) const { return segment_length > 0 ? query - query % segment_length : 0; }
 };
 
 struct RunPlan {

@@ -20,8 +20,6 @@ std::string name_of(const Tokenizer& tokenizer, int32_t id) {
 const AnswerKind& required_kind(const Model& model) {
   const ModelInfo& info = model.info();
   if (const AnswerKind* kind = answer_kind(info)) return *kind;
-  if (info.has_classifier && info.problem == ProblemType::kRegression)
-    fail(ErrorCode::kUnsupported, "{}: explanations of regression models are not supported yet", info.name);
   if (!input_kind(info).is_text()) {
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, predicts no class that could be explained", info.name,
          info.model_type, info.reads);

@@ -30,7 +30,7 @@ std::unique_ptr<AttributionTarget> target_of_input(std::shared_ptr<const Model> 
 }
 
 struct AnswerKind {
-  std::string_view name{};                           // in the viewer's protocol: "class", "tag", "next", "masked", "written"
+  std::string_view name{};                           // in the viewer's protocol: "class", "number", "tag", "next", "masked", "written"
   bool (*applies)(const ModelInfo& info) = nullptr;  // at most one kind applies to a model
 
   /// make_target() for this kind. of_ids is null for models that read no token ids.
@@ -38,6 +38,9 @@ struct AnswerKind {
                                                  const TargetSpec& asked) = nullptr;
   std::unique_ptr<AttributionTarget> (*of_ids)(std::shared_ptr<const Model> model, const Encoding& ids, const TargetSpec& asked,
                                                const std::optional<Encoding>& written) = nullptr;
+
+  /// The answers that a target can name, for a list to choose from. Null: the model's labels.
+  std::vector<std::string> (*choices)(const Model& model) = nullptr;
 
   bool of_each_token = false;  // every token of a text has an answer: "token N" names it
   bool is_sequence = false;    // the answer is a sequence of tokens, each with a probability; otherwise one of several alternatives

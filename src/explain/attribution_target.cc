@@ -73,7 +73,26 @@ void AttributionTarget::answer_with_label(const TargetSpec& asked, const std::st
   probability_ = probability_of(logits.data<float>(), logits.size(1));
 }
 
+void AttributionTarget::answer_with_number(const TargetSpec& asked, int32_t output, std::string description, const Tensor& outputs,
+                                           double offset, double factor) {
+  if (!asked.contrast.empty() || asked.contrast_id)
+    fail(ErrorCode::kUnsupported, "{}: a contrast compares two classes or words, but the answer of this model is a number",
+         model_->info().name);
+  is_number_ = true;
+  offset_ = offset;
+  factor_ = factor;
+  answer_ids_ = asked.target_ids.empty() ? std::vector<int32_t>{output} : asked.target_ids;
+  (void)answer_id("an explanation of a number");
+  check_answer(outputs.size(1));
+  answer_ = std::move(description);
+  probability_ = probability_of(outputs.data<float>(), outputs.size(1));
+}
+
 AttributionTarget::Outcome AttributionTarget::outcome_of(const float* logits, int64_t count) const {
+  if (is_number_) {
+    const double number = offset_ + factor_ * static_cast<double>(logits[answer_ids_[0]]);
+    return {number, number};
+  }
   const double y = static_cast<double>(logits[answer_ids_[0]]) - (contrast_ >= 0 ? static_cast<double>(logits[contrast_]) : 0);
   if (contrast_ >= 0 || stands_alone_) return {y, 1 / (1 + std::exp(-y))};
   double log_probability = 0;
@@ -116,6 +135,13 @@ double AttributionTarget::backward(InputTape& tape, const Tensor& logits, Number
   const auto times = [&](const Tensor& x, double factor) {
     return compute.multiply(x, Tensor::from<float>({static_cast<float>(factor)}, {1, 1}));
   };
+  if (is_number_) {
+    if (number == Number::kLogProbability)
+      fail(ErrorCode::kUnsupported, "{}: the answer of this model is a number, which has no probability", model_->info().name);
+    const Tensor y = times(at(answer_ids_.front()), factor_);
+    tape.backward(y);
+    return offset_ + static_cast<double>(*y.data<float>());
+  }
   const bool is_softmax = contrast_ < 0 && !stands_alone_, is_span = answer_ids_.size() > 1;
   if (is_span || (number == Number::kLogProbability && is_softmax)) {  // cross_entropy() is the mean over rows
     const Tensor loss = times(compute.cross_entropy(logits, answer_ids_).reshape({1, 1}), -static_cast<double>(answer_ids_.size()));

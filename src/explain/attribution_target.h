@@ -5,7 +5,11 @@
 //   its softmax (sigmoid for independent labels and for a difference). An answer of several tokens is a span: y is the sum of the
 //   log-probabilities of its tokens, each given those before, and the probability is exp(y).
 //
-//   text classifier         a class                      read from its first token, or from its last token that is not padding
+//   A model of regression answers with a number in its own unit (is_number()). Then y is this number, and it also takes the place of the
+//   probability.
+//
+//   text classifier         a class, or a number         read from its first token, or from its last token that is not padding
+//   forecast                a quantile                   read from the query
 //   causal model            the next tokens              each read from the token before it
 //   masked model            the word at the mask         read from the mask
 //   token classifier        the tag of one token         read from that token
@@ -57,6 +61,7 @@ class AttributionTarget {
   /// A description of the answer for users: class "positive", next token " cat".
   const std::string& answer() const { return answer_; }
   double probability() const { return probability_; }
+  bool is_number() const { return is_number_; }
   /// The index of the class, or the tokens of the answer: one for each of rows(). Only a span has several.
   const std::vector<int32_t>& answer_ids() const { return answer_ids_; }
   /// The only element of answer_ids(). Throws kUnsupported for a span, with the message that `what` needs an answer of one token.
@@ -103,6 +108,10 @@ class AttributionTarget {
   /// Sets the answer to asked.target_ids, else to `label`, or if that is empty to the most probable label; sets the contrast to that of
   /// `asked`. Describes both as "class \"a\" against \"b\"", with `what` in place of "class".   logits: [1, label]
   void answer_with_label(const TargetSpec& asked, const std::string& label, const char* what, const Tensor& logits);
+  /// Sets the answer to the number offset + factor·outputs[0][output], and its description.   outputs: [1, count]
+  /// Throws kUnsupported if `asked` has a contrast.
+  void answer_with_number(const TargetSpec& asked, int32_t output, std::string description, const Tensor& outputs, double offset = 0,
+                          double factor = 1);
   /// logits: [row of the answer, count]
   Outcome outcome_of(const float* logits, int64_t count) const;
   double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }
@@ -124,6 +133,10 @@ class AttributionTarget {
   int32_t contrast_ = -1;
   double probability_ = 0;
   bool stands_alone_ = false;  // independent labels, each with its own sigmoid
+
+ private:
+  bool is_number_ = false;
+  double offset_ = 0, factor_ = 1;  // of the number
 };
 
 /// A source and the target that an encoder-decoder generates from it (with its default beams), or the `given` target.

@@ -42,6 +42,14 @@ std::optional<int64_t> TextTarget::token_named(const TargetSpec& asked, int64_t 
   return at;
 }
 
+int64_t TextTarget::row_of_classifier() const {
+  if (!model_->info().reads_last) return 0;
+  const std::optional<int64_t> padding = model_->info().padding;
+  size_t row = text_.encoding.ids.size() - 1;
+  while (row > 0 && padding && text_.encoding.ids[row] == *padding) --row;
+  return static_cast<int64_t>(row);
+}
+
 Tensor TextTarget::first_logits() const { return logits_of(model_->run(batch({text_.encoding.ids}, {}), run_options(nullptr, {}, 1))); }
 
 void TextTarget::describe_tokens(const char* what, int64_t count) {

@@ -60,6 +60,9 @@ class TextTarget : public AttributionTarget {
   TextTarget(std::shared_ptr<const Model> model, TokenizedText text, Logits logits);
   /// The token that "token N" names. Throws kNotFound unless it is between `first` and the last token.
   std::optional<int64_t> token_named(const TargetSpec& asked, int64_t first) const;
+  /// The row that a classifier of texts reads: the first token's, or for a causal model that of the last token that is not padding (0 if
+  /// all are).
+  int64_t row_of_classifier() const;
   /// The logits at row() of the unchanged text: [1, count]
   Tensor first_logits() const;
   /// Checks the tokens of answer and contrast, and describes them: `what`, then the answer in quotes.

@@ -123,6 +123,7 @@ struct AttentionFacts {
   /// each side.
   std::optional<int64_t> window{};
   std::optional<Rule> visible{};     ///< hides further pairs
+  int64_t segment_length = 0;        ///< MapFamily::segment_length; `visible` hides the pairs
   int64_t top_keys = 0;              ///< > 0: each query attends to so many keys, those with the highest scores
   std::optional<double> soft_cap{};  ///< cap·tanh(s / cap)
   bool turns = true;                 ///< apply RotaryPositions, if the model has them

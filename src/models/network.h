@@ -6,7 +6,9 @@
 // model.safetensors, under the names of the Parameters.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -97,6 +99,13 @@ struct TracksFacts {
   double seconds_per_step = 0.4;
 };
 
+/// How an observation is drawn: its first rows·columns words are cells of a board, row by row, filled with the colours of their words.
+struct BoardFacts {
+  using Colour = std::array<uint8_t, 3>;  // red, green, blue
+  int64_t rows = 1, columns = 1;
+  std::map<std::string, Colour> colours{};
+};
+
 /// The sizes and settings of a network. A comment that begins with a quoted name applies only to that kind of input.
 struct NetworkFacts {
   std::string reads{};     // name of the network's kind of input (models/input_kind.h)
@@ -118,6 +127,7 @@ struct NetworkFacts {
   SeriesFacts series{};
   std::optional<TracksFacts> tracks{};       // "crowd"; absent for other kinds of input
   std::string environment{};                 // "trajectory": the environment in which the policy was trained; empty: unknown
+  std::optional<BoardFacts> board{};         // "trajectory": how observations are drawn; absent: they are not
   std::shared_ptr<const NodeGraph> graph{};  // "graph": the graph saved with the model; null in training
 };
 

@@ -53,6 +53,7 @@ MapFamily family_of(const Transformer& stack, int64_t tokens) {
   family.d_k = facts.head_dim;
   family.queries = family.keys = tokens;
   family.causal = facts.attention_of(0).causal;
+  family.segment_length = facts.attention_of(0).segment_length;
   return family;
 }
 

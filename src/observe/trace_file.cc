@@ -62,6 +62,7 @@ Json plan_to_json(const RunPlan& plan, const std::vector<GeneratedToken>& genera
       item["first_query"] = family.first_query;
       item["first_key"] = family.first_key;
     }
+    if (family.segment_length > 0) item["segment_length"] = family.segment_length;
     json["families"].push(std::move(item));
   }
   for (const TextSegment& segment : plan.text.segments) {
@@ -226,13 +227,15 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     out.is_part = item.find("first_query") || item.find("first_key");
     out.first_query = family.integer_or("first_query", 0);
     out.first_key = family.integer_or("first_key", 0);
+    out.segment_length = family.integer_or("segment_length", 0);
     family.refuse_rest();
     constexpr int64_t kMost = 100000;  // layers, heads or channels: keeps their sums and products from overflowing
     out.layers = static_cast<int>(std::clamp<int64_t>(layers, 0, kMost));
     file.expect(layers == out.layers && layers > 0 && out.heads > 0 && out.heads <= kMost && out.key_heads > 0 &&
                     out.heads % out.key_heads == 0 && layers * out.heads <= 100 * kMost && out.d_k > 0 && out.d_k <= kMost &&
                     out.queries >= 0 && out.first_query >= 0 && out.first_query <= tokens && out.queries <= tokens - out.first_query &&
-                    out.keys >= 0 && out.first_key >= 0 && out.first_key <= tokens && out.keys <= tokens - out.first_key,
+                    out.keys >= 0 && out.first_key >= 0 && out.first_key <= tokens && out.keys <= tokens - out.first_key &&
+                    out.segment_length >= 0,
                 format("plan.families: \"{}\" has sizes that do not fit its {} tokens", out.name, tokens));
     plan.families.push_back(out);
   }

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "clearhead/error.h"
+#include "models/board.h"
 #include "ops/ops.h"
 #include "tasks/data/episodes.h"
 #include "tasks/recipe/task_definition.h"
@@ -286,6 +287,7 @@ const TaskDefinition& reinforcement_learning_task() {
           [](const Recipe& recipe, Json& model) {
             model["environment"] = std::string(environment_of(recipe).name);
             model["words_per_step"] = environment_of(recipe).words_per_step;
+            model["board"] = json_of(environment_of(recipe).board);
           },
       .vocabulary_texts =
           [](const Recipe& recipe) {

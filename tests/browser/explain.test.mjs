@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -237,6 +237,23 @@ test('the shares of a picture’s patches lie over it, and half of them can be t
   );
   const printed = /relevance (.*)$/.exec(await page.textContent('[data-testid=why-status]'))[1];
   assertPrinted(printed, data.methods[0].shares[most]);
+});
+
+test('a forecast is explained in its own unit', { skip }, async () => {
+  const bikes = JSON.parse(readFileSync(join(models, 'bikes', 'example.json'), 'utf8'));
+  const table = join(folder, 'bikes.tsv');
+  writeFileSync(table, bikes.input.join('\n'));
+  const [said] = JSON.parse(`[${execFileSync(binary, ['run', 'forecast', join(models, 'bikes'), '--file', table, '--json'])}]`);
+  const server = await view(join(models, 'bikes'), '--file', table);
+  const page = await open(`${server.url}#v=why&methods=occlusion`);
+  await explained(page, '[data-testid=why-shares] tbody tr');
+  const answer = async () => (await page.textContent('[data-testid=why-answer]')).split(': ');
+  assert.equal((await answer())[0], 'forecast of rentals');
+  assert.ok(Math.abs(Number((await answer())[1]) - said.forecast) < 0.01 * said.forecast, `${await answer()}, not ${said.forecast}`);
+  assert.doesNotMatch(await page.textContent('[data-testid=why-trust]'), /%/);
+  assert.equal(await page.locator('[data-testid=why-against]').count(), 0);
+  await page.selectOption('[data-testid=why-of]', '0.95');
+  await eventually(async () => (await answer())[0] === '95 % quantile of rentals', 'the chosen quantile');
 });
 
 test('a cut changes the answer as the server says; its link and its undo do', { skip }, async () => {

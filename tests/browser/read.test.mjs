@@ -109,6 +109,32 @@ test('a word that the mask hides from the pinned one is called hidden, not 0 %',
   assert.match(await page.textContent('[data-testid=status]'), /#10 · .* weight from .*%$/);
 });
 
+test('keys in the memory of a model that reads in segments are marked', { skip }, async () => {
+  const families = [{ name: 'dec', kind: 'causal', segment_length: 64 }];
+  const server = await serveProse(300, { causal: true, families });
+  const page = await open(`${server.url}#h=1.2&q=140`);
+  const marked = async () => {
+    const lines = await page.locator('[data-testid=answers] button').all();
+    return Promise.all(
+      lines.map(async (line) => [Number(await line.getAttribute('data-token')), / · memory$/.test(await line.innerText())]),
+    );
+  };
+  await answers(page, 140);
+  const listed = await marked();
+  assert.deepEqual(new Set(listed.map(([, memory]) => memory)), new Set([true, false]), 'keys of both kinds are listed');
+  for (const [token, memory] of listed) assert.equal(memory, token < 128, `#${token}`);
+  await page.locator('.box[data-box="20"]').hover();
+  assert.match(await page.textContent('[data-testid=status]'), /%.* · memory$/);
+  await page.locator('.box[data-box="130"]').hover();
+  assert.match(await page.textContent('[data-testid=status]'), /%$/);
+  const reverse = await open(`${server.url}#h=1.2&k=60&d=in`);
+  await reverse.waitForSelector('[data-testid=answers] button');
+  await reverse.locator('.box[data-box="140"]').hover();
+  assert.match(await reverse.textContent('[data-testid=status]'), /%.* · memory$/);
+  await reverse.locator('.box[data-box="62"]').hover();
+  assert.match(await reverse.textContent('[data-testid=status]'), /%$/);
+});
+
 test('fast scrubbing ends on the row of the last word under the pointer', { skip }, async () => {
   const server = await serveProse(300);
   const page = await open(`${server.url}#h=2.2&q=5`);

@@ -2,9 +2,13 @@
 // of the step that it names.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { answers, assertPrinted, eventually, settled, stateOf, useBrowser } from './harness.mjs';
-import { plantedRun, serve, serveProse, skip, slow } from './traces.mjs';
+import { view } from './program.mjs';
+import { folder, plantedRun, serve, serveProse, skip, slow } from './traces.mjs';
 
 const { open } = useBrowser();
 const kSteps = [0, 10, 40, 90];
@@ -129,6 +133,28 @@ test('a generated token shows its probability and the row that chose it', { skip
   assert.equal(stateOf(page).q, String(n - 2));
   await page.click('.timeline-panel [aria-label="Show as a table"]');
   assert.equal(await page.locator('.timeline-table td').count(), 4);
+});
+
+test('an episode plays step by step over the tiles of its observations', { skip }, async () => {
+  const file = join(folder, 'episode.txt');
+  writeFileSync(file, ['sign right', ...Array(5).fill('corridor ahead'), 'junction ahead'].join('\n'));
+  const { url } = await view(fileURLToPath(new URL('../../models/corridor/', import.meta.url)), '--file', file);
+  const page = await open(`${url}#f=memory&h=0.7`);
+  await page.waitForSelector('[data-testid=timeline]');
+  await page.focus('[data-testid=timeline]');
+  await page.keyboard.press('End');
+  assert.equal(await label(page), 'step 7 of 7');
+  const first = Number(stateOf(page).q) - 6;
+  await eventually(
+    async () => (await page.locator('[data-testid=answers] button').first().getAttribute('data-token')) === String(first),
+    'at the junction, the head attends to the sign',
+  );
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press('Space'); // from the beginning
+  for (const step of [1, 4, 7])
+    await page.waitForFunction((n) => document.querySelector('[data-testid=timeline-label]').textContent === `step ${n} of 7`, step);
+  await eventually(() => stateOf(page).q === String(first + 6), 'the link names the step');
+  await page.waitForSelector('[data-testid=boxes]');
 });
 
 test('without steps there is no timeline, and Space does nothing', { skip }, async () => {

@@ -60,6 +60,24 @@ class Forecast(NetworkCase):
         shown = self.done("run", "forecast", best, "--file", self.table).out.splitlines()
         self.assertRegex(shown[0], r"^2024-01-17 16:00  sold: \d+")
         self.assertRegex(shown[1], r"^90 % interval: [\d.]+ to [\d.]+$")
+        self.explained(best, answer)
+
+    def explained(self, best, answer):
+        """The explanation of the forecast for an hour in which the shop is open. answer: what `run` answers"""
+        why = self.done("why", best, "--file", self.table, "--method", "occlusion,attention,relevance", "--json").json
+        self.assertEqual(why["answer"], 'forecast of "sold"')
+        self.assertAlmostEqual(why["number"], answer["forecast"], places=3)
+        shares = {item["text"]: item["shares"] for item in why["items"]}
+        self.assertGreater(shares["open"]["occlusion"], 0.05, shares)  # an open shop sells 30 more
+        upper = self.done("why", best, "--file", self.table, "--target", "0.95", "--json").json
+        self.assertEqual(upper["answer"], '95 % quantile of "sold"')
+        self.assertAlmostEqual(upper["number"], answer["quantiles"]["0.95"], places=3)
+        said = self.done("why", best, "--file", self.table, "--method", "occlusion").out.splitlines()
+        self.assertRegex(said[0], rf'forecast of "sold" · {answer["forecast"]:.6g}$')
+        self.assertRegex(said[-1], r'^without ".*": [\d.]+ if it is unseen, [\d.]+ if it is masked$')
+        self.refused(1, f'{best}: the target "0.9" is not a quantile of this model; expected one of 0.05, 0.5, 0.95', "why", best, "--file", self.table, "--target", "0.9")
+        self.refused(1, f"{best}: a contrast compares two classes or words, but the answer of this model is a number",
+                     "why", best, "--file", self.table, "--contrast", "0.05")
 
     def test_the_map_shows_the_rows_that_it_looks_at(self):
         best = self.trained("steps=2") / "best"
@@ -70,7 +88,6 @@ class Forecast(NetworkCase):
         self.assertIn("hour −24 to −21", self.done("show", trace, "--head", "L0.H0", "--json").out)
         self.done("view", best, "--file", self.table, "--html", page)
         self.assertEqual(len(self.manifests(page)), 1)
-        self.assertIn("explanations of regression models are not supported yet", run("why", best, "--file", self.table).errors)
 
     def test_a_run_that_was_killed_goes_on_with_the_same_bits(self):
         self.goes_on()

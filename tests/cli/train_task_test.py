@@ -307,10 +307,29 @@ class Problems(TaskCase):
         self.assertAlmostEqual(said[0]["value"], 1, delta=0.5)
         line = run("run", "classify", self.folder / "run/best", "we saw it on a road we saw").out
         self.assertRegex(line, r"^ *-[01]\.\d{4}  value\n$")
+        self.explained(self.folder / "run/best", "we saw very very very very it on", said[0]["value"])
         with (self.folder / "valid.tsv").open("a", encoding="utf-8") as file:
             file.write("much\twe saw it\n")
         self.refused(1, f'{self.folder}/valid.tsv, line 61: "much" is not a number; "task.problem_type" is regression',
                      "train", self.recipe, f"data={self.folder}", "-o", self.folder / "other")
+
+    def explained(self, model, text, number):
+        """The explanation of a number that counts the word "very"."""
+        why = self.ok("why", model, text, "--method", "occlusion,gradient-input,integrated-gradients", "--json").json
+        self.assertEqual(why["answer"], "output")
+        self.assertAlmostEqual(why["number"], number, places=4)
+        for method in ("occlusion", "gradient-input", "integrated-gradients"):
+            shares = {is_very: [item["shares"][method] for item in why["items"] if (item["text"] == "very") == is_very] for is_very in (True, False)}
+            self.assertEqual(len(shares[True]), 4)
+            self.assertGreater(min(shares[True]), max(0, *shares[False]), (method, why))
+        self.assertLess(why["without"]["unseen"], number)
+        inside = self.ok("why", model, text, "--inside", "--json").json
+        self.assertGreater(len(inside["knocked_out"]), 0)
+        questions = self.folder / "questions.jsonl"
+        questions.write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
+        judged = self.ok("judge", model, "--file", questions, "--method", "occlusion", "--removal", "unseen", "--json").json
+        self.assertGreater(judged["verdicts"][0]["methods"]["occlusion"]["comprehensiveness"]["mean"], 0.2)
+        self.refused(1, f"{model}: the answer of this model is a number, which has no probability", "judge", model, "--file", questions, "--moved")
 
     def test_a_class_that_weighs_more_is_found_more_often(self):
         def doubtful():

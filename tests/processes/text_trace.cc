@@ -4,7 +4,7 @@
 //
 //   {"name": "known-answers", "text": "FILE", "tokens": [[begin, end, id, special], …], "segments": [{"name", "role", "begin", "end"}],
 //    "layers": 2, "heads": 4, "sharpness": 1, "backs": [63, null], "generated": [0.5, …], "rows": [[begin, end], …],
-//    "families": [{"name": "enc", "kind": "full" | "causal", "queries": [begin, end], "keys": [begin, end]}]}
+//    "families": [{"name": "enc", "kind": "full" | "causal", "queries": [begin, end], "keys": [begin, end], "segment_length": 64}]}
 //
 // "backs" limits, per layer, how many keys before its own a causal query sees; [] means no limit. A family without "queries" covers the
 // whole text. "generated" has the probabilities of the text's last tokens. "rows" are the queries that are kept, as under a small budget;
@@ -150,7 +150,8 @@ Covered family_of(const Json& json, const std::string& where, int64_t tokens, in
                 .causal = fields.string("kind") == "causal",
                 .is_part = queries != nullptr,
                 .first_query = out.queries.begin,
-                .first_key = out.keys.begin};
+                .first_key = out.keys.begin,
+                .segment_length = fields.integer_or("segment_length", 0)};
   fields.refuse_rest();
   return out;
 }

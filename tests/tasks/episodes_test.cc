@@ -27,7 +27,10 @@ TEST(Environments, SameSeedSameEpisodeAndOnlyDeclaredWords) {
         EXPECT_EQ(one->observe(), other->observe());
         EXPECT_EQ(one->board(), other->board());
         int64_t count = 0;
-        for (std::string word; observed >> word; ++count) EXPECT_TRUE(words.contains(word)) << word;
+        for (std::string word; observed >> word; ++count) {
+          EXPECT_TRUE(words.contains(word)) << word;
+          EXPECT_TRUE(count >= environment->board.rows * environment->board.columns || environment->board.colours.contains(word)) << word;
+        }
         EXPECT_EQ(count, environment->words_per_step);
         const size_t action = (seed + step * 7) % environment->actions.size();
         is_over = one->act(action).is_over;

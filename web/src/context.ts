@@ -68,6 +68,18 @@ export interface Numbers {
   shape?: readonly number[]; // of all rows together; default: [rows, row length]
 }
 
+/** True if the key is in the memory of the query: before its segment, for a model that reads in segments. */
+function isInMemory({ segment_length: length }: Family, query: number, key: number): boolean {
+  return length > 0 && key < query - (query % length);
+}
+
+/** For a token of a line of weights: " · memory" if it is in the memory of every chosen query, or has the chosen keys in its own. */
+export function memoryMark(ctx: Context, { spans, direction }: { spans: readonly Span[]; direction: Direction }, token: number): string {
+  const isOne = (chosen: Span): boolean =>
+    direction === 'out' ? isInMemory(ctx.family, chosen.begin, token) : isInMemory(ctx.family, token, chosen.end - 1);
+  return spans.every(isOne) ? ` · ${ctx.t('memory')}` : '';
+}
+
 /** The reason why a feature is not available here, in the page's language; null if it is available. */
 export function unavailableReason(ctx: Context, feature: Feature): string | null {
   const found = ctx.info.missing.find((m) => m.feature === feature);

@@ -28,10 +28,11 @@ export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family
 /**
  * The rows selected when a page opens: the last word of the text's first block, or of the family's rows, so that there is something to see.
  */
-export function firstSelection(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
+export function firstSelection(text: TextModel, { query_range: [begin, end], causal }: Family): Span[] {
   const items = text.itemsOf(begin);
   if (items) {
-    const at = isOnPicture(items) ? (begin + end) >> 1 : begin;
+    const inOrder = causal ? end - 1 : begin; // the last of an episode has the most to look at
+    const at = isOnPicture(items) ? (begin + end) >> 1 : inOrder;
     return [{ begin: at, end: at + 1 }];
   }
   const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);

@@ -95,6 +95,7 @@ const kTable = {
   token: ['Token', '词元'],
   weight: ['Weight', '权重'],
   head: ['Head', '头'],
+  memory: ['memory', '记忆'],
   sink: ['Sink', '汇点'],
   loading: ['Loading …', '加载中…'],
   close: ['Close', '关闭'],
@@ -397,6 +398,13 @@ const kTable = {
   'timeline.tokens': ['Generated tokens', '生成的词元'],
   'timeline.probability': ['Probability', '概率'],
   'timeline.none': ['no generated token chosen', '未选中生成的词元'],
+  'timeline.none.episode': ['no step chosen', '未选中步'],
+  'timeline.of': ['{name} of {of}', '{name} / {of}'],
+  'timeline.episode': ['Steps of the episode', '回合的各步'],
+  'timeline.caption.episode': [
+    'The episode, step by step: each step attends to what the policy saw up to it.',
+    '逐步播放该回合：每一步关注策略到此为止所见的内容。',
+  ],
   'timeline.caption.training': [
     'How the heads form: the same text, read by the model after more and more training steps.',
     '注意力头的形成过程：同一段文本，由训练步数递增的模型读取。',

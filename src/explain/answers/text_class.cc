@@ -14,19 +14,10 @@ class TextClass final : public TextTarget {
  public:
   TextClass(std::shared_ptr<const Model> with, TokenizedText text, const TargetSpec& asked)
       : TextTarget(std::move(with), std::move(text), &RunResult::class_logits) {
-    rows_ = {model_->info().reads_last ? last_token_read() : 0};
+    rows_ = {row_of_classifier()};
     stands_alone_ = model_->info().problem == ProblemType::kMultiLabel;
     answer_with_label(asked, asked.target, "class", first_logits());
     finish();
-  }
-
- private:
-  // The last token that is not padding, whose row a causal classifier reads; 0 if all are padding.
-  int64_t last_token_read() const {
-    const std::optional<int64_t> padding = model_->info().padding;
-    size_t row = text_.encoding.ids.size() - 1;
-    while (row > 0 && padding && text_.encoding.ids[row] == *padding) --row;
-    return static_cast<int64_t>(row);
   }
 };
 

@@ -118,20 +118,21 @@ Normaliser read_normaliser(Config& config) {
   config.refuse("normaliser", format("found \"{}\"; expected softmax, sparsemax or entmax15", name));
 }
 
-Rule read_segments(Config& config) {
+void set_segments(Config& config, AttentionFacts& attention) {
   const int64_t length = config.size_or("segment_length", 64), memory = config.integer_or("memory_length", 0);
   if (memory < 0) config.refuse("memory_length", "expected 0 or more");
-  return visible([&](RulePair at) { return at.key <= at.query && at.key >= floor(at.query / length) * length - memory; });
+  attention.segment_length = length;
+  attention.visible = visible([&](RulePair at) { return at.key <= at.query && at.key >= floor(at.query / length) * length - memory; });
 }
 
-std::optional<Rule> read_pattern(Config& config) {
+void set_pattern(Config& config, AttentionFacts& attention) {
   const std::string name = config.text_or("pattern", "full");
-  if (name == "full") return std::nullopt;
-  if (name == "segments") return read_segments(config);
+  if (name == "full") return;
+  if (name == "segments") return set_segments(config, attention);
   if (name != "strided" && name != "fixed")
     config.refuse("pattern", format("found \"{}\"; expected full, strided, fixed or segments", name));
   const int64_t stride = config.size_or("pattern_stride", 16);
-  return name == "strided" ? strided(stride) : fixed(stride, /*summary=*/1);
+  attention.visible = name == "strided" ? strided(stride) : fixed(stride, /*summary=*/1);
 }
 
 // A head's span z (Sukhbaatar et al. 2019, §2.2): the weights of softmax are exp(s_ij)·m(i − j), divided by their sum, with
@@ -155,7 +156,7 @@ AttentionFacts read_attention(Config& config, Architecture& facts) {
   AttentionFacts attention;
   attention.causal = true;
   attention.window = config.optional_size("sliding_window");
-  attention.visible = read_pattern(config);
+  set_pattern(config, attention);
   attention.top_keys = config.optional_size("top_keys").value_or(0);
   attention.normaliser = read_normaliser(config);
   set_positions(config, facts, attention);

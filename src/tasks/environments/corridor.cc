@@ -55,6 +55,14 @@ const Environment& corridor_environment() {
       .actions = {"forward", "left", "right"},
       .words = {"sign", "left", "right", "corridor", "junction", "ahead"},
       .words_per_step = 2,
+      .board = {.rows = 1,
+                .columns = 2,
+                .colours = {{"sign", {240, 228, 66}},  // the colours of Okabe and Ito 2008
+                            {"left", {230, 159, 0}},
+                            {"right", {0, 114, 178}},
+                            {"corridor", {225, 225, 225}},
+                            {"junction", {120, 120, 120}},
+                            {"ahead", {225, 225, 225}}}},
       .max_steps = 40,
       .start = [](uint64_t seed) -> std::unique_ptr<World> { return std::make_unique<Corridor>(seed); },
   };

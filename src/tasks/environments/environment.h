@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "models/network.h"
+
 namespace clearhead::tasks {
 
 struct Transition {
@@ -35,6 +37,7 @@ struct Environment {
   std::vector<std::string> actions{};
   std::vector<std::string> words{};  // the vocabulary of the observations
   int64_t words_per_step = 1;        // number of words in an observation
+  BoardFacts board{};                // how an observation is drawn
   int64_t max_steps = 0;             // an episode that has not ended after this many actions counts as failed
   std::unique_ptr<World> (*start)(uint64_t seed) = nullptr;
 };

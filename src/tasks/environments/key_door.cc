@@ -99,6 +99,14 @@ const Environment& key_door_environment() {
       .actions = {std::begin(kActions), std::end(kActions)},
       .words = {"wall", "floor", "redkey", "bluekey", "reddoor", "bluedoor", "start", "north", "south", "west", "east"},
       .words_per_step = 10,
+      .board = {.rows = 3,
+                .columns = 3,
+                .colours = {{"wall", {70, 70, 70}},  // keys and doors: the colours of Okabe and Ito 2008, doors darker
+                            {"floor", {228, 228, 228}},
+                            {"redkey", {230, 130, 60}},
+                            {"bluekey", {86, 180, 233}},
+                            {"reddoor", {190, 70, 0}},
+                            {"bluedoor", {0, 90, 160}}}},
       .max_steps = 32,
       .start = [](uint64_t seed) -> std::unique_ptr<World> { return std::make_unique<KeyDoor>(seed); },
   };

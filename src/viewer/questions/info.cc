@@ -49,6 +49,7 @@ Json family_json(const FamilyFacts& known) {
                        {"query_side", 0},
                        {"key_side", 0},
                        {"causal", family.causal},
+                       {"segment_length", family.segment_length},
                        {"sums_to_one", known.sums_to_one},
                        {"remainders", std::move(remainders)},
                        {"sinks", sinks},
@@ -148,10 +149,11 @@ Json traces_json(const LoadedTrace::Options& options) {
 Json answers_json(const LoadedTrace::Options& options) {
   if (!options.model) return Json();
   const ModelInfo& info = options.model->info();
-  Json labels = Json::array();
-  for (const std::string& label : info.labels) labels.push(label);
   const explain::AnswerKind* kind = explain::answer_kind(info);
-  return kind ? Json::object({{"kind", std::string(kind->name)}, {"labels", labels}}) : Json();
+  if (!kind) return Json();
+  Json labels = Json::array();
+  for (const std::string& label : kind->choices ? kind->choices(*options.model) : info.labels) labels.push(label);
+  return Json::object({{"kind", std::string(kind->name)}, {"labels", std::move(labels)}});
 }
 
 }  // namespace

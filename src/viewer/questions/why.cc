@@ -103,6 +103,7 @@ class Why {
     if (target_->items().empty()) fail(ErrorCode::kInvalidArgument, "This text has no token that the answer could be attributed to.");
     Json out = Json::object({{"answer", target_->answer()},
                              {"probability", target_->probability()},
+                             {"is_number", target_->is_number()},
                              {"items", ranges_json(target_->items())},
                              {"item_kind", kind_},
                              {"read_from", read_from()}});

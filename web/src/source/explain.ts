@@ -2,7 +2,7 @@
 
 import type { HeadId } from './source';
 
-export type AnswerKind = 'class' | 'tag' | 'next' | 'masked' | 'written';
+export type AnswerKind = 'class' | 'number' | 'tag' | 'next' | 'masked' | 'written';
 
 export const kMethods = [
   'attention',
@@ -47,7 +47,8 @@ export interface MethodResult {
 
 export interface WhyResult {
   answer: string;
-  probability: number;
+  probability: number; // or the number that is the answer
+  is_number: boolean;
   items: [number, number][];
   item_kind: string;
   read_from: number[];

@@ -81,6 +81,7 @@ export interface Family {
   query_side: number;
   key_side: number;
   causal: boolean;
+  segment_length: number; // > 0: the model reads in segments, and the keys before a query's segment are its memory
   sums_to_one: boolean;
   remainders: (Remainder | null)[]; // per layer
   sinks: number[];

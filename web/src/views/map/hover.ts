@@ -1,6 +1,6 @@
 // The status line for the pair under the pointer: its exact weight, read from its own row.
 
-import { type Context, positionLabel, printWeight } from '../../context';
+import { type Context, memoryMark, positionLabel, printWeight } from '../../context';
 import { type HeadId, type Span, isAbort } from '../../source/source';
 
 /** Null if a later pair was requested in the meantime. */
@@ -23,7 +23,8 @@ export async function weightAt(ctx: Context, at: HeadId, { query, key }: { query
     const line = await ctx.source.line({ ...request, spans }, 'map-hover');
     const value = line.values ? line.values[key] : (line.top.find((i) => i.begin === key)?.weight ?? NaN);
     const hidden = !line.visible.some(([b, e]) => b <= key && key < e);
-    return `${where}   ${hidden ? ctx.t('map.hidden') : printWeight(ctx, value, line.badge, line.error)}`;
+    if (hidden) return `${where}   ${ctx.t('map.hidden')}`;
+    return `${where}   ${printWeight(ctx, value, line.badge, line.error)}${memoryMark(ctx, request, key)}`;
   } catch (error) {
     return isAbort(error) ? null : `${where}   ${error instanceof Error ? error.message : ''}`;
   }

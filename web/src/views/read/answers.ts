@@ -2,7 +2,7 @@
 // returns.
 
 import type { Context } from '../../context';
-import { selectedSpans, gradientOf, hasValueNorm, isGradient, printWeight, quoted } from '../../context';
+import { selectedSpans, gradientOf, hasValueNorm, isGradient, memoryMark, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
 import { swatch } from '../../paint/pixels';
 import { SourceError, type Span, type TopItem } from '../../source/source';
@@ -113,6 +113,7 @@ export class Answers {
           items ? '' : `#${whole(item.begin)}`,
           segment >= 0 ? ` · ${ctx.segments[segment].name}` : '',
           sink ? ` · ${ctx.t('sink')}` : '',
+          this.shown ? memoryMark(ctx, this.shown.request, item.begin) : '',
         ),
       ),
     );

@@ -81,7 +81,7 @@ export class BoxPanel extends PicturePanel {
       const has = t > 0 && paint.visibility(box) === 'visible' && paint.canHaveWeight(box);
       if (has) shown++;
       this.outline(c, id, () => {
-        c.globalAlpha = has ? (this.isDisc(id) ? 1 : 0.15 + 0.55 * t) : 0;
+        c.globalAlpha = has ? (this.isDisc(id) ? 1 : 0.12 + 0.38 * t) : 0; // what a box contains stays visible
         c.fillStyle = css(shade(has ? t : 0, theme));
         c.fill();
         c.globalAlpha = 1;

@@ -2,7 +2,7 @@
 // text (patches, frames).
 
 import type { Context, View } from '../../context';
-import { selectedSpans, printWeight, rangeOf, selectSpans } from '../../context';
+import { memoryMark, selectedSpans, printWeight, rangeOf, selectSpans } from '../../context';
 import { head as headName, shortShare, weight as printNumber } from '../../format';
 import type { Exported } from '../../figure/figure';
 import type { ShownLine } from '../../focus';
@@ -254,7 +254,8 @@ export class ReadView implements View {
     let sum = 0;
     for (let t = box.begin; t < (ctx.store.now.words ? box.begin + 1 : box.end); t++) sum += values[t] ?? 0;
     const weight = printWeight(ctx, sum, pinned.line.badge, pinned.line.error);
-    return `   ${ctx.t(`status.${pinned.request.direction}`, { whom: lineName(ctx, pinned), weight })}`;
+    const memory = memoryMark(ctx, pinned.request, box.begin);
+    return `   ${ctx.t(`status.${pinned.request.direction}`, { whom: lineName(ctx, pinned), weight })}${memory}`;
   }
 
   private pick(token: number, event: MouseEvent): void {

@@ -1,4 +1,4 @@
-// The moments of a timeline: the checkpoints of a recorded training run, or the tokens of a generated text.
+// The moments of a timeline: the checkpoints of a recorded training run, the tokens of a generated text, or the steps of an episode.
 
 import type { Context } from '../../context';
 import { quoted } from '../../context';
@@ -6,7 +6,7 @@ import { share, whole } from '../../format';
 import type { State } from '../../state';
 
 export interface Moments {
-  readonly kind: 'training' | 'generated';
+  readonly kind: 'training' | 'generated' | 'episode';
   readonly count: number;
   /** The moment of a state, or −1. */
   at(state: State): number;
@@ -21,7 +21,13 @@ export interface Moments {
 
 export function momentsOf(ctx: Context): Moments | null {
   if (ctx.info.checkpoints.length > 1) return training(ctx);
-  return ctx.info.generated.length > 0 ? generated(ctx) : null;
+  return ctx.info.generated.length > 0 ? generated(ctx) : episode(ctx);
+}
+
+/** The row that is selected, if it is a single one and shows what it attends to. */
+function selectedRow(state: State): number | null {
+  const [row] = state.q;
+  return row && state.q.length === 1 && row.end === row.begin + 1 && state.direction === 'out' ? row.begin : null;
 }
 
 function training(ctx: Context): Moments {
@@ -47,9 +53,9 @@ function generated(ctx: Context): Moments {
     kind: 'generated',
     count: chances.length,
     at: (state) => {
-      const [row] = state.q;
-      const moment = row && state.q.length === 1 && row.end === row.begin + 1 ? row.begin + 1 - begin : -1;
-      return state.direction === 'out' && moment >= 0 && moment < chances.length ? moment : -1;
+      const row = selectedRow(state);
+      const moment = row === null ? -1 : row + 1 - begin;
+      return moment < chances.length ? Math.max(moment, -1) : -1;
     },
     label: (moment) =>
       ctx.t('timeline.token', { token: quoted(ctx, span(moment)), share: share(chances[moment]), n: moment + 1, of: chances.length }),
@@ -57,6 +63,31 @@ function generated(ctx: Context): Moments {
     probability: (moment) => chances[moment],
     go: (moment) => {
       const row = begin + moment - 1;
+      ctx.store.set({ q: [{ begin: row, end: row + 1 }], direction: 'out' });
+      ctx.reveal(row, false);
+    },
+  };
+}
+
+/** The steps of an episode, if they are the rows of the map: each attends to the steps up to its own. */
+function episode(ctx: Context): Moments | null {
+  const { family, text } = ctx;
+  const [begin, end] = family.query_range;
+  const isEpisode = text.data.items.some((items) => items.kind === 'step' && items.begin === begin && items.end === end);
+  if (!isEpisode || !family.causal || end - begin < 2) return null;
+  const name = (moment: number): string => text.label(begin + moment);
+  return {
+    kind: 'episode',
+    count: end - begin,
+    at: (state) => {
+      const row = selectedRow(state);
+      return row !== null && begin <= row && row < end ? row - begin : -1;
+    },
+    label: (moment) => ctx.t('timeline.of', { name: name(moment), of: end - begin }),
+    name,
+    probability: () => null,
+    go: (moment) => {
+      const row = begin + moment;
       ctx.store.set({ q: [{ begin: row, end: row + 1 }], direction: 'out' });
       ctx.reveal(row, false);
     },

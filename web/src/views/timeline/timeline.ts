@@ -47,7 +47,7 @@ export class Timeline implements View {
         'div',
         { class: 'timeline-row' },
         this.playButton,
-        h('div', { class: 'timeline-slider' }, this.slider, moments.kind === 'training' ? this.ticks() : null),
+        h('div', { class: 'timeline-slider' }, this.slider, moments.kind === 'generated' ? null : this.ticks()),
         this.label,
         this.tableButton,
       ),
@@ -66,7 +66,8 @@ export class Timeline implements View {
 
   update(state: State): void {
     const at = this.moments.at(state);
-    this.label.textContent = at < 0 ? this.ctx.t('timeline.none') : this.moments.label(at);
+    this.label.textContent =
+      at < 0 ? this.ctx.t(this.moments.kind === 'episode' ? 'timeline.none.episode' : 'timeline.none') : this.moments.label(at);
     if (at >= 0) this.slider.value = String(at);
     this.slider.setAttribute('aria-valuetext', this.label.textContent);
     this.chips.forEach((chip, i) => {
@@ -162,7 +163,9 @@ export class Timeline implements View {
     this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
     if (this.table.hidden) return;
     const { ctx, moments } = this;
-    const heads = moments.kind === 'training' ? ['timeline.steps'] : ['token', 'timeline.probability'];
+    const heads = { training: ['timeline.steps'], generated: ['token', 'timeline.probability'], episode: ['timeline.episode'] }[
+      moments.kind
+    ];
     const rows = Array.from({ length: moments.count }, (_, i) => {
       const chance = moments.probability(i);
       const go = h('button', { type: 'button', class: 'quiet', onclick: () => this.choose(i) }, moments.name(i));

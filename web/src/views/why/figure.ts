@@ -11,7 +11,7 @@ import { intensity } from '../../weights';
 import { wordsInView } from '../read/figure';
 import type { Shading } from './shading';
 import { largestOf } from './shading';
-import { type SupportedMethod, supportedMethods } from './tables';
+import { type SupportedMethod, printAnswer, supportedMethods } from './tables';
 
 const kRows = 12;
 
@@ -53,10 +53,10 @@ export function figureOfWhy(
     rows: [
       ...ranked.map((m) => [
         t(`method.${m.name}`),
-        printed(m.comprehensiveness),
+        printAnswer(result, m.comprehensiveness),
         t('why.trust.of', { n: m.beats, of: result.random.rankings }),
       ]),
-      [t('why.random'), printed(result.random.comprehensiveness), ''],
+      [t('why.random'), printAnswer(result, result.random.comprehensiveness), ''],
     ],
   };
   return { parts: [shown.words, shares, trust], description: shown.description, badge: 'exact', rules: [t(`method.${front.name}.what`)] };

@@ -1,7 +1,7 @@
 // The tables beside the text: shares by method, how far to trust each method, and how far they agree. Functions from a result to elements.
 
 import { type Context, visibleSpace } from '../../context';
-import { share } from '../../format';
+import { share, weight as number } from '../../format';
 import { css, diverge, inkOn } from '../../paint/ramp';
 import type { MethodResult, WhyResult } from '../../source/explain';
 import { h } from '../../ui/dom';
@@ -83,7 +83,12 @@ export function sharesTable(
   );
 }
 
-/** The drop in the answer's probability without each method's highest-ranked items, compared with random rankings. */
+/** The probability of the answer, or the number that is the answer, or a difference of two. */
+export function printAnswer(result: WhyResult, answer: number): string {
+  return (result.is_number ? number(answer) : share(answer)).replace('-', '−');
+}
+
+/** The drop in the answer without each method's highest-ranked items, compared with random rankings. */
 export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
   const { t } = ctx;
   const methods = supportedMethods(result).sort((a, b) => b.comprehensiveness - a.comprehensiveness);
@@ -95,7 +100,7 @@ export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
       'tr',
       {},
       h('th', { scope: 'row', title: what }, name),
-      h('td', { class: 'number' }, share(value).replace('-', '−'), bar(value)),
+      h('td', { class: 'number' }, printAnswer(result, value), bar(value)),
       h('td', { class: 'number' }, beats),
     );
   return h(
@@ -105,7 +110,7 @@ export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
     h(
       'p',
       { class: 'caption' },
-      t('why.trust.how', { removed: result.removed, items: result.items.length, rankings, random: share(random).replace('-', '−') }),
+      t('why.trust.how', { removed: result.removed, items: result.items.length, rankings, random: printAnswer(result, random) }),
     ),
     h(
       'div',
@@ -180,6 +185,8 @@ export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | n
 
 /** Translates the engine's description of an answer into the page's language. */
 export function answerOf(ctx: Context, description: string): string {
+  const quantile = /^(?:forecast|([\d.]+) % quantile) of "([^]*)"$/.exec(description);
+  if (quantile) return ctx.t(quantile[1] ? 'why.answer.quantile' : 'why.answer.forecast', { q: quantile[1] ?? '', what: quantile[2] });
   const [, kind, what, , against] = /^(class|tag|next token|word at the mask) "([^]*?)"( against "([^]*)")?$/.exec(description) ?? [];
   if (!kind) return description;
   const answer = ctx.t(`why.answer.${kind}`, { what: visibleSpace(what) });

@@ -14,7 +14,7 @@ import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
 import { ShareOverlay } from './shareOverlay';
 import { type Shading, largestOf, shaded } from './shading';
-import { type SupportedMethod, agreementTable, answerOf, supportedMethods, sharesTable, trustTable } from './tables';
+import { type SupportedMethod, agreementTable, answerOf, printAnswer, supportedMethods, sharesTable, trustTable } from './tables';
 
 const kDefaultMethods: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
 const kAutoRunSeconds = 20; // seconds that are spent without asking the user
@@ -122,30 +122,30 @@ export class WhyView implements View {
   private controls(): HTMLElement {
     const { ctx } = this;
     const { t, store } = ctx;
-    const answers = ctx.info.answers;
-    const kind = answers?.kind ?? 'next';
-    const labels = answers?.labels ?? [];
+    const { kind, labels } = ctx.info.answers ?? { kind: 'next', labels: [] };
     const set = (): void => {
       const of = this.targetInput?.value.trim() ?? '';
       const kept = of === '' && store.now.target.startsWith('#') ? store.now.target : of;
       store.set({ target: kept, contrast: this.contrastInput?.value.trim() ?? '' }, 'push');
     };
-    if (kind === 'class' && labels.length <= kMaxListedLabels) {
+    const isLabel = kind === 'class' || kind === 'number';
+    const targetName = kind === 'number' ? 'why.output' : isLabel || kind === 'tag' ? 'why.class' : 'why.word';
+    if (isLabel && labels.length <= kMaxListedLabels) {
       this.targetInput = h(
         'select',
-        { 'aria-label': t('why.class'), 'data-testid': 'why-of', onchange: set },
+        { 'aria-label': t(targetName), 'data-testid': 'why-of', onchange: set },
         h('option', { value: '' }, t('why.model')),
         ...labels.map((label) => h('option', { value: label }, label)),
       );
     } else if (kind !== 'written') {
       this.targetInput = h('input', {
         type: 'text',
-        'aria-label': t(kind === 'class' ? 'why.class' : 'why.word'),
+        'aria-label': t(targetName),
         'data-testid': 'why-of',
+        placeholder: t('why.model'),
       });
-      this.targetInput.setAttribute('placeholder', t('why.model'));
     }
-    this.contrastInput = h('input', { type: 'text', 'aria-label': t('why.against'), 'data-testid': 'why-against' });
+    if (kind !== 'number') this.contrastInput = h('input', { type: 'text', 'aria-label': t('why.against'), 'data-testid': 'why-against' });
     const methods = kMethods.map((name) => {
       const box = h('input', {
         type: 'checkbox',
@@ -165,7 +165,7 @@ export class WhyView implements View {
     const form = h(
       'form',
       { class: 'explain-controls' },
-      label(t(kind === 'class' || kind === 'tag' ? 'why.class' : 'why.word'), this.targetInput),
+      label(t(targetName), this.targetInput),
       label(t('why.against'), this.contrastInput),
       h('button', { type: 'submit', class: 'quiet' }, t('why.go')),
       kind === 'next'
@@ -294,7 +294,7 @@ export class WhyView implements View {
     const front = this.front();
     if (!result || !front) return;
     const token = /^#(\d+)$/.exec(store.now.target);
-    const probability = share(result.probability);
+    const probability = printAnswer(result, result.probability);
     this.answer.textContent =
       token && Number(token[1]) < ctx.text.count
         ? t('why.answer.token', { token: token[1], word: quoted(ctx, { begin: Number(token[1]), end: Number(token[1]) + 1 }), probability })
@@ -344,11 +344,11 @@ export class WhyView implements View {
     const [begin, end] = result.items[cut.item];
     const effect = t('why.cut', {
       item: this.label(cut.item),
-      after: share(cut.unseen),
-      before: share(result.probability),
+      after: printAnswer(result, cut.unseen),
+      before: printAnswer(result, result.probability),
       of: whole(cut.of),
     });
-    const masked = cut.masked === null ? '' : ` ${t('why.cut.masked', { after: share(cut.masked) })}`;
+    const masked = cut.masked === null ? '' : ` ${t('why.cut.masked', { after: printAnswer(result, cut.masked) })}`;
     return h(
       'div',
       { class: 'explain-card', 'data-testid': 'why-cut' },
