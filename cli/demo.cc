@@ -164,15 +164,20 @@ viewer::ShownTrace read_long_text(const std::string& out, Checks& checks) {
   checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + in_words(difference));
 
   print(format("  {:.1f} s", clock.seconds()));
-  return {
-      shared,
-      format("v=read&h=1.0&q={}&k={}", query, known.answer.begin),
-      format("clearhead view {} --file TEXT --precision bf16", directory),
-      {.en = format("The last of {} tokens attends to a single other token, {} tokens back: the one that followed the same words there, "
+  const std::string back = with_commas(query - known.answer.begin);
+  return {shared,
+          format("v=read&h=1.0&q={}&k={}", query, known.answer.begin),
+          format("clearhead view {} --file TEXT --precision bf16", directory),
+          {.title = {.en = format("Where among {} tokens did it see these words before?", with_commas(kLongText)),
+                     .zh = format("它在 {} 个词元中的哪里见过同样的话？", with_commas(kLongText))},
+           .look_for =
+               {.en = format(
+                    "The last of {} tokens attends to a single other token, {} tokens back: the one that followed the same words there, "
                     "where the red lines meet.",
-                    with_commas(kLongText), with_commas(query - known.answer.begin)),
-       .zh = format("{} 个词元中，最后一个只看向 {} 个词元之前的一个：同样的话在那里出现时随后的词元，即红线相交之处。",
-                    with_commas(kLongText), with_commas(query - known.answer.begin))}};
+                    with_commas(kLongText), back),
+                .zh = format("{} 个词元中，最后一个只看向 {} 个词元之前的一个：同样的话在那里出现时随后的词元，即红线相交之处。",
+                             with_commas(kLongText), back)},
+           .answer = format("#{}", with_commas(known.answer.begin))}};
 }
 
 viewer::ShownTrace read_book(const std::string& directory, Checks& checks) {
@@ -209,12 +214,16 @@ viewer::ShownTrace read_book(const std::string& directory, Checks& checks) {
   const Generated made = generate(*model, prompt, settings);
   print(format("  and continues: …{} ⟨{}⟩", visible(passage.substr(passage.rfind('\n', passage.size() - 60) + 1)), visible(made.text)));
   print(format("  {:.1f} s", clock.seconds()));
-  return {trace,
-          format("v=map&h=4.1&q={}", prompt.size()),
-          format("clearhead run generate {} TEXT --trace FILE --precision bf16", directory),
-          {.en = "Every token attends to the last line break, so the map is a staircase with one step per line. The model starts to "
-                 "generate at the red row, and breaks its lines as the book does.",
-           .zh = "每个词元都看向最近的换行，所以矩阵图像一道楼梯，每行文字一级。模型从红线处开始续写，并像原书一样换行。"}};
+  return {
+      trace,
+      format("v=map&h=4.1&q={}", prompt.size()),
+      format("clearhead run generate {} TEXT --trace FILE --precision bf16", directory),
+      {.title = {.en = "Where does it break its lines?", .zh = "它在哪里换行？"},
+       .look_for = {.en =
+                        "Every token attends to the last line break, so the map is a staircase with one step per line. The model starts to "
+                        "generate at the red row, and breaks its lines as the book does.",
+                    .zh = "每个词元都看向最近的换行，所以矩阵图像一道楼梯，每行文字一级。模型从红线处开始续写，并像原书一样换行。"},
+       .answer = cut(visible(made.text), 60)}};
 }
 
 void write_page(const std::vector<viewer::ShownTrace>& traces, const std::string& path) {

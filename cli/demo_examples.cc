@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "clearhead/map.h"
+#include "cli/alignment.h"
 #include "cli/demo.h"
 #include "cli/input.h"
 #include "cli/look.h"
@@ -31,6 +32,7 @@ std::vector<std::string> models_with_example(const std::string& folder) {
 struct Seen {
   Trace trace{};
   std::string command{};  // shows the same trace
+  std::string answer{};
 };
 
 // Traces the example, and prints the model's answer.
@@ -42,13 +44,15 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
   if (!example.question.empty()) print("  " + example.question);
   const std::vector<const RunCommand*> commands = commands_of(info);
   const auto answering =
-      std::find_if(commands.rbegin(), commands.rend(), [](const RunCommand* command) { return command->print_example != nullptr; });
-  if (answering != commands.rend()) (*answering)->print_example(*model, input, traced);
+      std::find_if(commands.rbegin(), commands.rend(), [](const RunCommand* command) { return command->answer_example != nullptr; });
+  const std::string answer = answering == commands.rend() ? "" : (*answering)->answer_example(*model, input, traced);
+  if (!answer.empty()) print("  → " + answer);
+  if (writes_from_text(info)) print_alignment(alignment_of(traced.trace, ""));
   TraceArguments typed;
   typed.model = info.name;
   typed.text = {.text = example.input, .has_text = true};
   typed.pair = example.question;
-  return {.trace = std::move(traced.trace), .command = typed.as_typed("view")};
+  return {.trace = std::move(traced.trace), .command = typed.as_typed("view"), .answer = answer};
 }
 
 // The largest difference from 1 of the sums of rows, over all layers whose rows sum to one. Adds the number of rows to `rows`.
@@ -90,9 +94,19 @@ std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks&
   std::vector<viewer::ShownTrace> out;
   Difference worst;
   int64_t rows = 0;
+  struct Described {
+    std::string directory{};
+    ModelInfo info{};
+    ModelExample example{};
+  };
+  std::vector<Described> all;
   for (const std::string& directory : models_with_example(folder)) {
-    const ModelInfo info = describe_model(directory);
-    const ModelExample example = read_example(info);
+    ModelInfo info = describe_model(directory);
+    ModelExample example = read_example(info);
+    all.push_back({directory, std::move(info), std::move(example)});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Described& a, const Described& b) { return a.example.order < b.example.order; });
+  for (const auto& [directory, info, example] : all) {
     print(format("\n  {}", std::filesystem::path(directory).filename().string()));
     Seen seen = read_by(info, example);
     try {
@@ -104,7 +118,7 @@ std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks&
     out.push_back({.trace = std::make_shared<const Trace>(std::move(seen.trace)),
                    .state = example.state,
                    .command = seen.command,
-                   .look_for = example.look_for});
+                   .card = {.title = example.title, .look_for = example.look_for, .answer = seen.answer}});
   }
   if (rows > 0)
     checks.line(worst.holds,

@@ -22,8 +22,8 @@ struct RunCommand {
   int specificity = 2;
   /// Declares the options, and the callback that runs the command.
   void (*add)(CLI::App& app) = nullptr;
-  /// Prints the model's answer to an example, for `clearhead demo`, which uses the most specific task with this function. May be null.
-  void (*print_example)(const Model& model, const ModelInput& input, const TracedInput& traced) = nullptr;
+  /// The model's answer to an example in one line, for `clearhead demo`, which uses the most specific task with this function. May be null.
+  std::string (*answer_example)(const Model& model, const ModelInput& input, const TracedInput& traced) = nullptr;
 };
 
 /// All commands, in alphabetical order.

@@ -62,9 +62,9 @@ struct Classify final : TextCommand<Classes> {
   }
 };
 
-void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
+std::string answer_example(const Model& model, const ModelInput& input, const TracedInput&) {
   const ClassScore best = reads_inputs(model.info()) ? classify_inputs(model, {input})[0][0] : classify(model, input.text, input.pair)[0];
-  print(format("  → {} ({})", best.label, score_text(best, model.info().problem)));
+  return format("{} ({})", best.label, score_text(best, model.info().problem));
 }
 
 }  // namespace
@@ -75,7 +75,7 @@ const RunCommand& classify_command() {
       .description = "Print the probabilities of a classifier's labels, or the value of a regression",
       .is_task_of = [](const ModelInfo& info) { return info.has_classifier && !info.answers && !info.tags && info.output.empty(); },
       .add = add_text_command<Classify>,
-      .print_example = print_example};
+      .answer_example = answer_example};
   return command;
 }
 

@@ -124,11 +124,11 @@ struct Detect final : TextCommand<Found> {
   }
 };
 
-void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
+std::string answer_example(const Model& model, const ModelInput& input, const TracedInput&) {
   std::string found;
   for (const DetectedObject& one : detect(model, input))
     found += format("{}{} at ({:.0f}, {:.0f})", found.empty() ? "" : ", ", one.label, one.x, one.y);
-  print("  → " + (found.empty() ? "no objects" : found));
+  return found.empty() ? "no objects" : found;
 }
 
 }  // namespace
@@ -139,7 +139,7 @@ const RunCommand& detect_command() {
                                      .is_task_of = [](const ModelInfo& info) { return info.output == "boxes"; },
                                      .specificity = 3,
                                      .add = add_text_command<Detect>,
-                                     .print_example = print_example};
+                                     .answer_example = answer_example};
   return command;
 }
 

@@ -73,10 +73,10 @@ struct Forecast final : TextCommand<Forecasted> {
   }
 };
 
-void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
+std::string answer_example(const Model& model, const ModelInput& input, const TracedInput&) {
   const ForecastFacts& facts = *network_model(model, "does not forecast").facts().series.forecast;
   const std::vector<double> values = forecast(model, input, {});
-  print(format("  → {}: {:.6g} ({})", facts.target, values[median_of(facts)], interval_text(facts, values)));
+  return format("{}: {:.6g} ({})", facts.target, values[median_of(facts)], interval_text(facts, values));
 }
 
 }  // namespace
@@ -89,7 +89,7 @@ const RunCommand& forecast_command() {
                                      .is_task_of = [](const ModelInfo& info) { return info.output == "forecast"; },
                                      .specificity = 3,
                                      .add = add_text_command<Forecast>,
-                                     .print_example = print_example};
+                                     .answer_example = answer_example};
   return command;
 }
 

@@ -186,9 +186,11 @@ struct Predict final : TextCommand<Predicted> {
   }
 };
 
-void print_example(const Model& model, const ModelInput& input, const TracedInput&) {
+std::string answer_example(const Model& model, const ModelInput& input, const TracedInput&) {
+  std::string out;
   for (const Person& person : predict(model, input, {}))
-    print(format("  → person {}: at {:.2f}, {:.2f}", person.number, person.path.back()[0], person.path.back()[1]));
+    out += format("{}person {} at {:.2f}, {:.2f}", out.empty() ? "" : "; ", person.number, person.path.back()[0], person.path.back()[1]);
+  return out;
 }
 
 }  // namespace
@@ -199,7 +201,7 @@ const RunCommand& predict_command() {
                                      .is_task_of = [](const ModelInfo& info) { return info.output == "positions"; },
                                      .specificity = 3,
                                      .add = add_text_command<Predict>,
-                                     .print_example = print_example};
+                                     .answer_example = answer_example};
   return command;
 }
 

@@ -85,7 +85,7 @@ void add(CLI::App& app) {
   app.callback([options] { run(*options); });
 }
 
-void print_example(const Model&, const ModelInput&, const TracedInput& traced) { print("  → " + as_line(traced.trace.plan().text.text)); }
+std::string answer_example(const Model&, const ModelInput&, const TracedInput& traced) { return as_line(traced.trace.plan().text.text); }
 
 }  // namespace
 
@@ -94,7 +94,7 @@ const RunCommand& transcribe_command() {
                                      .description = "Print the transcript of each sound file",
                                      .is_task_of = [](const ModelInfo& info) { return input_kind(info).has_target && reads_inputs(info); },
                                      .add = add,
-                                     .print_example = print_example};
+                                     .answer_example = answer_example};
   return command;
 }
 

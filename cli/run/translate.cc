@@ -95,10 +95,7 @@ void add(CLI::App& app) {
   app.callback([options] { run(*options); });
 }
 
-void print_example(const Model&, const ModelInput&, const TracedInput& traced) {
-  print("  → " + as_line(traced.written->text));
-  print_alignment(alignment_of(traced.trace, ""));
-}
+std::string answer_example(const Model&, const ModelInput&, const TracedInput& traced) { return as_line(traced.written->text); }
 
 }  // namespace
 
@@ -107,7 +104,7 @@ const RunCommand& translate_command() {
                                      .description = "Translate each line of a text with an encoder-decoder",
                                      .is_task_of = writes_from_text,
                                      .add = add,
-                                     .print_example = print_example};
+                                     .answer_example = answer_example};
   return command;
 }
 

@@ -26,6 +26,13 @@ std::string given(Fields& fields, std::string_view name) {
   return value;
 }
 
+Bilingual bilingual(Fields& fields, const std::string& path, const char* name) {
+  Fields of(fields.require(name), path, name);
+  Bilingual out{.en = given(of, "en"), .zh = given(of, "zh")};
+  of.refuse_rest();
+  return out;
+}
+
 }  // namespace
 
 ModelExample read_example(const ModelInfo& model) {
@@ -34,9 +41,9 @@ ModelExample read_example(const ModelInfo& model) {
   Fields fields(json, path);
   ModelExample out{.input = text_of(fields), .question = fields.string_or("question", ""), .state = given(fields, "state")};
   if (out.input.empty()) fields.wrong("input", "some text", *json.find("input"));
-  Fields look_for(fields.require("look_for"), path, "look_for");
-  out.look_for = {.en = given(look_for, "en"), .zh = given(look_for, "zh")};
-  look_for.refuse_rest();
+  out.title = bilingual(fields, path, "title");
+  out.look_for = bilingual(fields, path, "look_for");
+  out.order = fields.integer_or("order", out.order);
   fields.refuse_rest();
   if (const InputKind& kind = input_kind(model); kind.is_file()) {
     out.input = model.directory + "/" + out.input;

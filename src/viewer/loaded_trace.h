@@ -37,6 +37,13 @@ class NotKept : public Error {
   std::string command_;
 };
 
+/// A trace as one of several to choose from: the card of a gallery.
+struct GalleryCard {
+  Bilingual title{}, look_for{};  ///< a question, and what to look for in the maps to answer it
+  std::string answer{};           ///< of the model; may be empty
+  bool given() const { return !title.en.empty(); }
+};
+
 /// A trace with its caches. A family is named as in its plan; an empty name means the main family.
 class LoadedTrace {
  public:
@@ -52,7 +59,7 @@ class LoadedTrace {
       std::string id{};
       std::string model{}, begins{};  ///< the model's name, and the beginning of the text; empty if it read no text
       std::string state{};            ///< the initial state, as in the page's address
-      LookFor look_for{};             ///< what to look for in it, if traces are offered as pictures to choose from
+      GalleryCard card{};             ///< if traces are offered in a gallery
     };
     std::vector<Member> together{};  ///< the traces that were opened together, including this one; empty: there is only this one
     size_t at = 0;                   ///< the index of this trace in `together`

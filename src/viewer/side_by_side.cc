@@ -92,7 +92,7 @@ std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, con
                             .model = model_name(shown.trace->plan()),
                             .begins = beginning_of(shown.trace->plan()),
                             .state = shown.state,
-                            .look_for = shown.look_for});
+                            .card = shown.card});
   }
   std::vector<LoadedTrace> loaded;
   for (all.at = 0; all.at < traces.size(); ++all.at) {

@@ -21,7 +21,7 @@ struct ShownTrace {
   std::shared_ptr<const Trace> trace{};
   std::string state{};    ///< the initial state, as in the page's address
   std::string command{};  ///< the command that shows it alone; empty: that of the options
-  LookFor look_for{};     ///< what to look for in it; if two or more traces have it, the page opens on pictures to choose from
+  GalleryCard card{};     ///< if two or more traces have one, the page opens on a gallery
 };
 /// Returns one loaded trace per trace, in the same order.
 std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, const LoadedTrace::Options& options);

@@ -29,11 +29,13 @@ const cards = (page) => page.locator('[data-testid=gallery] .card');
 const drawn = (page) => page.waitForFunction(() => document.querySelectorAll('.card canvas[data-drawn=true]').length === 3);
 const opened = (page, view) => page.waitForFunction((wanted) => document.querySelector('#app').dataset.view === wanted, view);
 
-test('the page opens on a card a trace, each with its model, its sentence and a picture', { skip }, async () => {
+test('the page opens on a card a trace, each with its question, answer, model and picture', { skip }, async () => {
   const page = await open(url);
   await drawn(page);
-  assert.deepEqual(await cards(page).locator('h2').allTextContents(), ['cats', 'novel', 'one']);
-  assert.deepEqual(await cards(page).locator('p:last-child').allTextContents(), ['Cat looks at <cat>.', 'The diagonal.', 'Two after one.']);
+  const texts = (of) => cards(page).locator(of).allTextContents();
+  assert.deepEqual(await texts('h2'), ['What does 0 show?', 'What does 1 show?', 'What does 2 show?']);
+  assert.deepEqual(await texts('.card-answer'), ['→ answer 0', '→ answer 1', '→ answer 2']);
+  assert.deepEqual(await texts('.card-model'), ['cats', 'novel', 'one']);
   const begins = await cards(page).nth(1).locator('.card-text').textContent();
   assert.ok(begins.length > 20 && novel.text.toString().replace(/\s/g, ' ').startsWith(begins.replace('…', '')), begins);
   await page.waitForTimeout(100);
@@ -41,7 +43,7 @@ test('the page opens on a card a trace, each with its model, its sentence and a 
     list.map((c) => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size),
   );
   for (const n of colours) assert.ok(n > 20, `${colours}`);
-  assert.equal(await page.locator('[data-testid=gallery] h1').textContent(), 'Choose a picture');
+  assert.equal(await page.locator('[data-testid=gallery] h1').textContent(), 'Choose a question');
   assert.deepEqual(
     page.requests.filter((r) => r !== url && !r.startsWith('data:') && !r.startsWith('blob:')),
     [],
@@ -54,7 +56,7 @@ test('a click opens a trace in its state, which repeats the sentence; Back retur
   await cards(page).nth(1).click();
   await answers(page, 30);
   assert.equal(await page.getAttribute('#app', 'data-view'), 'map');
-  assert.equal(await page.textContent('[data-testid=look-for] p'), 'What to look for: The diagonal.');
+  assert.equal(await page.textContent('[data-testid=look-for] p'), 'What does 1 show? → answer 1What to look for: The diagonal.');
   await settled(page);
   assert.equal(stateOf(page).t, '1');
   await page.goBack();
@@ -100,13 +102,13 @@ test('in Chinese the cards and what they open are Chinese', { skip }, async () =
   await page.click('[data-action=language]');
   await page.waitForFunction(() => document.documentElement.lang === 'zh');
   await drawn(page);
-  assert.equal(await cards(page).nth(2).locator('p:last-child').textContent(), '一之后是二。');
+  assert.equal(await cards(page).nth(2).locator('h2').textContent(), '2 显示什么？');
   await cards(page).nth(2).click();
   await answers(page, 2);
   assert.match(await page.textContent('[data-testid=look-for]'), /一之后是二。/);
   await page.goBack();
   await drawn(page);
-  assert.equal(await cards(page).first().locator('p:last-child').textContent(), '猫看猫。');
+  assert.equal(await cards(page).first().locator('h2').textContent(), '0 显示什么？');
 });
 
 test('traces without a sentence open on the first, with no choice to return to', { skip }, async () => {

@@ -110,14 +110,18 @@ export function pageOf(paths, ...more) {
   return path;
 }
 
-/** Like pageOf, of traces that open at `states` and with `sentences` (or null) that say what to look for, as the demo's page. */
+/** Like pageOf, of traces that open at `states`, with a card for each of `sentences` (or null) that say what to look for, as the demo's page. */
 export function galleryOf(paths, states, sentences) {
   const page = pageOf(paths);
   const [before, manifests, rest] = /^(.*id="clearhead-manifest">)(.*?)(<\/script>.*)$/s.exec(readFileSync(page, 'utf8')).slice(1);
   const all = JSON.parse(manifests);
   for (const [number, manifest] of all.entries()) {
     manifest.state = states[number];
-    manifest.info.traces.forEach((one, i) => Object.assign(one, { state: states[i], look_for: sentences?.[i] ?? null }));
+    manifest.info.traces.forEach((one, i) => {
+      const look_for = sentences?.[i];
+      const title = { en: `What does ${i} show?`, zh: `${i} 显示什么？` };
+      Object.assign(one, { state: states[i], card: look_for ? { title, look_for, answer: `answer ${i}` } : null });
+    });
   }
   writeFileSync(page, before + JSON.stringify(all).replace(/</g, '\\u003c') + rest);
   return page;

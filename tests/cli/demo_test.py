@@ -11,7 +11,7 @@ SHOWN_BY_CODE = {"book"}  # its page is generated separately
 
 class Demo(Case):
     def test_every_model_that_ships_is_shown_on_its_example(self):
-        paths = sorted((ROOT / "models").glob("*/example.json"))
+        paths = sorted((ROOT / "models").glob("*/example.json"), key=lambda path: json.loads(path.read_text(encoding="utf-8"))["order"])
         shipped = {path.parent.name for path in (ROOT / "models").glob("*/config.json")}
         self.assertEqual({path.parent.name for path in paths}, shipped - SHOWN_BY_CODE)
         done = run("demo", "--examples-only", "--out", self.folder, folder=ROOT, timeout=300)
@@ -25,7 +25,9 @@ class Demo(Case):
             example, info = json.loads(path.read_text(encoding="utf-8")), manifests[at]["info"]
             self.assertIn(f"\n\n  {path.parent.name}\n  ", done.out)
             choice = info["traces"][at]
-            self.assertEqual((choice["look_for"], choice["state"]), (example["look_for"], example["state"]))
+            card = choice["card"]
+            self.assertEqual((card["title"], card["look_for"], choice["state"]), (example["title"], example["look_for"], example["state"]))
+            self.assertIn(f"\n  → {card['answer']}\n", done.out)
             state = {name: values[0] for name, values in parse_qs(example["state"], strict_parsing=True).items()}
             family = next(one for one in info["families"] if one["id"] == state["f"])
             layer, head = map(int, state["h"].split(",")[0].split("."))
@@ -36,7 +38,7 @@ class Demo(Case):
         models = self.folder / "models"
         if not models.exists():
             shutil.copytree(self.causal, models / "known")
-        example = {"input": "abc abc", "state": "f=dec&h=1.0", "look_for": {"en": "the diagonal", "zh": "对角线"}} | changes
+        example = {"input": "abc abc", "state": "f=dec&h=1.0", "title": {"en": "where?", "zh": "哪里？"}, "look_for": {"en": "the diagonal", "zh": "对角线"}} | changes
         (models / "known/example.json").write_text(json.dumps(example), encoding="utf-8")
         done = run("demo", "--examples-only", "--models", models, "--out", self.folder / "out")
         self.assertEqual((done.code, done.errors.splitlines()[-1]), (1, f"clearhead: {models}/known/example.json: {message}"))

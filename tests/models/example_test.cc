@@ -9,7 +9,7 @@
 namespace clearhead {
 namespace {
 
-constexpr const char* kLook = R"("look_for": {"en": "the diagonal", "zh": "对角线"})";
+constexpr const char* kLook = R"("title": {"en": "Where?", "zh": "哪里？"}, "look_for": {"en": "the diagonal", "zh": "对角线"})";
 
 ModelExample read(const ScratchFolder& folder, const std::string& fields, const std::string& reads = "text") {
   folder.put("example.json", "{" + fields + ", " + kLook + "}");
@@ -24,6 +24,8 @@ TEST(ModelExample, ReadsTheInputTheStateAndLookFor) {
   EXPECT_EQ(example.state, "v=map&h=1.0");
   EXPECT_EQ(example.look_for.en, "the diagonal");
   EXPECT_EQ(example.look_for.zh, "对角线");
+  EXPECT_EQ(example.title.en + example.title.zh, "Where?哪里？");
+  EXPECT_GT(example.order, read(folder, R"("input": "a cat", "state": "v=map&h=1.0", "order": 3)").order);
 }
 
 TEST(ModelExample, OfManyLinesIsAListOrOneText) {
@@ -61,9 +63,10 @@ TEST(ModelExample, IsRefusedByTheFieldThatIsWrong) {
   refused(ErrorCode::kFormat, R"("input": expected a text, or a list of its lines, found 3)", R"("input": 3, "state": "h=0.0")");
   refused(ErrorCode::kFormat, R"("input": expected some text, found "")", R"("input": "", "state": "h=0.0")");
   refused(ErrorCode::kFormat, R"("state": expected some text, found "")", R"("input": "a", "state": "")");
-  folder.put("example.json", R"({"input": "a", "state": "h=0.0", "look_for": {"en": "the diagonal"}})");
+  folder.put("example.json", R"({"input": "a", "state": "h=0.0", "title": {"en": "a", "zh": "b"}, "look_for": {"en": "the diagonal"}})");
   expect_refused(ErrorCode::kFormat, R"(field "look_for.zh" is missing)", [&] { (void)read_example({.directory = folder.path()}); });
-  folder.put("example.json", R"({"input": "a", "state": "h=0.0", "look_for": {"en": "a", "zh": "b", "fr": "c"}})");
+  folder.put("example.json",
+             R"({"input": "a", "state": "h=0.0", "title": {"en": "a", "zh": "b"}, "look_for": {"en": "a", "zh": "b", "fr": "c"}})");
   expect_refused(ErrorCode::kUnsupported, R"(field "look_for.fr" is not understood)",
                  [&] { (void)read_example({.directory = folder.path()}); });
 }

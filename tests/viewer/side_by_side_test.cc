@@ -66,7 +66,7 @@ TEST(SideBySide, EveryTraceListsAllTracesAndItsOwnIndex) {
     traces.push_back({std::make_shared<const Trace>(looked_at::trace_of({.tokens = tokens})), "q=" + std::to_string(tokens - 1)});
   }
   traces[1].command = "clearhead view the second";
-  traces[1].look_for = {.en = "its <tail>", .zh = "尾部"};
+  traces[1].card = {.title = {.en = "Why?", .zh = "为什么？"}, .look_for = {.en = "its <tail>", .zh = "尾部"}, .answer = "so"};
   std::vector<LoadedTrace> loaded = side_by_side(traces, {.command = "clearhead view both"});
   ASSERT_EQ(loaded.size(), 2U);
   for (size_t at = 0; at < 2; ++at) {
@@ -82,7 +82,8 @@ TEST(SideBySide, EveryTraceListsAllTracesAndItsOwnIndex) {
     EXPECT_EQ(own.find("begins")->string(), at == 0 ? "w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 w2b2 w4 w5"
                                                     : "w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 w2b2 w4 w5b0 w0 w1b3 w3 w4b1 w6 w0b4 w2 …")
         << "eighty bytes of the text";
-    EXPECT_EQ(own.find("look_for")->dump(), at == 0 ? "null" : R"({"en":"its <tail>","zh":"尾部"})");
+    EXPECT_EQ(own.find("card")->dump(),
+              at == 0 ? "null" : R"({"title":{"en":"Why?","zh":"为什么？"},"look_for":{"en":"its <tail>","zh":"尾部"},"answer":"so"})");
     EXPECT_EQ(info.find("command")->string(), at == 0 ? "clearhead view both" : "clearhead view the second");
   }
 }

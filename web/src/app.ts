@@ -235,14 +235,23 @@ async function showCheckpoint(ctx: Context, views: readonly View[], step: number
   }
 }
 
-/** The sentence that says what to look for in this trace, shown if the trace is one of a gallery. */
+/** The question and the answer of this trace, and what to look for in it, if the trace is one of a gallery. */
 function lookForBanner({ info, t }: Context): HTMLElement | null {
-  const look = info.traces.find((one) => one.number === info.step)?.look_for;
-  if (!look || !hasGallery(info)) return null;
+  const card = info.traces.find((one) => one.number === info.step)?.card;
+  if (!card || !hasGallery(info)) return null;
   const element = h(
     'div',
     { class: 'banner look-for', role: 'note', 'data-testid': 'look-for' },
-    h('p', {}, h('strong', {}, t('gallery.look')), ' ', look[t.language]),
+    h(
+      'p',
+      {},
+      h('strong', {}, card.title[t.language]),
+      card.answer && ` → ${card.answer}`,
+      h('br'),
+      t('gallery.look'),
+      ' ',
+      card.look_for[t.language],
+    ),
     h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')),
   );
   return element;

@@ -4,8 +4,8 @@ import { type Family, type HeadId, type Info, type Span, type TraceChoice, isOnP
 import { type Language, type State, parseState } from './state';
 import type { TextModel } from './text/model';
 
-/** True if the page opens on the gallery: at least two traces have a sentence that says what to look for. */
-export const hasGallery = (info: Info): boolean => info.traces.filter((one) => one.look_for !== null).length > 1;
+/** True if the page opens on the gallery: at least two traces have a card. */
+export const hasGallery = (info: Info): boolean => info.traces.filter((one) => one.card !== null).length > 1;
 
 /** The name of a trace in a list, on one line. */
 export const traceName = ({ model, begins }: TraceChoice): string => (begins ? `${model}: ${begins}` : model);

@@ -218,14 +218,14 @@ const kTable = {
   ],
 
   traces: ['Choose a trace', '选择记录'],
-  gallery: ['All pictures', '全部图片'],
-  'gallery.title': ['Back to the choice of pictures (g)', '返回图片选择 (g)'],
-  'gallery.heading': ['Choose a picture', '选择一幅图'],
+  gallery: ['All questions', '全部问题'],
+  'gallery.title': ['Back to the questions (g)', '返回问题列表 (g)'],
+  'gallery.heading': ['Choose a question', '选择一个问题'],
   'gallery.how': [
-    'Each shows one model at work on one input and contains every weight of every head. Open one to explore its words, patches and heads.',
-    '每幅图展示一个模型处理一个输入的过程，并包含所有注意力头的全部权重。打开后可逐一查看其中的词、图块与头。',
+    'Each card shows a model, its input and its answer. Open one to see what the model attended to; every weight of every head is there.',
+    '每张卡片展示一个模型、它的输入和回答。打开后可以看到模型关注了什么；所有注意力头的全部权重都在其中。',
   ],
-  'gallery.label': ['Pictures to choose from', '可供选择的图片'],
+  'gallery.label': ['Questions to choose from', '可供选择的问题'],
   'gallery.look': ['What to look for:', '看点：'],
   family: ['Kind of attention', '注意力类型'],
   'family.encoder': ['encoder self-attention', '编码器自注意力'],
@@ -327,8 +327,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['Not available here', '此处不可用的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e d\twhy, what if, compare\ng\tall pictures, if there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e d\t为何、假如、比较\ng\t全部图片（若有多幅）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e d\twhy, what if, compare\ng\tall questions, if there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e d\t为何、假如、比较\ng\t全部问题（若有多个）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': [
     'This link was made for another text: its selection and edits are ignored.',

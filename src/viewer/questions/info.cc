@@ -133,14 +133,16 @@ Json traces_json(const LoadedTrace::Options& options) {
   Json out = Json::array();
   for (const LoadedTrace::Options::Member& one : options.together) {
     if (options.is_run) continue;
-    Json look_for;
-    if (one.look_for.given()) look_for = Json::object({{"en", one.look_for.en}, {"zh", one.look_for.zh}});
+    const auto bilingual = [](const Bilingual& of) { return Json::object({{"en", of.en}, {"zh", of.zh}}); };
+    Json card;
+    if (one.card.given())
+      card = Json::object({{"title", bilingual(one.card.title)}, {"look_for", bilingual(one.card.look_for)}, {"answer", one.card.answer}});
     out.push(Json::object({{"number", one.number},
                            {"id", one.id},
                            {"model", one.model},
                            {"begins", one.begins},
                            {"state", one.state},
-                           {"look_for", std::move(look_for)}}));
+                           {"card", std::move(card)}}));
   }
   return out;
 }

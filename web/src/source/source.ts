@@ -93,6 +93,9 @@ export interface Family {
   summaries: (string | null)[]; // per layer: what it computes, in one line
 }
 
+/** A sentence in the page's languages. */
+type Bilingual = Record<'en' | 'zh', string>;
+
 /** One of several traces. */
 export interface TraceChoice {
   number: number;
@@ -100,7 +103,7 @@ export interface TraceChoice {
   model: string;
   begins: string; // the beginning of its text, or empty
   state: string; // the state it opens with
-  look_for: { en: string; zh: string } | null;
+  card: { title: Bilingual; look_for: Bilingual; answer: string } | null; // in the gallery
 }
 
 export interface Info {

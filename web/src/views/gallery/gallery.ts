@@ -1,5 +1,5 @@
-// The gallery, on which a page of several traces opens: for each trace a picture and a sentence that says what to look for. A card is a
-// link to its trace.
+// The gallery, on which a page of several traces opens: for each trace a picture, a question, and the model's answer. A card is a link to
+// its trace, whose page says what to look for.
 
 import { oncePerFrame, surface } from '../../paint/canvas';
 import type { Theme } from '../../paint/ramp';
@@ -94,13 +94,16 @@ export class Gallery {
       if (drawing && frame.width > 0) drawing(frame.context, frame, this.theme());
     });
     const frame = surface(canvas, draw);
+    const title = one.card?.title[t.language] ?? one.model;
+    const input = one.card?.answer ? one.begins.split(' → ')[0] : one.begins; // the answer stands below
     const link = h(
       'a',
       { class: 'card', href: `#${formatState(openingOf(one, this.store.now.lang))}`, 'data-trace': one.number },
       h('div', { class: 'card-picture' }, canvas),
-      h('h2', {}, one.model),
-      one.begins ? h('p', { class: 'card-text' }, one.begins) : null,
-      one.look_for ? h('p', {}, one.look_for[t.language]) : null,
+      h('h2', {}, title),
+      input && input.toLowerCase() !== title.toLowerCase() ? h('p', { class: 'card-text' }, input) : null,
+      one.card?.answer ? h('p', { class: 'card-answer' }, `→ ${one.card.answer}`) : null,
+      h('p', { class: 'card-model' }, one.model),
     );
     link.addEventListener('click', (event) => {
       if (this.store.hasAddress) return;
