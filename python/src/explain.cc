@@ -88,7 +88,7 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
     of_methods[methods[at].name] = array_of(Tensor::from(values, {static_cast<int64_t>(values.size())}));
   }
   out["answer"] = explained->answer();
-  out["probability"] = explained->probability();
+  out[explained->is_number() ? "number" : "probability"] = explained->probability();
   out["items"] = words;
   out["bytes"] = places;
   out["shares"] = of_methods;
@@ -171,9 +171,10 @@ void add_explanations(nb::class_<Loaded>& model) {
           "methods"_a = std::vector<std::string>{"relevance"}, "units"_a = "word", "steps"_a = 32, "layer"_a = nb::none(),
           "head"_a = nb::none(),
           "Attributes an answer of the model to parts of the input.\n\n"
-          "Returns a dict: \"answer\" and its \"probability\"; \"items\", the text of each item; \"bytes\", its byte range in the\n"
-          "UTF-8 text; \"shares\", the attribution of each item by method, f32 [item]. Shares have no fixed total. Signed methods\n"
-          "give negative shares to items that lower the answer's probability.\n\n"
+          "Returns a dict: \"answer\" and its \"probability\", or the \"number\" that a regression or a forecast answers with; \"items\",\n"
+          "the text of each item; \"bytes\", its byte range in the UTF-8 text; \"shares\", the attribution of each item by method,\n"
+          "f32 [item]. Shares have no fixed total. Signed methods give negative shares to items that lower the answer's probability,\n"
+          "or the number.\n\n"
           "text: an input of the type that `reads` names. pair: the second text. question: for models that read a story or a scene.\n"
           "target: the answer to explain: a class, one or more words, or \"token N\"; default: the model's own answer. Several tokens are\n"
           "explained together, by the sum of their log-probabilities.\n"

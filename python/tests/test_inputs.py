@@ -58,6 +58,15 @@ def test_a_picture_is_traced_and_explained_by_its_patches(digits):
     assert digits.trace_gradients(path).gradients_of == 'class "5"'
 
 
+def test_a_forecast_is_explained_in_its_own_unit():
+    table = "\n".join(json.loads((MODELS / "bikes/example.json").read_text(encoding="utf-8"))["input"])
+    bikes = ch.load(str(MODELS / "bikes"))
+    median, upper = (bikes.why(table, methods=["occlusion"], target=target) for target in ("", "0.95"))
+    assert median["answer"] == 'forecast of "rentals"' and upper["answer"] == '95 % quantile of "rentals"'
+    assert 500 < median["number"] < upper["number"] < 1500 and "probability" not in median
+    assert median["shares"]["occlusion"].shape == (len(median["items"]),)
+
+
 def test_a_story_has_a_question(stories):
     assert stories.reads == "story"
     best = stories.classify(STORY, question="Where is the football?")

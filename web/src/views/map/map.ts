@@ -344,7 +344,8 @@ export class MapView implements View {
   }
 
   private paint(): void {
-    if (this.canvas.width < 120 || this.canvas.height < 120) return;
+    const { k0, q0, k1, q1 } = this.rect;
+    if (Math.min((k1 - k0) * this.across, (q1 - q0) * this.down) < 24) return; // too small to be read
     if (!this.opened) {
       this.opened = true;
       const rect = this.ctx.store.now.rect ?? (this.band ? null : this.opening());

@@ -73,8 +73,8 @@ export class TextPane {
       if (!found) return;
       const outer = this.element.getBoundingClientRect();
       const inner = found.element.getBoundingClientRect();
-      const away = inner.top < outer.top + 40 || inner.bottom > outer.bottom - 40;
-      if (away) this.element.scrollTop += inner.top - outer.top - outer.height * 0.4;
+      const below = inner.bottom > outer.bottom - 40; // then it comes to stand low, because most of what it attends to is before it
+      if (below || inner.top < outer.top + 40) this.element.scrollTop += inner.top - outer.top - outer.height * (below ? 0.75 : 0.4);
       if (tries > 0) requestAnimationFrame(() => settle(tries - 1)); // block heights become known only as blocks are laid out
     };
     settle(6);
