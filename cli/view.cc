@@ -11,6 +11,7 @@
 #include "cli/look.h"
 #include "models/input_kind.h"
 #include "viewer/export.h"
+#include "viewer/opening.h"
 #include "viewer/server.h"
 #include "viewer/side_by_side.h"
 
@@ -36,7 +37,7 @@ std::string family_in(const std::string& state, const Trace& trace) {
 }
 
 // The trace that is shown first: the last step of a training run, otherwise the first trace.
-const viewer::LoadedTrace& first_of(const std::vector<viewer::LoadedTrace>& traces) {
+viewer::LoadedTrace& first_of(std::vector<viewer::LoadedTrace>& traces) {
   return traces[0].options().is_run ? traces.back() : traces.front();
 }
 
@@ -57,10 +58,16 @@ std::string state_of(const Options& options, const Trace& trace) {
   return state;
 }
 
+// The state in which the page opens.
+std::string opening_of(const Options& options, std::vector<viewer::LoadedTrace>& traces) {
+  const bool asks_for_none = options.state.empty() && options.head.empty() && options.query.empty();
+  return asks_for_none && traces.size() == 1 ? viewer::opening_state(traces[0]) : state_of(options, first_of(traces).trace());
+}
+
 void write_page(const Options& options, std::vector<viewer::LoadedTrace> traces) {
   viewer::ExportOptions page;
   page.command = traces[0].options().command + " --html " + quoted(options.html);
-  page.state = state_of(options, first_of(traces).trace());
+  page.state = opening_of(options, traces);
   if (!options.page_size.empty()) page.budget_bytes = viewer::parse_budget(options.page_size);
   Progress progress("page");
   page.look.progress = progress.callback();
@@ -90,7 +97,7 @@ viewer::LoadedTrace::Options loaded_options(const Options& options, const std::s
 }
 
 void serve(const Options& options, std::vector<viewer::LoadedTrace> traces) {
-  const std::string state = state_of(options, first_of(traces).trace());
+  const std::string state = opening_of(options, traces);
   viewer::ViewServer server(std::move(traces), {.port = options.port});
   const std::string opens_at = state.empty() ? "" : "#" + state;
   print(server.url() + opens_at);
@@ -176,7 +183,9 @@ void add_view(CLI::App& app) {
   command->add_option("--html", options->html, "Write a page that works offline to this file, instead of serving the viewer")
       ->type_name("FILE");
   command->add_option("--page-size", options->page_size, "With --html: largest size of the page (default: 20MB)")->type_name("SIZE");
-  command->add_option("--state", options->state, "What to show first, as in the page's address after #: v=map&h=5.3");
+  command->add_option("--state", options->state,
+                      "What to show first, as in the page's address after #: v=map&h=5.3\n"
+                      "(default: the head and the word with the largest weight on another word)");
   command->add_option("--head", options->head, "Show this head first, like L5.H3");
   command->add_option("--query", options->query,
                       "Show this token first: its index (1204), a range of tokens (#12:20), or a piece of the text");
