@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures what pre-training on five books gives a small encoder and a small decoder: docs/mechanisms/fine-tuning.md.
+"""Measures what pre-training on five books gives a small model: docs/mechanisms/fine-tuning.md.
 
     python3 bench/pretraining.py --books DIR --texts DIR --entities DIR --out runs/pretraining
 
-Trains recipes/encoder-books.json and decoder-books.json on the books, then the tasks of sentiment.json, question-kind.json and
-entities.json, once from the model that read the books and once from new weights, with the same architecture, vocabulary, data and number
-of steps. Each of the two starts gets the learning rate that is better on the validation data with the first seed. Prints the figures on
-the test data, the mean over --seeds with its 95 % interval (Student's t), as a table in Markdown, and writes results.json to --out.
-Finished runs are kept, so the script can be interrupted.
+Trains recipes/encoder-books.json on the books, then the tasks of sentiment.json, question-kind.json and entities.json, once from the model
+that read the books and once from new weights, with the same architecture, vocabulary, data and number of steps. Each of the two starts
+gets the learning rate that is better on the validation data with the first seed. Prints the figures on the test data, the mean over
+--seeds with its 95 % interval (Student's t), as a table in Markdown, and writes results.json to --out. Finished runs are kept, so the
+script can be interrupted.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from runs import ask, kept, train
 
-MODELS = ("encoder-books", "decoder-books")  # recipes
+MODELS = ("encoder-books",)  # recipes
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TASKS = {"sentiment": "accuracy", "question-kind": "accuracy", "entities": "f1"}  # the recipe and its metric
 STARTS = ("pre-trained", "new")
@@ -66,10 +66,10 @@ def measure(options, task, start, pretrained):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--books", type=Path, required=True, help="folder with the data of encoder-books.json and decoder-books.json")
+    parser.add_argument("--books", type=Path, required=True, help="folder with the data of encoder-books.json")
     parser.add_argument("--texts", type=Path, required=True, help="folder with the data of sentiment.json and question-kind.json")
     parser.add_argument("--entities", type=Path, required=True, help="folder with the data of entities.json")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, help="recipes to pre-train with (default: both)")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, help="recipes to pre-train with (default: all)")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="recipes to fine-tune with (default: all)")
     parser.add_argument("--seeds", type=int, default=3, choices=T_975, help="seeds of each fine-tuning (default: %(default)s)")
     parser.add_argument("--clearhead", default="build/release/clearhead", help="the program (default: %(default)s)")

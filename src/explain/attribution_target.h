@@ -5,7 +5,7 @@
 //   its softmax (sigmoid for independent labels and for a difference). An answer of several tokens is a span: y is the sum of the
 //   log-probabilities of its tokens, each given those before, and the probability is exp(y).
 //
-//   A model of regression answers with a number in its own unit (is_number()). Then y is this number, and it also takes the place of the
+//   A regression model answers with a number in its own unit (is_number()). Then y is this number, and it also takes the place of the
 //   probability.
 //
 //   text classifier         a class, or a number         read from its first token, or from its last token that is not padding

@@ -88,7 +88,7 @@ class Trajectories(NetworkCase):
         self.assertIn("person ", self.done("show", trace, "--head", "L0.H0", "--json").out)
         self.done("view", best, "--file", table, "--html", page)
         self.assertEqual(len(self.manifests(page)), 1)
-        self.assertIn("explanations of regression models are not supported yet", run("why", best, "--file", table).errors)
+        self.assertIn("which reads a crowd, predicts no class that could be explained", run("why", best, "--file", table).errors)
         self.assertIn('expected a classifier; the outputs of this model are of the kind "positions"', run("run", "classify", best, "--file", table).errors)
 
     def test_a_run_that_was_killed_goes_on_with_the_same_bits(self):
