@@ -156,8 +156,9 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
     'the caption says what the numbers are',
   );
   await page.selectOption('[data-testid=atlas-sort]', 'sum');
-  const first = await page.$$eval('.heads .head', (list) => list.sort((a, b) => a.style.order - b.style.order)[0].dataset.head);
-  assert.equal(first, `${most.layer}.${most.head}`);
+  const first = `${most.layer}.${most.head}`; // the sums of the heads arrive one after another
+  const ranked = () => page.$$eval('.heads .head', (list) => list.sort((a, b) => a.style.order - b.style.order)[0].dataset.head);
+  await eventually(async () => (await ranked()) === first, `${first} is ranked first`);
   assertPrinted(await page.textContent(`.heads [data-head="${first}"] .note`), most.sum / 100); // a number, not a percentage
 
   const file = join(folder, 'gradients.html');
@@ -251,6 +252,7 @@ test('a forecast is explained in its own unit', { skip }, async () => {
   assert.equal((await answer())[0], 'forecast of rentals');
   assert.ok(Math.abs(Number((await answer())[1]) - said.forecast) < 0.01 * said.forecast, `${await answer()}, not ${said.forecast}`);
   assert.doesNotMatch(await page.textContent('[data-testid=why-trust]'), /%/);
+  assert.match(await page.textContent('[data-testid=why-cut]'), /changes the answer from [\d.]+ to [\d.]+ /);
   assert.equal(await page.locator('[data-testid=why-against]').count(), 0);
   await page.selectOption('[data-testid=why-of]', '0.95');
   await eventually(async () => (await answer())[0] === '95 % quantile of rentals', 'the chosen quantile');

@@ -113,6 +113,10 @@ export const kExplain = {
     'Largest effect: hiding “{item}” from every token changes the probability of the answer from {before} to {after} ({of} parts were hidden, one at a time).',
     '影响最大：让所有词元都看不到“{item}”时，答案的概率由 {before} 变为 {after}（逐一隐藏了 {of} 项）。',
   ],
+  'why.cut.number': [
+    'Largest effect: hiding “{item}” from every query changes the answer from {before} to {after} ({of} parts were hidden, one at a time).',
+    '影响最大：让所有查询都看不到“{item}”时，答案由 {before} 变为 {after}（逐一隐藏了 {of} 项）。',
+  ],
   'why.cut.masked': ['If it is masked instead: {after}.', '若改用掩码替换：{after}。'],
   'why.try': ['Try it in “What if”', '在“假如”中试一试'],
   'why.table': ['Share of each part, by method', '各部分的占比（按方法）'],

@@ -342,7 +342,7 @@ export class WhyView implements View {
     const { cut } = result;
     if (!cut) return null;
     const [begin, end] = result.items[cut.item];
-    const effect = t('why.cut', {
+    const effect = t(result.is_number ? 'why.cut.number' : 'why.cut', {
       item: this.label(cut.item),
       after: printAnswer(result, cut.unseen),
       before: printAnswer(result, result.probability),
