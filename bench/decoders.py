@@ -12,8 +12,6 @@ from pathlib import Path
 from runs import ask
 
 LAYERS, HEADS = 3, 4
-# The position encodings of clearhead-decoder (src/models/families/clearhead_decoder.cc).
-ENCODINGS = ("none", "learned", "sinusoidal", "scaled_sinusoidal", "key_sinusoidal", "shaw", "transformer_xl", "t5", "alibi", "rotary")
 
 
 def recipe(settings, batch, length, longest, steps, seed=1, **changes):
@@ -51,11 +49,10 @@ def bits_per_byte(each, begin=0, end=None):
     return -statistics.mean(statistics.mean(one[begin:end]) for one in each) / math.log(2)
 
 
-def arguments(description, out, reads_book=True):
+def arguments(description, out):
     """The parser of the arguments that the scripts share. out: default folder of the runs."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if reads_book:
-        parser.add_argument("book", type=Path, help="a text file")
+    parser.add_argument("book", type=Path, help="a text file")
     parser.add_argument("--clearhead", default="build/release/clearhead", help="the program (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(out), help="folder of the runs (default: %(default)s)")
     return parser

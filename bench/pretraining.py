@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures what pre-training on five books gives a small model: docs/mechanisms/fine-tuning.md.
+"""Measures what pre-training on five books gives a small encoder: docs/mechanisms/fine-tuning.md.
 
     python3 bench/pretraining.py --books DIR --texts DIR --entities DIR --out runs/pretraining
 
@@ -19,7 +19,6 @@ from pathlib import Path
 
 from runs import ask, kept, train
 
-MODELS = ("encoder-books",)  # recipes
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TASKS = {"sentiment": "accuracy", "question-kind": "accuracy", "entities": "f1"}  # the recipe and its metric
 STARTS = ("pre-trained", "new")
@@ -42,7 +41,7 @@ def recipe_of(task, start, rate, seed, pretrained):
 
 def fine_tune(options, task, start, rate, seed, pretrained):
     """Trains unless the run is finished. Returns its best validation metric and its metric on the test data."""
-    folder = pretrained.parent.parent / task / f"{start}-{rate:g}-{seed}"
+    folder = options.out / task / f"{start}-{rate:g}-{seed}"
 
     def run():
         path, metric = folder / "recipe.json", TASKS[task]
@@ -69,21 +68,19 @@ def main():
     parser.add_argument("--books", type=Path, required=True, help="folder with the data of encoder-books.json")
     parser.add_argument("--texts", type=Path, required=True, help="folder with the data of sentiment.json and question-kind.json")
     parser.add_argument("--entities", type=Path, required=True, help="folder with the data of entities.json")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, help="recipes to pre-train with (default: all)")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="recipes to fine-tune with (default: all)")
     parser.add_argument("--seeds", type=int, default=3, choices=T_975, help="seeds of each fine-tuning (default: %(default)s)")
     parser.add_argument("--clearhead", default="build/release/clearhead", help="the program (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/pretraining"), help="folder of the runs (default: %(default)s)")
     options = parser.parse_args()
     results = {}
-    print("| model | task | pre-trained on the books | new weights |\n|---|---|---|---|")
-    for model in options.models:
-        folder = options.out.resolve() / model
-        pretrained = Path(kept(folder, lambda: str(train(options.clearhead, RECIPES / f"{model}.json", options.books, folder / "run"))))
-        for task in options.tasks:
-            found = results[f"{model}, {task}"] = {start: measure(options, task, start, pretrained) for start in STARTS}
-            cells = [f"{of['mean']:.1f} ± {of['half_interval']:.1f}" for of in found.values()]
-            print(f"| {model} | {task} | {cells[0]} | {cells[1]} |", flush=True)
+    print("| task | pre-trained on the books | new weights |\n|---|---|---|")
+    folder = options.out.resolve() / "encoder-books"
+    pretrained = Path(kept(folder, lambda: str(train(options.clearhead, RECIPES / "encoder-books.json", options.books, folder / "run"))))
+    for task in options.tasks:
+        results[task] = {start: measure(options, task, start, pretrained) for start in STARTS}
+        cells = [f"{of['mean']:.1f} ± {of['half_interval']:.1f}" for of in results[task].values()]
+        print(f"| {task} | {cells[0]} | {cells[1]} |", flush=True)
     (options.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 

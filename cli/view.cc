@@ -37,7 +37,7 @@ std::string family_in(const std::string& state, const Trace& trace) {
 }
 
 // The trace that is shown first: the last step of a training run, otherwise the first trace.
-viewer::LoadedTrace& first_of(std::vector<viewer::LoadedTrace>& traces) {
+const viewer::LoadedTrace& first_of(const std::vector<viewer::LoadedTrace>& traces) {
   return traces[0].options().is_run ? traces.back() : traces.front();
 }
 

@@ -135,12 +135,10 @@ void print_table(const Options& options, const Terminal& screen, const Attributi
   }
 }
 
+// The answer without an item: its probability, or the number that is the answer.
 struct Cut {
   size_t item = 0;
-  double
-      unseen = 0,
-      masked =
-          0;  // the answer's probability, or the number that is the answer, without the item; masked is NaN if there is no token to replace it
+  double unseen = 0, masked = 0;  // masked is NaN if there is no token to replace the item
 };
 
 Cut strongest_cut(const AttributionTarget& target, const std::vector<double>& shares) {

@@ -7,13 +7,13 @@
 #include <sstream>
 
 #include "base/format.h"
+#include "observe/item_kinds.h"
 
 namespace clearhead {
 namespace {
 
 constexpr int64_t kCell = 16, kGap = 12, kFrame = 2;  // in pixels; the frame is around a tile, and belongs to its box
 constexpr int64_t kMostCells = 32;                    // rows or columns of a board
-constexpr int64_t kMostPixels = 4096;                 // a side of a picture
 constexpr BoardFacts::Colour kUnknown = {200, 200, 200};
 
 std::optional<BoardFacts::Colour> colour_of(const std::string& text) {

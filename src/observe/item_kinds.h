@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <string_view>
 
 namespace clearhead {
+
+inline constexpr int64_t kMostPixels = 4096;  ///< on a side of ItemRange::picture
 
 struct PictureItem {
   std::string_view name;    ///< ItemRange::kind

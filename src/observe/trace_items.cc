@@ -11,7 +11,6 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kMostPixels = 4096;  // per side of a picture
 constexpr size_t kLongestKind = 32;
 
 // "patches, frames and intervals"

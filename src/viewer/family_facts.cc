@@ -63,10 +63,6 @@ std::string remainder_of(const AttentionSpec& spec) {
   return rows_sum_to_one(spec) ? "" : "sink-logit";
 }
 
-bool is_of_tokens(const RunText& text, const MapFamily& family) {
-  return !family.is_part || std::max(family.first_query + family.queries, family.first_key + family.keys) <= text.tokens();
-}
-
 // Finds sinks from the attention that the keys receive in every kept layer; if that would take long, from sampled rows.
 std::vector<int64_t> find_family_sinks(const Trace& trace, FamilyFacts& facts) {
   const MapFamily& shape = facts.shape;
@@ -140,6 +136,10 @@ FamilyFacts facts_of(const Trace& trace, const MapFamily& family) {
 }
 
 }  // namespace
+
+bool is_of_tokens(const RunText& text, const MapFamily& family) {
+  return !family.is_part || std::max(family.first_query + family.queries, family.first_key + family.keys) <= text.tokens();
+}
 
 FamilyFacts find_facts(const Trace& trace, const std::string& name) {
   std::string known;

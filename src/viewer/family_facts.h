@@ -42,6 +42,8 @@ struct FamilyFacts {
   Range key_range() const { return shape.is_part ? Range{shape.first_key, shape.first_key + shape.keys} : Range{0, keys}; }
 };
 
+/// True if the rows and the columns of the family's maps are tokens of the text, not items.
+bool is_of_tokens(const RunText& text, const MapFamily& family);
 /// Returns the facts of the family with this name. Throws kNotFound, with the names that exist.
 FamilyFacts find_facts(const Trace& trace, const std::string& name);
 

@@ -9,9 +9,9 @@
 namespace clearhead::viewer {
 namespace {
 
-constexpr double kWork = 1e9;               // limit in multiply-adds
-constexpr int64_t kMost = 64, kFewest = 4;  // rows
-constexpr int64_t kContext = 5;             // words before the first row: the weights of a row with few keys are large, but say little
+constexpr double kWork = 4e9;    // limit in multiply-adds
+constexpr int64_t kMost = 64;    // rows
+constexpr int64_t kContext = 5;  // words before the first row: the weights of a row with few keys are large, but say little
 constexpr float kLeast = 0.2F;
 
 class Opening {
@@ -20,8 +20,7 @@ class Opening {
       : loaded_(loaded), family_(loaded.trace().main_family()), known_(loaded.facts(family_)), text_(loaded.trace().plan().text) {}
 
   std::string state() {
-    const bool is_of_tokens = std::max(known_.query_range().end, known_.key_range().end) <= text_.tokens();
-    if (!is_of_tokens || !known_.sums_to_one) return "";
+    if (!is_of_tokens(text_, known_.shape) || !known_.sums_to_one) return "";
     const std::vector<int64_t> rows = rows_to_search();
     for (const int layer : known_.layers) {
       const LayerMap map = loaded_.trace().map(family_, layer);
@@ -55,7 +54,7 @@ class Opening {
   std::vector<int64_t> rows_to_search() const {
     const double of_row = static_cast<double>(known_.shape.heads * static_cast<int64_t>(known_.layers.size()) * known_.keys) *
                           static_cast<double>(std::max<int64_t>(1, known_.shape.d_k));
-    const auto most = std::clamp(static_cast<int64_t>(kWork / std::max(1.0, of_row)), kFewest, kMost);
+    const auto most = std::min(static_cast<int64_t>(kWork / std::max(1.0, of_row)), kMost);
     std::vector<int64_t> out;
     int64_t words = is_across() ? kContext : 0;
     for (const Range& kept : known_.rows) {

@@ -46,10 +46,16 @@ size_t break_before_target(const RunText& text) {
 }
 
 // The beginning of a text on one line; for a source and a target, "source → target".
-std::string beginning_of(const RunPlan& plan) {
+std::string beginning_of(const RunPlan& plan, bool with_target) {
   constexpr size_t kMost = 80;
   std::string text = plan.text.text.substr(0, 4 * kMost);
-  if (const size_t at = break_before_target(plan.text); at < text.size()) text.replace(at, 1, " → ");
+  if (const size_t at = break_before_target(plan.text); at < text.size()) {
+    if (with_target) {
+      text.replace(at, 1, " → ");
+    } else {
+      text.resize(at);
+    }
+  }
   std::replace_if(
       text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t' || c == '\r'; }, ' ');
   text.erase(0, text.find_first_not_of(' '));
@@ -90,7 +96,7 @@ std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, con
     all.together.push_back({.number = static_cast<int64_t>(all.together.size()),
                             .id = shown.trace->id(),
                             .model = model_name(shown.trace->plan()),
-                            .begins = beginning_of(shown.trace->plan()),
+                            .begins = beginning_of(shown.trace->plan(), /*with_target=*/shown.card.answer.empty()),
                             .state = shown.state,
                             .card = shown.card});
   }

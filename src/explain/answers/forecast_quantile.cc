@@ -12,6 +12,8 @@
 namespace clearhead::explain {
 namespace {
 
+std::string name_of(double quantile) { return format("{:g}", quantile); }
+
 class ForecastQuantile final : public ItemTarget {
  public:
   ForecastQuantile(std::shared_ptr<const Model> model, const ModelInput& input, const TargetSpec& asked)
@@ -34,7 +36,7 @@ class ForecastQuantile final : public ItemTarget {
     std::string known;
     for (size_t at = 0; at < facts.quantiles.size(); ++at) {
       if (value && *value == static_cast<float>(facts.quantiles[at])) return at;
-      known += format("{}{:g}", at > 0 ? ", " : "", facts.quantiles[at]);
+      known += (at > 0 ? ", " : "") + name_of(facts.quantiles[at]);
     }
     fail(ErrorCode::kNotFound, "{}: the target \"{}\" is not a quantile of this model; expected one of {}", model_->info().name, name,
          known);
@@ -52,7 +54,7 @@ const AnswerKind& forecast_quantile_answer() {
           [](const Model& model) {
             std::vector<std::string> out;
             for (const double quantile : network_model(model, "forecasts nothing").facts().series.forecast->quantiles)
-              out.push_back(format("{:g}", quantile));
+              out.push_back(name_of(quantile));
             return out;
           },
   };

@@ -95,13 +95,12 @@ export class Gallery {
     });
     const frame = surface(canvas, draw);
     const title = one.card?.title[t.language] ?? one.model;
-    const input = one.card?.answer ? one.begins.split(' → ')[0] : one.begins; // the answer stands below
     const link = h(
       'a',
       { class: 'card', href: `#${formatState(openingOf(one, this.store.now.lang))}`, 'data-trace': one.number },
       h('div', { class: 'card-picture' }, canvas),
       h('h2', {}, title),
-      input && input.toLowerCase() !== title.toLowerCase() ? h('p', { class: 'card-text' }, input) : null,
+      one.begins && one.begins.toLowerCase() !== title.toLowerCase() ? h('p', { class: 'card-text' }, one.begins) : null,
       one.card?.answer ? h('p', { class: 'card-answer' }, `→ ${one.card.answer}`) : null,
       h('p', { class: 'card-model' }, one.model),
     );

@@ -7,6 +7,8 @@ import type { State } from '../../state';
 
 export interface Moments {
   readonly kind: 'training' | 'generated' | 'episode';
+  readonly heads: readonly string[]; // the columns of the table
+  readonly none: string; // shown if no moment is chosen
   readonly count: number;
   /** The moment of a state, or −1. */
   at(state: State): number;
@@ -24,17 +26,13 @@ export function momentsOf(ctx: Context): Moments | null {
   return ctx.info.generated.length > 0 ? generated(ctx) : episode(ctx);
 }
 
-/** The row that is selected, if it is a single one and shows what it attends to. */
-function selectedRow(state: State): number | null {
-  const [row] = state.q;
-  return row && state.q.length === 1 && row.end === row.begin + 1 && state.direction === 'out' ? row.begin : null;
-}
-
 function training(ctx: Context): Moments {
   const steps = ctx.info.checkpoints.map((c) => c.step);
   const of = whole(steps[steps.length - 1]);
   return {
     kind: 'training',
+    heads: ['timeline.steps'],
+    none: 'timeline.none',
     count: steps.length,
     at: (state) => (state.step === null ? steps.length - 1 : steps.indexOf(state.step)),
     label: (moment) => ctx.t('timeline.step', { n: whole(steps[moment]), of }),
@@ -44,28 +42,36 @@ function training(ctx: Context): Moments {
   };
 }
 
+/** Moments that are rows, one after another from `first`: a moment selects its row, in the direction of what the row attends to. */
+function rowsFrom(ctx: Context, first: number, count: number): Pick<Moments, 'count' | 'at' | 'go'> {
+  return {
+    count,
+    at: ({ q, direction }) => {
+      const [row] = q;
+      const moment = row && q.length === 1 && row.end === row.begin + 1 ? row.begin - first : -1;
+      return direction === 'out' && moment >= 0 && moment < count ? moment : -1;
+    },
+    go: (moment) => {
+      const row = first + moment;
+      ctx.store.set({ q: [{ begin: row, end: row + 1 }], direction: 'out' });
+      ctx.reveal(row, false);
+    },
+  };
+}
+
 /** A token was predicted from the row of the preceding token: selecting the token shows that row. */
 function generated(ctx: Context): Moments {
   const chances = ctx.info.generated;
   const begin = ctx.text.count - chances.length;
-  const span = (moment: number): { begin: number; end: number } => ({ begin: begin + moment, end: begin + moment + 1 });
+  const name = (moment: number): string => quoted(ctx, { begin: begin + moment, end: begin + moment + 1 });
   return {
+    ...rowsFrom(ctx, begin - 1, chances.length),
     kind: 'generated',
-    count: chances.length,
-    at: (state) => {
-      const row = selectedRow(state);
-      const moment = row === null ? -1 : row + 1 - begin;
-      return moment < chances.length ? Math.max(moment, -1) : -1;
-    },
-    label: (moment) =>
-      ctx.t('timeline.token', { token: quoted(ctx, span(moment)), share: share(chances[moment]), n: moment + 1, of: chances.length }),
-    name: (moment) => quoted(ctx, span(moment)),
+    heads: ['token', 'timeline.probability'],
+    none: 'timeline.none',
+    label: (moment) => ctx.t('timeline.token', { token: name(moment), share: share(chances[moment]), n: moment + 1, of: chances.length }),
+    name,
     probability: (moment) => chances[moment],
-    go: (moment) => {
-      const row = begin + moment - 1;
-      ctx.store.set({ q: [{ begin: row, end: row + 1 }], direction: 'out' });
-      ctx.reveal(row, false);
-    },
   };
 }
 
@@ -77,19 +83,12 @@ function episode(ctx: Context): Moments | null {
   if (!isEpisode || !family.causal || end - begin < 2) return null;
   const name = (moment: number): string => text.label(begin + moment);
   return {
+    ...rowsFrom(ctx, begin, end - begin),
     kind: 'episode',
-    count: end - begin,
-    at: (state) => {
-      const row = selectedRow(state);
-      return row !== null && begin <= row && row < end ? row - begin : -1;
-    },
+    heads: ['timeline.episode'],
+    none: 'timeline.none.episode',
     label: (moment) => ctx.t('timeline.of', { name: name(moment), of: end - begin }),
     name,
     probability: () => null,
-    go: (moment) => {
-      const row = begin + moment;
-      ctx.store.set({ q: [{ begin: row, end: row + 1 }], direction: 'out' });
-      ctx.reveal(row, false);
-    },
   };
 }

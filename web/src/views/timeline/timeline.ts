@@ -66,8 +66,7 @@ export class Timeline implements View {
 
   update(state: State): void {
     const at = this.moments.at(state);
-    this.label.textContent =
-      at < 0 ? this.ctx.t(this.moments.kind === 'episode' ? 'timeline.none.episode' : 'timeline.none') : this.moments.label(at);
+    this.label.textContent = at < 0 ? this.ctx.t(this.moments.none) : this.moments.label(at);
     if (at >= 0) this.slider.value = String(at);
     this.slider.setAttribute('aria-valuetext', this.label.textContent);
     this.chips.forEach((chip, i) => {
@@ -163,9 +162,6 @@ export class Timeline implements View {
     this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
     if (this.table.hidden) return;
     const { ctx, moments } = this;
-    const heads = { training: ['timeline.steps'], generated: ['token', 'timeline.probability'], episode: ['timeline.episode'] }[
-      moments.kind
-    ];
     const rows = Array.from({ length: moments.count }, (_, i) => {
       const chance = moments.probability(i);
       const go = h('button', { type: 'button', class: 'quiet', onclick: () => this.choose(i) }, moments.name(i));
@@ -182,7 +178,7 @@ export class Timeline implements View {
         'table',
         {},
         h('caption', {}, ctx.t(`timeline.caption.${moments.kind}`)),
-        h('thead', {}, h('tr', {}, ...heads.map((key) => h('th', { scope: 'col' }, ctx.t(key))))),
+        h('thead', {}, h('tr', {}, ...moments.heads.map((key) => h('th', { scope: 'col' }, ctx.t(key))))),
         h('tbody', {}, ...rows),
       ),
     );
