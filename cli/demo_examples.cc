@@ -108,17 +108,25 @@ std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks&
   std::stable_sort(all.begin(), all.end(), [](const Described& a, const Described& b) { return a.example.order < b.example.order; });
   for (const auto& [directory, info, example] : all) {
     print(format("\n  {}", std::filesystem::path(directory).filename().string()));
-    Seen seen = read_by(info, example);
-    try {
-      check_state(seen.trace, example.state);
-    } catch (const std::exception& error) {
-      fail(ErrorCode::kFormat, "{}/example.json: \"state\": {}", directory, error.what());
-    }
-    worst.join(sums_to_one(seen.trace, rows));
-    out.push_back({.trace = std::make_shared<const Trace>(std::move(seen.trace)),
-                   .state = example.state,
-                   .command = seen.command,
-                   .card = {.title = example.title, .look_for = example.look_for, .answer = seen.answer}});
+    const auto add = [&](const ModelExample& one, viewer::GalleryCard card) {
+      Seen seen = read_by(info, one);
+      try {
+        check_state(seen.trace, one.state);
+      } catch (const std::exception& error) {
+        fail(ErrorCode::kFormat, "{}/example.json: \"state\": {}", directory, error.what());
+      }
+      worst.join(sums_to_one(seen.trace, rows));
+      card.answer = seen.answer;
+      out.push_back({.trace = std::make_shared<const Trace>(std::move(seen.trace)),
+                     .state = one.state,
+                     .command = seen.command,
+                     .card = std::move(card)});
+    };
+    add(example, {.title = example.title, .look_for = example.look_for, .change = example.change});
+    if (!example.change) continue;
+    ModelExample changed = example;
+    changed.input = changed_input(example);
+    add(changed, {});
   }
   if (rows > 0)
     checks.line(worst.holds,

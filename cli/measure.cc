@@ -1,7 +1,9 @@
-// Test scores of a model. Texts: bits per byte = nats / (ln 2 · bytes), where the first token of each text is given. Pairs: BLEU
-// or ROUGE with beam search. Dialogues are in dialogue.cc, sounds in transcripts.cc.
+// Test scores of a model. Texts: bits per byte = nats / (ln 2 · bytes), where the first token of each text is given, and a text that
+// is longer than the model supports is read in windows. Pairs: BLEU or ROUGE with beam search. Dialogues are in dialogue.cc, sounds
+// in transcripts.cc.
 #include "cli/measure.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
@@ -21,17 +23,30 @@
 namespace clearhead::cli {
 namespace {
 
+// The sum of −log p over all tokens but the first. A text that is longer than the model supports is read in windows that overlap by
+// half, so that after the first window each token is predicted from at least half a window.
+double nats_of(const Model& model, const std::vector<int32_t>& ids) {
+  const int64_t count = static_cast<int64_t>(ids.size()), longest = model.info().longest > 0 ? model.info().longest : count;
+  const int64_t window = longest + 1, stride = std::max<int64_t>(1, longest / 2);  // the last token of a window is not an input
+  double nats = 0;
+  for (int64_t begin = 0, counted = 1; counted < count; begin += stride) {  // counted: tokens whose probability was summed or is given
+    const int64_t end = std::min(begin + window, count);
+    const std::vector<float> values = log_probabilities(model, {ids.begin() + begin, ids.begin() + end});
+    for (; counted < end; ++counted) nats -= static_cast<double>(values[static_cast<size_t>(counted - begin - 1)]);
+  }
+  return nats;
+}
+
 void measure_texts(const tasks::Recipe& recipe, const Model& model, bool json) {
   const std::vector<std::string> texts = tasks::read_part(recipe.source, tasks::Part::kTest);
   Json files = Json::object();
   double nats = 0;
-  int64_t bytes = 0, tokens = 0;
+  int64_t bytes = 0, tokens = 0, most = 0;
   const auto bits = [](double of, int64_t over) { return bits_per_byte(of, static_cast<double>(over)); };
   for (size_t at = 0; at < texts.size(); ++at) {
     const Encoding encoding = model.tokenizer().encode(texts[at], {.add_special_tokens = false});
     if (encoding.size() < 2) continue;
-    double own = 0;
-    for (const float value : log_probabilities(model, encoding.ids)) own -= static_cast<double>(value);
+    const double own = nats_of(model, encoding.ids);
     const int64_t predicted_bytes = static_cast<int64_t>(texts[at].size()) - encoding.offsets[0][1];  // all but the first token's
     files[recipe.source.files[at]] = bits(own, predicted_bytes);
     if (!json)
@@ -40,10 +55,20 @@ void measure_texts(const tasks::Recipe& recipe, const Model& model, bool json) {
     nats += own;
     bytes += predicted_bytes;
     tokens += static_cast<int64_t>(encoding.size());
+    most = std::max(most, static_cast<int64_t>(encoding.size()));
   }
   if (bytes == 0) fail(ErrorCode::kInvalidArgument, "{}: \"splits\" leaves no test data", recipe.where);
-  if (json) return print_json(Json::object({{"bits_per_byte", bits(nats, bytes)}, {"tokens", tokens}, {"files", files}}));
+  const int64_t longest = model.info().longest;
+  const bool windows = longest > 0 && most > longest + 1;
+  if (json) {
+    Json line = Json::object({{"bits_per_byte", bits(nats, bytes)}, {"tokens", tokens}, {"files", files}});
+    if (windows) line["window"] = longest;
+    return print_json(line);
+  }
   print(format("{:.4f} bits per byte  all files ({} tokens)", bits(nats, bytes), with_commas(tokens)));
+  if (windows)
+    print(format("longer texts were read in windows of {} tokens that overlap by half, as the model supports {} positions",
+                 with_commas(longest), with_commas(longest)));
 }
 
 void print_rouge(const metrics::Rouge& mean, size_t pairs, const Beams& beams, bool json) {

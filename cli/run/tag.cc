@@ -42,13 +42,22 @@ struct Tag final : TextCommand<Entities> {
   }
 };
 
+std::string answer_example(const Model& model, const ModelInput& input, const TracedInput&) {
+  const Entities found{input.text, tag(model, input.text)};
+  std::string line;
+  for (const TaggedSpan& span : found.spans)
+    line += format("{}“{}”: {} ({:.2f} %)", line.empty() ? "" : ", ", as_line(found.words(span)), span.type, span.probability * 100);
+  return line;
+}
+
 }  // namespace
 
 const RunCommand& tag_command() {
   static const RunCommand command = {.name = "tag",
                                      .description = "Print the entities of a text, found by a token classifier",
                                      .is_task_of = [](const ModelInfo& info) { return info.tags; },
-                                     .add = add_text_command<Tag>};
+                                     .add = add_text_command<Tag>,
+                                     .answer_example = answer_example};
   return command;
 }
 

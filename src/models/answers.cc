@@ -250,7 +250,8 @@ std::vector<TaggedSpan> tag(const Model& model, std::string_view text, const Int
   bool is_open = false;
   for (size_t token = 0; token < of.text.size(); ++token) {
     if (of.text.is_special(token) || is_space(text, of.text.offsets[token])) continue;
-    const auto [begin, end] = of.text.offsets[token];
+    auto [begin, end] = of.text.offsets[token];
+    while (is_space(text, {begin, begin + 1})) ++begin;  // a token of a byte-level tokenizer begins with the space before its word
     if (model.info().tags_words && continues_word(model.tokenizer(), text, of.text, token)) {
       if (is_open) out.back().end = end;
       continue;

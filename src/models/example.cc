@@ -33,7 +33,25 @@ Bilingual bilingual(Fields& fields, const std::string& path, const char* name) {
   return out;
 }
 
+// "change", whose word "from" must occur exactly once in the input.
+std::optional<WordChange> change_of(Fields& fields, const std::string& path, const ModelExample& example, bool reads_file) {
+  const Json* json = fields.take("change");
+  if (!json) return std::nullopt;
+  Fields of(*json, path, "change");
+  WordChange out{.from = given(of, "from"), .to = given(of, "to")};
+  of.refuse_rest();
+  const size_t at = example.input.find(out.from);
+  if (reads_file || at == std::string::npos || example.input.find(out.from, at + 1) != std::string::npos)
+    fields.wrong("change", "a word \"from\" that occurs exactly once in \"input\", which is a text", *json);
+  return out;
+}
+
 }  // namespace
+
+std::string changed_input(const ModelExample& example) {
+  std::string out = example.input;
+  return out.replace(out.find(example.change->from), example.change->from.size(), example.change->to);
+}
 
 ModelExample read_example(const ModelInfo& model) {
   const std::string path = model.directory + "/example.json";
@@ -44,8 +62,10 @@ ModelExample read_example(const ModelInfo& model) {
   out.title = bilingual(fields, path, "title");
   out.look_for = bilingual(fields, path, "look_for");
   out.order = fields.integer_or("order", out.order);
+  const InputKind& kind = input_kind(model);
+  out.change = change_of(fields, path, out, kind.is_file());
   fields.refuse_rest();
-  if (const InputKind& kind = input_kind(model); kind.is_file()) {
+  if (kind.is_file()) {
     out.input = model.directory + "/" + out.input;
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(out.input, ignored))

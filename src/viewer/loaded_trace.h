@@ -39,8 +39,9 @@ class NotKept : public Error {
 
 /// A trace as one of several to choose from: the card of a gallery.
 struct GalleryCard {
-  Bilingual title{}, look_for{};  ///< a question, and what to look for in the maps to answer it
-  std::string answer{};           ///< of the model; may be empty
+  Bilingual title{}, look_for{};       ///< a question, and what to look for in the maps to answer it
+  std::string answer{};                ///< of the model; may be empty
+  std::optional<WordChange> change{};  ///< the next trace has the input with this change
   bool given() const { return !title.en.empty(); }
 };
 

@@ -1,6 +1,7 @@
 """Training from the command line: a run that is killed and resumed gives the same bits, and its model works like any other."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -328,6 +329,27 @@ class Training(TrainingCase):
         self.assertAlmostEqual(measured["bits_per_byte"], scored["bits_per_byte"], delta=DOUBLE)
         self.assertEqual(measured["tokens"], len(text) - cut)
         self.refused(1, f"{self.recipe}: \"splits\" leaves no test data", "train", self.recipe, f"data={self.folder}", "--test", self.folder / "run/best")
+
+    def test_a_test_text_longer_than_the_model_is_read_in_windows_that_overlap_by_half(self):
+        self.assertEqual(self.train("run", "steps=20").code, 0)
+        text = (self.folder / "text.txt").read_text(encoding="utf-8")
+        cut, model = len(text) - 200, self.folder / "run/best"
+        self.write(held_out=None)
+        (self.folder / "splits.tsv").write_text(f"file\ntext.txt\t0\t100\t100\t{cut}\t{cut}\t{len(text)}\n", encoding="utf-8")
+        command = ("train", self.recipe, f"data={self.folder}", "splits=splits.tsv", "--test", model)
+        self.assertIn("longer texts were read in windows of 64 tokens that overlap by half", self.ok(*command).out)
+        measured, rest = self.ok(*command, "--json").json, text[cut:]  # a token is a byte
+        nats, known = 0, 1  # known: bytes that are given or whose probability was counted
+        for begin in range(0, 200, 32):
+            part = self.folder / "part.txt"
+            part.write_text(rest[begin : begin + 65], encoding="utf-8")
+            each = self.ok("run", "score", model, "--file", part, "--json").json["log_probabilities"]
+            nats -= sum(each[known - begin - 1 :])
+            known = begin + 1 + len(each)
+            if known == 200:
+                break
+        self.assertEqual((known, measured["window"], measured["tokens"]), (200, 64, 200))
+        self.assertAlmostEqual(measured["bits_per_byte"], nats / math.log(2) / 199, delta=1e-5)
 
     def rotary_model(self):
         """The trained model with longer texts allowed: rotary positions have no limit."""

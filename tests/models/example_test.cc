@@ -28,6 +28,18 @@ TEST(ModelExample, ReadsTheInputTheStateAndLookFor) {
   EXPECT_GT(example.order, read(folder, R"("input": "a cat", "state": "v=map&h=1.0", "order": 3)").order);
 }
 
+TEST(ModelExample, MayChangeOneWord) {
+  const ScratchFolder folder;
+  const auto example = [&](const std::string& change) {
+    return read(folder, R"("input": "it was a cat, a cat", "state": "h=0.0", "change": )" + change);
+  };
+  EXPECT_EQ(changed_input(example(R"({"from": "was", "to": "is"})")), "it is a cat, a cat");
+  for (const char* wrong : {R"({"from": "cat", "to": "dog"})", R"({"from": "dog", "to": "cat"})"})
+    expect_refused(ErrorCode::kFormat, R"("change": expected a word "from" that occurs exactly once in "input", which is a text)",
+                   [&] { (void)example(wrong); });
+  expect_refused(ErrorCode::kFormat, "change.to", [&] { (void)example(R"({"from": "was"})"); });
+}
+
 TEST(ModelExample, OfManyLinesIsAListOrOneText) {
   const ScratchFolder folder;
   const auto input = [&](const char* value) {

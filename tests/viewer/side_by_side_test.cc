@@ -60,6 +60,16 @@ TEST(Checkpoints, AFolderWithoutStepsIsRefused) {
   expect_refused(ErrorCode::kNotFound, "no step-NNNNNN.trace in this folder", [&] { (void)open_checkpoints(folder.path(), {}); });
 }
 
+TEST(SideBySide, ACardWithAChangeNamesTheNextTraceAndItsAnswer) {
+  std::vector<ShownTrace> traces(2, {std::make_shared<const Trace>(looked_at::trace_of({.tokens = 20}))});
+  traces[0].card = {.title = {.en = "Which?", .zh = "哪个？"}, .answer = "a", .change = WordChange{.from = "w3", .to = "w4"}};
+  traces[1].card = {.answer = "b"};
+  const Json info = questions::info(side_by_side(traces, {})[1]);
+  const std::vector<Json>& all = info.find("traces")->items();
+  EXPECT_EQ(all[0].find("card")->find("change")->dump(), R"({"from":"w3","to":"w4","number":1,"answer":"b"})");
+  EXPECT_TRUE(all[1].find("card")->is_null()) << "a trace without a title has no card of its own";
+}
+
 TEST(SideBySide, EveryTraceListsAllTracesAndItsOwnIndex) {
   std::vector<ShownTrace> traces;
   for (const int64_t tokens : {20, 60}) {
@@ -83,7 +93,9 @@ TEST(SideBySide, EveryTraceListsAllTracesAndItsOwnIndex) {
                                                     : "w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 w2b2 w4 w5b0 w0 w1b3 w3 w4b1 w6 w0b4 w2 …")
         << "eighty bytes of the text";
     EXPECT_EQ(own.find("card")->dump(),
-              at == 0 ? "null" : R"({"title":{"en":"Why?","zh":"为什么？"},"look_for":{"en":"its <tail>","zh":"尾部"},"answer":"so"})");
+              at == 0
+                  ? "null"
+                  : R"({"title":{"en":"Why?","zh":"为什么？"},"look_for":{"en":"its <tail>","zh":"尾部"},"answer":"so","change":null})");
     EXPECT_EQ(info.find("command")->string(), at == 0 ? "clearhead view both" : "clearhead view the second");
   }
 }

@@ -15,6 +15,7 @@ import { commandText, h, replace } from './ui/dom';
 import { regions } from './ui/regions';
 import { SearchBox } from './ui/searchBox';
 import { type Actions, TopBar } from './ui/topBar';
+import { TourView, tourState } from './ui/tour';
 import { Answers, announcement } from './views/read/answers';
 import { ReadView } from './views/read/read';
 import { LinesView } from './views/lines/lines';
@@ -100,6 +101,7 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
     (key) => ctx.t(key),
   );
   const timeline = Timeline.of(ctx);
+  const tour = new TourView(ctx);
   const layout = regions(ctx.t, {
     atlas: atlas.element,
     text: read.element,
@@ -122,8 +124,18 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
   };
   const actions = actionsOf(ctx, map, reload, () => layout.toggleAtlas(), save);
   const bar = new TopBar(ctx, search.element, actions);
-  replace(root, bar.element, lookForBanner(ctx), banner(ctx, isOther), layout.element, timeline?.element ?? null, notices, live);
-  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare }, actions);
+  replace(
+    root,
+    bar.element,
+    lookForBanner(ctx),
+    banner(ctx, isOther),
+    layout.element,
+    timeline?.element ?? null,
+    tour.element,
+    notices,
+    live,
+  );
+  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, tour }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
@@ -148,8 +160,22 @@ function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: 
       if (one) again(openingOf(one, ctx.store.now.lang), 'push');
     },
     gallery: () => {
-      if (hasGallery(ctx.info)) again({ ...kInitial, lang: ctx.store.now.lang }, 'push');
+      if (hasGallery(ctx.info)) again({ ...kInitial, lang: ctx.store.now.lang, present: ctx.store.now.present }, 'push');
     },
+    turn: (by) => {
+      const cards = ctx.info.traces.filter((one) => one.card !== null);
+      const next = cards[cards.findIndex((one) => one.number === ctx.info.step) + by];
+      if (next && hasGallery(ctx.info)) again({ ...openingOf(next, ctx.store.now.lang), present: ctx.store.now.present }, 'push');
+      return next !== undefined;
+    },
+    present: () => {
+      const present = !ctx.store.now.present;
+      ctx.store.set({ present }, 'push');
+      if (present)
+        void document.documentElement.requestFullscreen?.().catch(() => undefined); // large type also without full screen
+      else if (document.fullscreenElement) void document.exitFullscreen();
+    },
+    tour: () => ctx.store.set(tourState(ctx, 1), 'push'),
     verify: () => void verify(ctx, visiblePart(ctx, map)),
     language: () => again({ lang: ctx.t.language === 'en' ? 'zh' : 'en' }, 'replace'),
   };
@@ -166,20 +192,22 @@ interface Views {
   why: WhyView;
   whatIf: WhatIfView;
   compare: CompareView;
+  tour: TourView;
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
 function wire(ctx: Context, root: HTMLElement, parts: Views, actions: Actions): void {
-  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare } = parts;
+  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, tour } = parts;
   const { store, focus } = ctx;
   const { signal } = ctx.life;
-  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, ...(timeline ? [timeline] : [])];
+  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, tour, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const first = selectedSpans(store.now)[0];
     if (first) read.reveal(first.begin);
   };
   const update = (state: State, before: State): void => {
     root.dataset['view'] = state.view;
+    root.dataset['present'] = String(state.present);
     for (const view of views) view.update(state, before);
     if (state.view !== before.view) requestAnimationFrame(showAnchor);
     if (state.step !== before.step && ctx.info.traces.length > 0) return actions.reload();

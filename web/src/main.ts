@@ -4,6 +4,7 @@ import './timeline.css'; // must come before the rules for narrow windows
 import './style.css';
 import './itemPanels.css';
 import './gallery.css';
+import './tour.css';
 import './explain.css';
 import { open } from './app';
 import { LiveSource } from './source/live';

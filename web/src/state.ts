@@ -48,6 +48,8 @@ export interface State {
   compareWith: string; // other side of the comparison (views/compare/choice.ts); empty: the default
   compareHead: string; // the head on the other side; empty: the default
   compareShow: CompareLayout;
+  tour: number; // step of the guided tour; 0: none
+  present: boolean; // presentation mode: large type
   lang: Language | null; // null: the browser's language
   id: string | null; // digest of the text that positions and edits refer to (text/model.ts)
   unknown: readonly (readonly [string, string])[];
@@ -76,6 +78,8 @@ export const kInitial: State = {
   compareWith: '',
   compareHead: '',
   compareShow: 'difference',
+  tour: 0,
+  present: false,
   lang: null,
   id: null,
   unknown: [],
@@ -171,6 +175,10 @@ function parseKey(key: string, value: string): Partial<State> | null {
       return { compareHead: value };
     case 'show':
       return { compareShow: oneOf(['difference', 'sides'], value, 'difference') };
+    case 'tour':
+      return /^[1-9]$/.test(value) ? { tour: Number(value) } : null;
+    case 'present':
+      return { present: value === '1' };
     case 'lang':
       return { lang: value === 'zh' ? 'zh' : 'en' };
     case 'id':
@@ -211,6 +219,8 @@ export function formatState(state: State): string {
   if (state.compareWith) parts.push(['with', state.compareWith]);
   if (state.compareHead) parts.push(['to', state.compareHead]);
   if (state.compareShow !== 'difference') parts.push(['show', state.compareShow]);
+  if (state.tour > 0) parts.push(['tour', String(state.tour)]);
+  if (state.present) parts.push(['present', '1']);
   if (state.lang) parts.push(['lang', state.lang]);
   if (state.id) parts.push(['id', state.id]);
   return [...parts, ...state.unknown].map(([k, v]) => `${k}=${escapeValue(v)}`).join('&');

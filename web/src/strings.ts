@@ -5,13 +5,16 @@ import { kCompare } from './stringsCompare';
 import { kExplain } from './stringsExplain';
 import { kFigure } from './stringsFigure';
 import { kItems } from './stringsItems';
+import { kTour } from './stringsTour';
 
 const kTable = {
   ...kExplain,
   ...kCompare,
   ...kFigure,
   ...kItems,
+  ...kTour,
   'view.label': ['View', '视图'],
+  'view.more': ['More', '更多'],
   'view.read': ['Read', '阅读'],
   'view.read.title': ['Running text, shaded by what the head attends to (r)', '连续文本，按注意力着色 (r)'],
   'view.lines': ['Lines', '连线'],
@@ -225,6 +228,7 @@ const kTable = {
     'Each card shows a model, its input and its answer. Open one to see what the model attended to; every weight of every head is there.',
     '每张卡片展示一个模型、它的输入和回答。打开后可以看到模型关注了什么；所有注意力头的全部权重都在其中。',
   ],
+  'gallery.more': ['More questions', '更多问题'],
   'gallery.label': ['Questions to choose from', '可供选择的问题'],
   'gallery.look': ['What to look for:', '看点：'],
   family: ['Kind of attention', '注意力类型'],
@@ -327,8 +331,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['Not available here', '此处不可用的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e d\twhy, what if, compare\ng\tall questions, if there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e d\t为何、假如、比较\ng\t全部问题（若有多个）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e d\twhy, what if, compare\ng\tall questions, if there are several\nPgUp PgDn\tprevious, next question\nf\tpresentation mode: large type, full screen\nt\tguided tour\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e d\t为何、假如、比较\ng\t全部问题（若有多个）\nPgUp PgDn\t上一个、下一个问题\nf\t演示模式：大字号、全屏\nt\t导览\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': [
     'This link was made for another text: its selection and edits are ignored.',

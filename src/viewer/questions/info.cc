@@ -131,12 +131,19 @@ Json checkpoints_json(const LoadedTrace::Options& options) {
 
 Json traces_json(const LoadedTrace::Options& options) {
   Json out = Json::array();
-  for (const LoadedTrace::Options::Member& one : options.together) {
-    if (options.is_run) continue;
+  for (size_t at = 0; at < options.together.size() && !options.is_run; ++at) {
+    const LoadedTrace::Options::Member& one = options.together[at];
     const auto bilingual = [](const Bilingual& of) { return Json::object({{"en", of.en}, {"zh", of.zh}}); };
     Json card;
-    if (one.card.given())
-      card = Json::object({{"title", bilingual(one.card.title)}, {"look_for", bilingual(one.card.look_for)}, {"answer", one.card.answer}});
+    if (const GalleryCard& of = one.card; of.given()) {
+      card =
+          Json::object({{"title", bilingual(of.title)}, {"look_for", bilingual(of.look_for)}, {"answer", of.answer}, {"change", nullptr}});
+      if (of.change) {
+        const LoadedTrace::Options::Member& changed = options.together.at(at + 1);
+        card["change"] =
+            Json::object({{"from", of.change->from}, {"to", of.change->to}, {"number", changed.number}, {"answer", changed.card.answer}});
+      }
+    }
     out.push(Json::object({{"number", one.number},
                            {"id", one.id},
                            {"model", one.model},

@@ -96,6 +96,14 @@ export interface Family {
 /** A sentence in the page's languages. */
 type Bilingual = Record<'en' | 'zh', string>;
 
+/** Another trace of the page, whose input has one word replaced. */
+interface InputChange {
+  from: string;
+  to: string;
+  number: number;
+  answer: string; // of the model to the changed input; may be empty
+}
+
 /** One of several traces. */
 export interface TraceChoice {
   number: number;
@@ -103,7 +111,7 @@ export interface TraceChoice {
   model: string;
   begins: string; // the beginning of its text, or empty
   state: string; // the state it opens with
-  card: { title: Bilingual; look_for: Bilingual; answer: string } | null; // in the gallery
+  card: { title: Bilingual; look_for: Bilingual; answer: string; change: InputChange | null } | null; // in the gallery
 }
 
 export interface Info {

@@ -8,6 +8,7 @@ import { formatState } from '../state';
 import { type Exported, kWidths } from '../figure/figure';
 import { type FigureKind, type SavedFile, figureFile, kFigureKinds } from '../figure/files';
 import { commandText, dialog, h, segmented } from './dom';
+import { glossaryList } from './glossary';
 import { picturePng } from './snapshot';
 import { exportNumbers, exportOffline } from '../export';
 
@@ -39,6 +40,8 @@ export function helpDialog(ctx: Context): void {
     t('close'),
     h('p', {}, t('help.intro')),
     h('table', { class: 'keys' }, h('tbody', {}, ...keys)),
+    h('h3', {}, t('glossary')),
+    glossaryList(t),
     h('h3', {}, t('help.here')),
     h(
       'p',

@@ -70,7 +70,6 @@ export interface SegmentOption<T extends string> {
   value: T;
   label: string;
   title: string;
-  disabled?: string | null; // the reason why the choice is not available
 }
 
 let nextGroup = 0;
@@ -93,14 +92,12 @@ export function segmented<T extends string>(
       ...choices.map((c) =>
         h(
           'label',
-          { title: c.disabled ?? c.title, 'data-value': c.value, class: c.disabled ? 'off' : null },
+          { title: c.title, 'data-value': c.value },
           h('input', {
             type: 'radio',
             name,
             value: c.value,
             checked: c.value === chosen,
-            disabled: Boolean(c.disabled),
-            'aria-description': c.disabled ?? null,
             onchange: () => onChange(c.value),
           }),
           h('span', {}, c.label),

@@ -1,5 +1,5 @@
 // Keyboard shortcuts: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink,
-// r/l/m/a/w/e/d views, g gallery, c link, p export, ? help, / search, Esc back.
+// r/l/m/a/w/e/d views, g gallery, PgUp/PgDn question, f presentation, t tour, c link, p export, ? help, / search, Esc back.
 
 import { type Context, unavailableReason, selectedSpans, selectedAxis, rangeOf, selectSpans, setDirection } from '../context';
 import type { Items, SinkRule, Span } from '../source/source';
@@ -155,6 +155,15 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       return true;
     case 'g':
       targets.actions.gallery();
+      return true;
+    case 'PageUp':
+    case 'PageDown':
+      return store.now.present && targets.actions.turn(event.key === 'PageDown' ? 1 : -1);
+    case 'f':
+      targets.actions.present();
+      return true;
+    case 't':
+      targets.actions.tour();
       return true;
     case '?':
       targets.actions.help();

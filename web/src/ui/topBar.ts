@@ -9,6 +9,7 @@ import { type State, type ViewName, kViews } from '../state';
 import { hasGallery, readableFamilies, traceName } from '../opening';
 import { badgeElement } from './badge';
 import { brand, languageButton } from './brand';
+import { More } from './more';
 import { type SegmentOption, type Icon, h, icon, iconButton, replace, segmented, setChosen } from './dom';
 
 export interface Actions {
@@ -24,11 +25,15 @@ export interface Actions {
   family(id: string): void;
   trace(number: number): void;
   gallery(): void; // returns to the gallery, if there is one
+  turn(by: number): boolean; // to another question of the gallery; false: there is none
+  present(): void; // enters or leaves presentation mode
+  tour(): void; // begins the guided tour
 }
 
 export class TopBar implements View {
   readonly element: HTMLElement;
   private readonly views: HTMLFieldSetElement;
+  private readonly more: More;
   private readonly pins = h('div', { class: 'pins', role: 'group', 'data-testid': 'pins' });
   private readonly groups: { group: HTMLFieldSetElement; of: (state: State) => string; shown: (state: State) => boolean }[] = [];
   private readonly words: HTMLInputElement;
@@ -43,18 +48,18 @@ export class TopBar implements View {
     actions: Actions,
   ) {
     const { t, info, store } = ctx;
+    const available = kViews.filter((v) => !((v === 'why' || v === 'what-if' || v === 'compare') && unavailableReason(ctx, v)));
     this.views = segmented<ViewName>(
       t('view.label'),
-      kViews.map((v) => ({
-        value: v,
-        label: t(`view.${v}`),
-        title: t(`view.${v}.title`),
-        disabled: v === 'why' || v === 'what-if' || v === 'compare' ? unavailableReason(ctx, v) : null,
-      })),
+      available.map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
       store.now.view,
-      (view) => store.set({ view }, 'push'),
+      (view) => {
+        this.more.open(false);
+        store.set({ view }, 'push');
+      },
     );
     this.views.classList.add('views');
+    this.more = new More(this.views, t('view.more'), ctx.life.signal);
     this.pins.setAttribute('aria-label', t('pins.label'));
     this.words = h('input', { type: 'checkbox', 'data-testid': 'words', onchange: () => store.set({ words: this.words.checked }, 'push') });
     const runnable = info.can_run ? null : ('run' as const);
@@ -110,6 +115,7 @@ export class TopBar implements View {
   update(state: State, before: State): void {
     if (state.heads[0]?.layer !== before.heads[0]?.layer) this.refetch();
     setChosen(this.views, state.view);
+    this.more.show(state.view);
     for (const { group, of, shown } of this.groups) {
       setChosen(group, of(state));
       group.hidden = !shown(state);
@@ -151,17 +157,16 @@ export class TopBar implements View {
     );
   }
 
-  /** A button; disabled, with the reason as its tooltip, if the source lacks `feature`. */
-  private action(name: Icon, key: string, run: () => void, feature: Feature | null, text = false): HTMLButtonElement {
+  /** A button; null if the source lacks `feature` (the help dialog says why). */
+  private action(name: Icon, key: string, run: () => void, feature: Feature | null, text = false): HTMLButtonElement | null {
     const { t } = this.ctx;
-    const reason = feature ? unavailableReason(this.ctx, feature) : null;
+    if (feature && unavailableReason(this.ctx, feature)) return null;
     return h(
       'button',
       {
         type: 'button',
         class: 'action',
-        title: reason ?? t(`${key}.title`),
-        disabled: Boolean(reason),
+        title: t(`${key}.title`),
         'data-action': key,
         'aria-label': t(key),
         onclick: run,
@@ -209,29 +214,28 @@ export class TopBar implements View {
       onChange: (v: T) => void,
       shown: (s: State) => boolean = () => true,
     ): void => {
+      if (choices.length < 2) return;
       const group = segmented(t(key), choices, of(state), onChange);
       group.dataset['control'] = key;
       this.groups.push({ group, of, shown });
       all.append(group);
     };
-    const choice = <T extends string>(prefix: string, value: T, reason: string | null = null): SegmentOption<T> => ({
+    const choice = <T extends string>(prefix: string, value: T): SegmentOption<T> => ({
       value,
       label: t(`${prefix}.${value}`),
       title: t(`${prefix}.${value}.title`, { answer: ctx.info.gradients_of ?? '' }),
-      disabled: reason,
     });
-    const noWeight = (kind: WeightKind): string | null =>
-      kind === 'raw' ? null : (unavailableReason(ctx, kind) ?? (family.weights.includes(kind) ? null : t.missing('v-not-kept')));
+    const hasWeight = (kind: WeightKind): boolean => kind === 'raw' || (!unavailableReason(ctx, kind) && family.weights.includes(kind));
     add<Direction>(
       'direction',
-      [choice('direction', 'out'), choice('direction', 'in', unavailableReason(ctx, 'column'))],
+      unavailableReason(ctx, 'column') ? [choice('direction', 'out')] : [choice('direction', 'out'), choice('direction', 'in')],
       (s) => s.direction,
       (v) => setDirection(ctx, v),
     );
     add<WeightKind>(
       'weight',
       [
-        ...(['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))),
+        ...(['raw', 'value', 'output'] as const).filter(hasWeight).map((v) => choice('weight', v)),
         ...kGradients.filter((v) => family.weights.includes(v)).map((v) => choice('weight', v)),
       ],
       (s) => gradientOf(s.weight) ?? s.weight,

@@ -18,6 +18,7 @@ import {
   kScores,
 } from '../../source/source';
 import { type State, sameHead } from '../../state';
+import { setSentence } from '../../ui/glossary';
 import { badgeElement } from '../../ui/badge';
 import { legendSlot, ownLegend, showBar, showLegend } from '../../ui/legend';
 import { legendsOf, scaleOfMass } from './scales';
@@ -216,7 +217,7 @@ export class AtlasView implements View {
   private load(): void {
     const { ctx } = this;
     const missing = unavailableReason(ctx, 'atlas');
-    this.caption.textContent = missing ?? ctx.t('atlas.caption');
+    setSentence(this.caption, ctx.t, missing ?? ctx.t('atlas.caption'));
     if (missing) return;
     this.loading.abort();
     this.loading = new AbortController();
@@ -247,7 +248,7 @@ export class AtlasView implements View {
       this.order = { ...this.order, by: 'layer' };
       this.bySum.parentElement!.querySelector('option')!.selected = true;
     }
-    if (!unavailableReason(this.ctx, 'atlas')) this.caption.textContent = this.captionText();
+    if (!unavailableReason(this.ctx, 'atlas')) setSentence(this.caption, this.ctx.t, this.captionText());
     for (const cell of this.cells) this.paintCell(cell);
     this.updateBadge();
     this.rearrange();
@@ -355,7 +356,7 @@ export class AtlasView implements View {
   }
 
   private describe(by: Order['by']): void {
-    this.definition.textContent = this.ctx.t(by === 'layer' ? 'atlas.how' : by === 'sum' ? 'atlas.how-sum' : `define.${by}`);
+    setSentence(this.definition, this.ctx.t, this.ctx.t(by === 'layer' ? 'atlas.how' : by === 'sum' ? 'atlas.how-sum' : `define.${by}`));
   }
 
   private onKey(event: KeyboardEvent): void {
@@ -397,10 +398,7 @@ export class AtlasView implements View {
     for (const cell of this.cells) this.paintCell(cell);
     this.updateBadge();
     const { ctx } = this;
-    if (!mass) {
-      replace(this.best, h('p', { class: 'caption' }, ctx.t('span.how')));
-      return;
-    }
+    if (!mass) return replace(this.best, h('p', { class: 'caption' }, ctx.t('span.how')));
     const { q, k } = ctx.store.now;
     const ranked = this.cells
       .map((c) => ({ at: c.at, value: mass.mass[c.at.layer * ctx.family.heads + c.at.head] }))

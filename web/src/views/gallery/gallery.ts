@@ -11,6 +11,7 @@ import type { Strings } from '../../strings';
 import { brand, languageButton } from '../../ui/brand';
 import { h, replace } from '../../ui/dom';
 import { type Drawing, drawingOf } from './drawings';
+import { OpeningSentence, sentenceOf } from './sentence';
 
 interface Card {
   of: TraceChoice;
@@ -23,6 +24,7 @@ export class Gallery {
   private readonly life = new AbortController();
   private readonly cards: Card[];
   private readonly painted: Promise<void>;
+  private readonly sentence: OpeningSentence | null;
 
   constructor(
     private readonly root: HTMLElement,
@@ -33,12 +35,23 @@ export class Gallery {
     before: number | null,
     private readonly open: () => void,
   ) {
-    this.cards = traces.map((one) => this.cardOf(one));
+    const first = sentenceOf(traces);
+    this.sentence =
+      first &&
+      new OpeningSentence(
+        first,
+        t,
+        () => this.theme(),
+        (state) => this.store.load(state),
+      );
+    const changed = traces.flatMap(({ card }) => card?.change?.number ?? []);
+    this.cards = traces.filter((one) => one !== first && !changed.includes(one.number)).map((one) => this.cardOf(one));
     const list = h('ul', { class: 'cards', 'aria-label': t('gallery.label') }, ...this.cards.map(({ link }) => h('li', {}, link)));
     list.addEventListener('keydown', (event) => this.onKey(event));
     document.documentElement.lang = t.language;
     document.title = `${t('gallery.heading')} · clearhead`;
     root.dataset['view'] = 'gallery';
+    root.dataset['present'] = String(store.now.present);
     replace(
       root,
       h(
@@ -55,7 +68,8 @@ export class Gallery {
       h(
         'main',
         { class: 'gallery', 'data-testid': 'gallery' },
-        h('h1', {}, t('gallery.heading')),
+        this.sentence?.element ?? null,
+        this.sentence ? h('h2', {}, t('gallery.more')) : h('h1', {}, t('gallery.heading')),
         h('p', { class: 'caption' }, t('gallery.how')),
         list,
       ),
@@ -72,7 +86,7 @@ export class Gallery {
       if (state.step !== null) this.leave();
     }, signal);
     for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)'])
-      matchMedia(query).addEventListener('change', () => this.cards.forEach((card) => card.draw()), { signal });
+      matchMedia(query).addEventListener('change', () => [...this.cards, this.sentence].forEach((part) => part?.draw()), { signal });
   }
 
   /** The source serves one trace at a time, so pending requests must end before another page makes any. */
@@ -118,6 +132,7 @@ export class Gallery {
   }
 
   private async paintAll(): Promise<void> {
+    await this.sentence?.show(this.source).catch(() => undefined); // the cards remain
     for (const card of this.cards) {
       if (this.life.signal.aborted) return;
       try {

@@ -21,6 +21,7 @@ import type { Exported, Part } from '../../figure/figure';
 import { type Badge, type Cells, type Span, isAbort } from '../../source/source';
 import type { TextModel } from '../../text/model';
 import type { State } from '../../state';
+import { setSentence } from '../../ui/glossary';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
 import { type Legend, legendOf, legendSlot, showLegend } from '../../ui/legend';
@@ -281,10 +282,8 @@ export class LinesView implements View {
     const [own, ...others] = this.legends();
     const named = others.map(({ max }, i) => ({ name: headName(ctx.store.now.heads[i + 1]), max }));
     showLegend(ctx, this.legend, own ? { ...own, others: named } : null);
-    this.caption.textContent = ctx.t(
-      isShare(ctx) && front && !ctx.family.remainders[front.layer] ? 'lines.caption' : 'lines.caption.plain',
-      values,
-    );
+    const isWhole = isShare(ctx) && front && !ctx.family.remainders[front.layer];
+    setSentence(this.caption, ctx.t, ctx.t(isWhole ? 'lines.caption' : 'lines.caption.plain', values));
   }
 
   /** The colour scales of the pinned heads. */

@@ -7,6 +7,7 @@ import { head as headName, power, weight as formatNumber, whole } from '../../fo
 import { swatch } from '../../paint/pixels';
 import { SourceError, type Span, type TopItem } from '../../source/source';
 import type { ShownLine } from '../../focus';
+import { setSentence } from '../../ui/glossary';
 import { h, icon, iconButton, replace } from '../../ui/dom';
 import { topOf, lineName } from './top';
 
@@ -52,7 +53,7 @@ export class Answers {
     }
     const key = shown.request.direction === 'out' ? 'answers.out' : 'answers.in';
     replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', ctx.t(key, { whom: lineName(ctx, shown) }));
-    this.sum.textContent = captionOf(ctx, shown);
+    setSentence(this.sum, ctx.t, captionOf(ctx, shown));
     const top = topOf(ctx, shown, this.table ? 32 : 8);
     replace(this.list, ...(this.table ? [this.tableOf(top)] : top.map((item, i) => this.lineOf(item, top[0].weight, i))));
   }
