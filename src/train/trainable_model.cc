@@ -101,7 +101,7 @@ class TrainableTransformer final : public TrainableModel {
     return !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
   }
   bool is_of_head(const std::string& name) const {
-    constexpr const char* kHeads[] = {"classifier", "pre_classifier", "pooler", "qa_outputs", "cls.", "lm_head.", "vocab_"};
+    constexpr const char* kHeads[] = {"classifier", "pre_classifier", "pooler", "qa_outputs", "cls.", "lm_head.", "vocab_", "score."};
     const std::string rest = bare(name);
     return std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return rest.starts_with(head); });
   }

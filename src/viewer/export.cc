@@ -207,6 +207,8 @@ std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOp
 }
 
 void check_is_of_the_server(const ViewState& state) {
+  if (state.view == "model")
+    fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"model\"; its numbers come from api/tile.");
   if (state.view == "why" || state.view == "what-if" || state.view == "compare")
     fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"{0}\"; its numbers come from api/{0}.", state.view);
 }

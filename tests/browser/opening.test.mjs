@@ -112,6 +112,27 @@ test('the tour has seven steps, each about a part that is in view, and the gloss
   assert.match(await page.getAttribute('[data-testid=tour-sentence] dfn', 'title'), /model reads as a unit/);
 });
 
+test('the model view draws every head, exports the weights of the trace, and opens a head among the lines', { skip }, async () => {
+  const page = await open(`${url}#${example.state.replace('v=read', 'v=model')}&t=0`);
+  await page.waitForSelector('.model-panel[data-heads="8"]');
+  const inked = await page.$$eval('.model-head canvas', (list) =>
+    list.map((c) => new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer).filter((p) => p !== 0).length),
+  );
+  assert.ok(inked.length === 8 && Math.min(...inked) > 500, `${inked}`);
+  await page.keyboard.press('p');
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-export=json]')]);
+  const { heads } = JSON.parse(readFileSync(await download.path(), 'utf8'));
+  for (const { layer, head, weights } of heads) {
+    const exact = await servers[0].row([layer, head], 8);
+    weights[8].forEach((weight, key) => assert.ok(Math.abs(weight - exact[key]) < 1e-6, `${layer}.${head} ${key}`));
+  }
+  await page.keyboard.press('Escape');
+  await page.click('.model-head[data-head="1.2"]');
+  await page.waitForFunction(() => document.querySelector('#app').dataset.view === 'lines');
+  await settled(page);
+  assert.equal(stateOf(page).h, '1.2');
+});
+
 test('presentation mode has large type and turns to the next question by key', { skip }, async () => {
   const page = await open(`${url}#t=2&v=read`);
   await page.waitForSelector('[data-testid=look-for]');

@@ -471,3 +471,14 @@ class Masks(TaskCase):
         self.assertIn("classifier.bias", read_safetensors(self.folder / "run/best/model.safetensors"))
         words = run("run", "tag", self.folder / "run/best", "we saw a red cat", "--json").json
         self.assertIn("colour", json.dumps(words))
+        # A model that was trained for another task gets a new head for texts.
+        recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {
+            "task": {"kind": "classification", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1, "skip": ["-"]},
+            "from": str(self.folder / "run/best"), "steps": 160,
+        }  # fmt: skip
+        del recipe["model"], recipe["tokenizer"]
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        done = self.train("texts")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertGreater(self.measured("texts")["accuracy"], 0.9)
+        self.assertIn("score.weight", read_safetensors(self.folder / "texts/best/model.safetensors"))

@@ -25,6 +25,7 @@ import { Gallery } from './views/gallery/gallery';
 import { WhyView } from './views/why/why';
 import { WhatIfView } from './views/what-if/whatIf';
 import { CompareView } from './views/compare/compare';
+import { ModelView } from './views/model/model';
 import { Timeline } from './views/timeline/timeline';
 
 /** Shows what the state selects: one trace, or the gallery of several. `before` is the trace that was shown last. */
@@ -94,6 +95,7 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
   const why = new WhyView(ctx);
   const whatIf = new WhatIfView(ctx);
   const compare = new CompareView(ctx);
+  const model = new ModelView(ctx);
   const answers = new Answers(ctx);
   const search = new SearchBox(
     () => ctx,
@@ -111,8 +113,9 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
     why: why.element,
     whatIf: whatIf.element,
     compare: compare.element,
+    model: model.element,
   });
-  const views: Record<State['view'], View> = { read, lines, map, atlas, why, 'what-if': whatIf, compare };
+  const views: Record<State['view'], View> = { read, lines, map, atlas, why, 'what-if': whatIf, compare, model };
   const exported = async (): Promise<Exported> => {
     const view = views[ctx.store.now.view];
     if (!view.figure) throw new Error(ctx.t('export.none'));
@@ -135,7 +138,7 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
     notices,
     live,
   );
-  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, tour }, actions);
+  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, model, tour }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
@@ -192,15 +195,16 @@ interface Views {
   why: WhyView;
   whatIf: WhatIfView;
   compare: CompareView;
+  model: ModelView;
   tour: TourView;
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
 function wire(ctx: Context, root: HTMLElement, parts: Views, actions: Actions): void {
-  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, tour } = parts;
+  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, model, tour } = parts;
   const { store, focus } = ctx;
   const { signal } = ctx.life;
-  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, tour, ...(timeline ? [timeline] : [])];
+  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, model, tour, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const first = selectedSpans(store.now)[0];
     if (first) read.reveal(first.begin);
@@ -238,7 +242,7 @@ function wire(ctx: Context, root: HTMLElement, parts: Views, actions: Actions): 
     { signal },
   );
   for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
-    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas, why, whatIf, compare].forEach((v) => v.retheme()), {
+    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas, why, whatIf, compare, model].forEach((v) => v.retheme()), {
       signal,
     });
   }

@@ -14,7 +14,7 @@ import {
   kWeightKinds,
 } from './source/source';
 
-export const kViews = ['read', 'lines', 'map', 'atlas', 'why', 'what-if', 'compare'] as const;
+export const kViews = ['read', 'lines', 'map', 'atlas', 'model', 'why', 'what-if', 'compare'] as const;
 export type ViewName = (typeof kViews)[number];
 export type MapAxes = 'key' | 'offset'; // columns of the map: keys, or key − query
 export type CompareLayout = 'difference' | 'sides'; // one map of the difference, or both maps

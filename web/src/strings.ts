@@ -23,6 +23,20 @@ const kTable = {
   'view.map.title': ['The whole matrix, to zoom and move like an online map (m)', '整个注意力矩阵，可像在线地图一样缩放和移动 (m)'],
   'view.atlas': ['Atlas', '图谱'],
   'view.atlas.title': ['All heads with their scores on this text (a)', '所有注意力头及其在本文上的得分 (a)'],
+  'view.model': ['Model view', '模型总览'],
+  'view.model.title': [
+    'Every head of a short text as lines, layers down and heads across (v)',
+    '短文本中每个头的连线，纵向为层，横向为头 (v)',
+  ],
+  'model.frame': ['Heads as lines, scrollable', '各头的连线，可滚动'],
+  'model.caption': [
+    'Every head, layers down and heads across: lines go from each query on the left to its keys on the right, the stronger the larger the weight ({scale}, relative to the largest weight of the head). The lines of the chosen token stand out; click a head to see it large.',
+    '每个头一格，纵向为层，横向为头：线从左侧的查询连到右侧的键，权重越大线越重（{scale}，相对于该头的最大权重）。选中词元的线突出显示；点击某个头可放大查看。',
+  ],
+  'model.long': [
+    'This view is for texts of at most {n} tokens; the atlas shows longer ones.',
+    '此视图适用于不超过 {n} 个词元的文本；更长的文本请用图谱查看。',
+  ],
   'text.label': ['Text', '文本'],
   'minimap.label': [
     'Overview of the text: segments, search hits, weights and the part in view. Drag to scroll.',
@@ -331,8 +345,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['Not available here', '此处不可用的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\nw e d\twhy, what if, compare\ng\tall questions, if there are several\nPgUp PgDn\tprevious, next question\nf\tpresentation mode: large type, full screen\nt\tguided tour\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\nw e d\t为何、假如、比较\ng\t全部问题（若有多个）\nPgUp PgDn\t上一个、下一个问题\nf\t演示模式：大字号、全屏\nt\t导览\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a v\tread, lines, map, atlas, model view\nw e d\twhy, what if, compare\ng\tall questions, if there are several\nPgUp PgDn\tprevious, next question\nf\tpresentation mode: large type, full screen\nt\tguided tour\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a v\t阅读、连线、矩阵图、图谱、模型总览\nw e d\t为何、假如、比较\ng\t全部问题（若有多个）\nPgUp PgDn\t上一个、下一个问题\nf\t演示模式：大字号、全屏\nt\t导览\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': [
     'This link was made for another text: its selection and edits are ignored.',

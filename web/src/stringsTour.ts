@@ -22,8 +22,8 @@ export const kTour = {
     '模型把文本分成词元来读，多数词元就是一个词。带框的词元是当前选中的，即查询。',
   ],
   'tour.shade': [
-    'The query divides its attention among the tokens that it can see, the keys. The shares add up to 100 %. The more a key gets, the stronger its colour; the bar shows which colour stands for which share.',
-    '查询把注意力分配给它能看到的词元，即键，各份额合计 100 %。键得到的份额越大，颜色越强；色条说明颜色对应的份额。',
+    'The query divides its attention among the tokens that it can see, the keys. The shares add up to 100\u202f%. The more a key gets, the stronger its colour; the bar shows which colour stands for which share.',
+    '查询把注意力分配给它能看到的词元，即键，各份额合计 100\u202f%。键得到的份额越大，颜色越强；色条说明颜色对应的份额。',
   ],
   'tour.list': [
     'Here are the keys with the largest shares, as numbers. Click another word of the text, and its shares are shown instead.',

@@ -1,11 +1,12 @@
 // Keyboard shortcuts: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink,
-// r/l/m/a/w/e/d views, g gallery, PgUp/PgDn question, f presentation, t tour, c link, p export, ? help, / search, Esc back.
+// r/l/m/a/v/w/e/d views, g gallery, PgUp/PgDn question, f presentation, t tour, c link, p export, ? help, / search, Esc back.
 
-import { type Context, unavailableReason, selectedSpans, selectedAxis, rangeOf, selectSpans, setDirection } from '../context';
+import { type Context, selectedSpans, selectedAxis, rangeOf, selectSpans, setDirection } from '../context';
 import type { Items, SinkRule, Span } from '../source/source';
-import { sameHead } from '../state';
+import { type ViewName, sameHead } from '../state';
 import type { Answers } from '../views/read/answers';
 import type { ReadView } from '../views/read/read';
+import { availableViews } from './more';
 import type { Actions } from './topBar';
 
 interface KeyTargets {
@@ -15,6 +16,17 @@ interface KeyTargets {
   play(): void;
   actions: Actions;
 }
+
+const kViewKeys: Partial<Record<string, ViewName>> = {
+  r: 'read',
+  l: 'lines',
+  m: 'map',
+  a: 'atlas',
+  v: 'model',
+  w: 'why',
+  e: 'what-if',
+  d: 'compare',
+};
 
 export function listenToKeys(ctx: Context, targets: KeyTargets): void {
   document.addEventListener(
@@ -110,6 +122,11 @@ function moveHead(ctx: Context, across: number, down: number): boolean {
 function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, element: HTMLElement): boolean {
   if (event.altKey) return false;
   const { store } = ctx;
+  const view = kViewKeys[event.key];
+  if (view) {
+    if (availableViews(ctx).includes(view)) store.set({ view }, 'push');
+    return true;
+  }
   const next: Record<SinkRule, SinkRule> = { mark: 'hide', hide: 'renorm', renorm: 'mark' };
   switch (event.key) {
     case 'Enter':
@@ -126,26 +143,6 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       return true;
     case 's':
       store.set({ sink: next[store.now.sink] }, 'push');
-      return true;
-    case 'r':
-      store.set({ view: 'read' }, 'push');
-      return true;
-    case 'l':
-      store.set({ view: 'lines' }, 'push');
-      return true;
-    case 'm':
-      store.set({ view: 'map' }, 'push');
-      return true;
-    case 'a':
-      store.set({ view: 'atlas' }, 'push');
-      return true;
-    case 'w':
-    case 'e':
-      if (!unavailableReason(ctx, event.key === 'w' ? 'why' : 'what-if'))
-        store.set({ view: event.key === 'w' ? 'why' : 'what-if' }, 'push');
-      return true;
-    case 'd':
-      if (!unavailableReason(ctx, 'compare')) store.set({ view: 'compare' }, 'push');
       return true;
     case 'c':
       targets.actions.copyLink();

@@ -1,10 +1,18 @@
-// The list "More" behind the tabs: it takes the views that are not tabs out of the row, and closes when one is chosen or the focus leaves.
+// The views of this page, and the list "More" behind the tabs: it takes the views that are not tabs out of the row, and closes when one is chosen or the focus leaves.
 // On a narrow page, whose row scrolls, all views are in the row (style.css).
 
-import type { ViewName } from '../state';
+import { type Context, unavailableReason } from '../context';
+import { type ViewName, kViews } from '../state';
+import { fitsModelView } from '../views/model/model';
 import { h, icon } from './dom';
 
 const kTabs: readonly string[] = ['read', 'lines', 'map', 'why'] satisfies ViewName[];
+
+/** The views that this page can show; the help dialog says why it lacks the others. */
+export const availableViews = (ctx: Context): ViewName[] =>
+  kViews.filter((v) =>
+    v === 'why' || v === 'what-if' || v === 'compare' ? !unavailableReason(ctx, v) : v !== 'model' || fitsModelView(ctx),
+  );
 
 export class More {
   private readonly name = h('span', {});

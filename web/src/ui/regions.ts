@@ -13,6 +13,7 @@ interface Panels {
   why: HTMLElement;
   whatIf: HTMLElement;
   compare: HTMLElement;
+  model: HTMLElement;
 }
 
 export function regions(t: Strings, panels: Panels): { element: HTMLElement; toggleAtlas(): void } {
@@ -43,7 +44,19 @@ export function regions(t: Strings, panels: Panels): { element: HTMLElement; tog
   );
   across.classList.add('edge-side');
   down.classList.add('edge-list');
-  main.append(panels.atlas, panels.text, panels.lines, panels.map, panels.answers, panels.why, panels.whatIf, panels.compare, across, down);
+  main.append(
+    panels.atlas,
+    panels.text,
+    panels.lines,
+    panels.map,
+    panels.answers,
+    panels.why,
+    panels.whatIf,
+    panels.compare,
+    panels.model,
+    across,
+    down,
+  );
   return { element: main, toggleAtlas: () => void main.classList.toggle('no-atlas') };
 }
 

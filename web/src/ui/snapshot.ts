@@ -14,6 +14,7 @@ const kFrames = {
   why: '.why-panel',
   'what-if': '.what-if-panel',
   compare: '.compare-panel',
+  model: '.model-panel',
 };
 
 export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blob: Blob; name: string }> {

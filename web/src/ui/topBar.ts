@@ -5,11 +5,11 @@ import { unavailableReason, badgeTitle, familyName, gradientOf, hasValueNorm, is
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import { type Direction, type Feature, type Scale, type SinkRule, type WeightKind, kGradients } from '../source/source';
-import { type State, type ViewName, kViews } from '../state';
+import { type State, type ViewName } from '../state';
 import { hasGallery, readableFamilies, traceName } from '../opening';
 import { badgeElement } from './badge';
 import { brand, languageButton } from './brand';
-import { More } from './more';
+import { More, availableViews } from './more';
 import { type SegmentOption, type Icon, h, icon, iconButton, replace, segmented, setChosen } from './dom';
 
 export interface Actions {
@@ -48,10 +48,9 @@ export class TopBar implements View {
     actions: Actions,
   ) {
     const { t, info, store } = ctx;
-    const available = kViews.filter((v) => !((v === 'why' || v === 'what-if' || v === 'compare') && unavailableReason(ctx, v)));
     this.views = segmented<ViewName>(
       t('view.label'),
-      available.map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
+      availableViews(ctx).map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
       store.now.view,
       (view) => {
         this.more.open(false);

@@ -74,7 +74,12 @@ export class TourView implements View {
   /** Puts a frame around the part of the page that the step is about. */
   private mark(about: string | null): void {
     for (const marked of document.querySelectorAll('.tour-about')) marked.classList.remove('tour-about');
-    if (about) document.querySelector(about)?.classList.add('tour-about');
+    const found = about ? document.querySelector(about) : null;
+    if (!found) return;
+    found.classList.add('tour-about');
+    const [part, own] = [found.getBoundingClientRect(), this.element.getBoundingClientRect()];
+    const isUnder = part.left > own.left - part.width / 2 && part.bottom > own.top;
+    this.element.classList.toggle('left', isUnder && part.left > innerWidth / 2);
   }
 }
 

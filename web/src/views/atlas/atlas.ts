@@ -19,6 +19,7 @@ import {
 } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import { setSentence } from '../../ui/glossary';
+import { fillGrid } from './axis';
 import { badgeElement } from '../../ui/badge';
 import { legendSlot, ownLegend, showBar, showLegend } from '../../ui/legend';
 import { legendsOf, scaleOfMass } from './scales';
@@ -62,8 +63,7 @@ export class AtlasView implements View {
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
     this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
-    for (let layer = 0; layer < family.layers; layer++)
-      for (let head = 0; head < family.heads; head++) this.grid.append(this.makeCell({ layer, head }));
+    fillGrid(this.grid, family, (at) => this.makeCell(at));
     this.bySum = h('option', { value: 'sum', hidden: true }, t('atlas.by-sum'));
     this.weighted = new WeightedHeads(
       ctx,

@@ -2,6 +2,7 @@
 
 import type { Cells, Scale, Span } from '../../source/source';
 import { intensity } from '../../weights';
+import { kTile } from '../map/store';
 
 export const kMaxTokens = 300; // tokens in a column
 export const kMaxCurves = 2000;
@@ -73,4 +74,12 @@ export function curvesOf(
     return { max: max || 1, largest };
   });
   return { curves: curves.sort((a, b) => a.strength - b.strength || a.weight - b.weight).slice(-kMaxCurves), scales };
+}
+
+/** The tiles of exact weights that cover a stretch. */
+export function tilesOf({ queries, keys }: Stretch, causal: boolean): { x: number; y: number }[] {
+  const tiles: { x: number; y: number }[] = [];
+  for (let y = Math.floor(queries.begin / kTile); y * kTile < queries.end; y++)
+    for (let x = Math.floor(keys.begin / kTile); x * kTile < keys.end; x++) if (!causal || x <= y) tiles.push({ x, y });
+  return tiles;
 }

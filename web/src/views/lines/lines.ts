@@ -26,7 +26,7 @@ import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
 import { type Legend, legendOf, legendSlot, showLegend } from '../../ui/legend';
 import { kTile } from '../map/store';
-import { type Curve, type Stretch, type Scaled, curvesOf, stretchesOf } from './curves';
+import { type Curve, type Stretch, type Scaled, curvesOf, stretchesOf, tilesOf } from './curves';
 
 const kRow = 22; // height of a token in pixels
 const kTableRows = 40;
@@ -220,7 +220,7 @@ export class LinesView implements View {
     this.loading.abort();
     this.loading = new AbortController();
     const { signal } = this.loading;
-    const tiles = this.tilesOf(this.stretches[this.at]);
+    const tiles = tilesOf(this.stretches[this.at], ctx.family.causal);
     const cellsOf = (at: (typeof heads)[number]): Promise<Cells[]> => {
       const request = { family: ctx.family.id, at, weight: state.weight, sink: state.sink, step: ctx.source.step };
       return Promise.all(tiles.map(({ x, y }) => ctx.source.cells(request, x, y, signal)));
@@ -238,13 +238,6 @@ export class LinesView implements View {
         this.caption.textContent = error instanceof Error ? error.message : String(error);
       },
     );
-  }
-
-  private tilesOf({ queries, keys }: Stretch): { x: number; y: number }[] {
-    const tiles: { x: number; y: number }[] = [];
-    for (let y = Math.floor(queries.begin / kTile); y * kTile < queries.end; y++)
-      for (let x = Math.floor(keys.begin / kTile); x * kTile < keys.end; x++) if (!this.ctx.family.causal || x <= y) tiles.push({ x, y });
-    return tiles;
   }
 
   /** Recomputes the curves from the loaded cells. */

@@ -24,7 +24,7 @@ import { itemBox, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 import { createItemPanels } from './itemPanels';
 import { paintedWeights, topOf, lineName } from './top';
 
-const kShort = 600; // UTF-16 units: a shorter text under figures needs no minimap
+const kShort = 600; // UTF-16 units: a shorter text needs no minimap
 
 export class ReadView implements View {
   readonly element: HTMLElement;
@@ -63,7 +63,8 @@ export class ReadView implements View {
       (token) => this.pane.reveal(token),
     );
     const figures = this.panels.some((panel) => panel.element.matches('figure'));
-    const isShort = figures && ctx.text.text.length < kShort;
+    const isShort = ctx.text.text.length < kShort; // the whole text is in view
+    const isAlone = ctx.text.text.length < kShort / 2 && this.panels.length === 0 && ctx.text.inMargin.length === 0;
     this.how = ctx.t(ctx.text.tokens < ctx.text.count ? 'status.how.items' : 'status.how');
     this.status = h('p', { class: 'status', 'data-testid': 'status' }, this.how);
     this.element = h(
@@ -80,7 +81,12 @@ export class ReadView implements View {
               ...this.panels.map((panel) => panel.element),
             )
           : null,
-        h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element, isShort ? null : this.minimap.element),
+        h(
+          'div',
+          { class: isAlone ? 'text-frame alone' : 'text-frame', hidden: ctx.text.text === '' },
+          this.pane.element,
+          isShort ? null : this.minimap.element,
+        ),
       ),
       this.legend,
       this.status,

@@ -1,0 +1,214 @@
+// The model view: every head of a short text as lines between its tokens, layers down and heads across, with the words where there is room.
+// The lines of the chosen rows or keys stand out. A click opens the head among the lines of its own view.
+
+import type { Context, Numbers, View } from '../../context';
+import { badgeTitle, pin, quoted, rangeOf, selectedAxis, selectedSpans, unavailableReason } from '../../context';
+import { head as headName } from '../../format';
+import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
+import { css, kPinColours } from '../../paint/ramp';
+import { type Cells, type HeadId, type Span, isAbort } from '../../source/source';
+import { type State, sameHead } from '../../state';
+import type { TextModel } from '../../text/model';
+import { badgeElement } from '../../ui/badge';
+import { h, replace } from '../../ui/dom';
+import { setSentence } from '../../ui/glossary';
+import { type Curve, type Stretch, curvesOf, tilesOf } from '../lines/curves';
+
+const kMost = 64; // tokens on each side
+const kAtOnce = 8; // requests
+const kWordRow = 11; // pixels that a word needs
+const kWordColumn = 52;
+
+interface Cell {
+  at: HeadId;
+  button: HTMLButtonElement;
+  canvas: Surface;
+  cells: Cells[];
+  curves: Curve[];
+}
+
+/** True if the text is short enough for this view. */
+export const fitsModelView = ({ family }: Pick<Context, 'family'>): boolean =>
+  [family.query_range, family.key_range].every(([begin, end]) => end - begin <= kMost);
+
+export class ModelView implements View {
+  readonly element: HTMLElement;
+  private readonly badge = h('span', { class: 'badge-slot' });
+  private readonly caption = h('p', { class: 'caption', 'data-testid': 'model-caption' });
+  private readonly cells: Cell[] = [];
+  private readonly draw: () => void;
+  private wanted = '';
+  private loading = new AbortController();
+
+  constructor(private readonly ctx: Context) {
+    const { t, family } = ctx;
+    this.draw = oncePerFrame(() => this.paint());
+    const grid = h('div', { class: 'model-grid', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('view.model') });
+    const name = (text: string): HTMLElement => h('span', { class: 'axis', 'aria-hidden': 'true' }, text);
+    if (fitsModelView(ctx)) {
+      grid.append(name(''), ...Array.from({ length: family.heads }, (_, head) => name(`H${head}`)));
+      for (let layer = 0; layer < family.layers; layer++) {
+        grid.append(name(`L${layer}`));
+        for (let head = 0; head < family.heads; head++) grid.append(this.cellOf({ layer, head }).button);
+      }
+    }
+    this.element = h(
+      'section',
+      { class: 'panel explain-panel model-panel', 'aria-label': t('view.model') },
+      h('header', { class: 'panel-head' }, h('h2', {}, t('view.model')), this.badge),
+      h('div', { class: 'model-frame', tabindex: 0, role: 'group', 'aria-label': t('model.frame') }, grid),
+      this.caption,
+    );
+    ctx.life.signal.addEventListener('abort', () => this.loading.abort());
+  }
+
+  retheme(): void {
+    this.show();
+  }
+
+  refetch(): void {
+    this.load(this.ctx.store.now);
+  }
+
+  update(state: State): void {
+    if (state.view !== 'model') return;
+    for (const { at, button } of this.cells) button.setAttribute('aria-pressed', String(sameHead(at, state.heads[0])));
+    this.load(state);
+    this.show();
+  }
+
+  private get stretch(): Stretch {
+    return { queries: rangeOf(this.ctx.family, 'query'), keys: rangeOf(this.ctx.family, 'key') };
+  }
+
+  private cellOf(at: HeadId): Cell {
+    const canvas = h('canvas', { 'aria-hidden': 'true' });
+    const open = (): void => {
+      pin(this.ctx, at);
+      this.ctx.store.set({ view: 'lines', heads: [at] }, 'push');
+    };
+    const button = h(
+      'button',
+      { type: 'button', class: 'model-head', 'data-head': `${at.layer}.${at.head}`, 'aria-label': headName(at), onclick: open },
+      canvas,
+    );
+    const cell: Cell = { at, button, canvas: surface(canvas, this.draw), cells: [], curves: [] };
+    this.cells.push(cell);
+    return cell;
+  }
+
+  private load(state: State): void {
+    const { ctx } = this;
+    const missing = unavailableReason(ctx, 'tile') ?? (fitsModelView(ctx) ? null : ctx.t('model.long', { n: kMost }));
+    if (missing) return void (this.caption.textContent = missing);
+    const key = JSON.stringify([state.weight, state.sink, ctx.source.step]);
+    if (key === this.wanted) return;
+    this.wanted = key;
+    this.loading.abort();
+    this.loading = new AbortController();
+    const { signal } = this.loading;
+    const tiles = tilesOf(this.stretch, ctx.family.causal);
+    const waiting = [...this.cells];
+    const work = async (): Promise<void> => {
+      for (let cell = waiting.shift(); cell; cell = waiting.shift()) {
+        const request = { family: ctx.family.id, at: cell.at, weight: state.weight, sink: state.sink, step: ctx.source.step };
+        cell.cells = await Promise.all(tiles.map(({ x, y }) => ctx.source.cells(request, x, y, signal)));
+        this.show();
+      }
+    };
+    Promise.all(Array.from({ length: kAtOnce }, work)).catch((error: unknown) => {
+      if (!isAbort(error) && this.wanted === key) this.caption.textContent = error instanceof Error ? error.message : String(error);
+    });
+  }
+
+  /** Recomputes the curves of all heads that have arrived, each relative to its own largest weight. */
+  private readonly show = oncePerFrame(() => {
+    const { ctx } = this;
+    const state = ctx.store.now;
+    const read = this.cells.filter((cell) => cell.cells.length > 0);
+    if (read.length === 0) return;
+    for (const cell of read) cell.curves = curvesOf([cell.cells], this.stretch, ctx.family.sinks, state.scale).curves;
+    const parts = read.flatMap((cell) => cell.cells);
+    const error = Math.max(0, ...parts.map((part) => part.error));
+    const badge = parts.find((part) => part.badge !== 'exact')?.badge ?? 'exact';
+    replace(this.badge, badgeElement(ctx, badge, badgeTitle(ctx, badge, error), read.length < this.cells.length));
+    setSentence(this.caption, ctx.t, ctx.t('model.caption', { scale: ctx.t(`legend.${state.scale}`) }));
+    this.element.dataset['heads'] = String(read.length);
+    this.draw();
+  });
+
+  /** The weights of all heads, [layer, head, query, key]; NaN: not visible. */
+  numbers(): Numbers {
+    const { ctx } = this;
+    const { queries, keys } = this.stretch;
+    const columns = keys.end - keys.begin;
+    const rows = this.cells.flatMap(({ cells }) =>
+      Array.from({ length: queries.end - queries.begin }, (_, i) => {
+        const row = new Float32Array(columns).fill(NaN);
+        for (const part of cells) {
+          const at = queries.begin + i - part.queryBegin;
+          if (at < 0 || at >= part.rows) continue;
+          for (let c = Math.max(0, keys.begin - part.keyBegin); c < part.columns && part.keyBegin + c < keys.end; c++) {
+            const value = part.values[at * part.columns + c];
+            if (value >= 0) row[part.keyBegin + c - keys.begin] = value;
+          }
+        }
+        return row;
+      }),
+    );
+    const names = ({ begin, end }: Span, text: TextModel): string[] =>
+      Array.from({ length: end - begin }, (_, i) => quoted(ctx, { begin: begin + i, end: begin + i + 1 }, text));
+    const each = rows.length / Math.max(1, this.cells.length);
+    const heads = this.cells.map(({ at }, i) => ({
+      ...at,
+      weights: rows.slice(i * each, (i + 1) * each).map((row) => Array.from(row, (value) => (Number.isNaN(value) ? null : value))),
+    }));
+    return {
+      json: { view: 'model', queries: names(queries, ctx.text), keys: names(keys, ctx.keyText), heads },
+      rows,
+      shape: [ctx.family.layers, ctx.family.heads, queries.end - queries.begin, columns],
+    };
+  }
+
+  private paint(): void {
+    const { ctx } = this;
+    const theme = ctx.theme();
+    const state = ctx.store.now;
+    const { queries, keys } = this.stretch;
+    const rows = Math.max(queries.end - queries.begin, keys.end - keys.begin);
+    const axis = selectedAxis(state);
+    const spans = selectedSpans(state);
+    const stands = (curve: Curve): boolean => spans.some(({ begin, end }) => begin <= curve[axis] && curve[axis] < end);
+    const colour = (theme.dark ? kPinColours.dark : kPinColours.light)[0];
+    for (const { canvas, curves } of this.cells) {
+      const { context: c, width, height } = canvas;
+      const step = height / rows;
+      const isNamed = step >= kWordRow && width >= 3 * kWordColumn;
+      const margin = isNamed ? kWordColumn : 2;
+      const y = (place: number): number => (place + 0.5) * step;
+      c.clearRect(0, 0, width, height);
+      c.strokeStyle = colour;
+      for (const curve of curves) {
+        const [from, to] = [y(curve.query - queries.begin), y(curve.key - keys.begin)];
+        c.globalAlpha = stands(curve) ? 0.3 + 0.7 * curve.strength : 0.06 + 0.5 * curve.strength;
+        c.lineWidth = (stands(curve) ? 1 : 0.4) + 1.6 * curve.strength;
+        c.beginPath();
+        c.moveTo(margin, from);
+        c.bezierCurveTo(width * 0.45, from, width * 0.55, to, width - margin, to);
+        c.stroke();
+      }
+      c.globalAlpha = 1;
+      if (!isNamed) continue;
+      c.fillStyle = css(theme.ink);
+      c.font = `${Math.min(13, step - 1)}px serif`;
+      c.textBaseline = 'middle';
+      const write = (from: Span, text: TextModel, x: number, align: CanvasTextAlign): void => {
+        c.textAlign = align;
+        for (let id = from.begin; id < from.end; id++)
+          c.fillText(quoted(ctx, { begin: id, end: id + 1 }, text), x, y(id - from.begin), margin - 4);
+      };
+      write(queries, ctx.text, margin - 4, 'right');
+      write(keys, ctx.keyText, width - margin + 4, 'left');
+    }
+  }
+}
