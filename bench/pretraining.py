@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures what pre-training on five books gives a small encoder: docs/mechanisms/fine-tuning.md.
+"""Measures what pre-training on five books gives a small encoder or decoder: docs/mechanisms/fine-tuning.md.
 
     python3 bench/pretraining.py --books DIR --texts DIR --entities DIR --out runs/pretraining
 
-Trains recipes/encoder-books.json on the books, then the tasks of sentiment.json, question-kind.json and entities.json, once from the model
-that read the books and once from new weights, with the same architecture, vocabulary, data and number of steps. Each of the two starts
-gets the learning rate that is better on the validation data with the first seed. Prints the figures on the test data, the mean over
---seeds with its 95 % interval (Student's t), as a table in Markdown, and writes results.json to --out. Finished runs are kept, so the
-script can be interrupted.
+Trains a recipe on the books, encoder-books.json or with `--model decoder-books` that one, then the tasks of sentiment.json,
+question-kind.json and entities.json, once from the model that read the books and once from new weights, with the same architecture,
+vocabulary, data and number of steps. Each of the two starts gets the learning rate that is better on the validation data with the first
+seed. Prints the figures on the test data, the mean over --seeds with its 95 % interval (Student's t), as a table in Markdown, and writes
+results.json to --out. Finished runs are kept, so the script can be interrupted.
 """
 
 import argparse
@@ -23,6 +23,7 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TASKS = {"sentiment": "accuracy", "question-kind": "accuracy", "entities": "f1"}  # the recipe and its metric
 STARTS = ("pre-trained", "new")
 RATES = (3e-4, 1e-3)
+MODELS = ("encoder-books", "decoder-books")  # recipes that pre-train
 T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # quantile of Student's t for this number of seeds
 
 
@@ -41,7 +42,7 @@ def recipe_of(task, start, rate, seed, pretrained):
 
 def fine_tune(options, task, start, rate, seed, pretrained):
     """Trains unless the run is finished. Returns its best validation metric and its metric on the test data."""
-    folder = options.out / task / f"{start}-{rate:g}-{seed}"
+    folder = options.out / options.model / task / f"{start}-{rate:g}-{seed}"
 
     def run():
         path, metric = folder / "recipe.json", TASKS[task]
@@ -65,7 +66,8 @@ def measure(options, task, start, pretrained):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--books", type=Path, required=True, help="folder with the data of encoder-books.json")
+    parser.add_argument("--model", default=MODELS[0], choices=MODELS, help="the recipe that pre-trains (default: %(default)s)")
+    parser.add_argument("--books", type=Path, required=True, help="folder with the books")
     parser.add_argument("--texts", type=Path, required=True, help="folder with the data of sentiment.json and question-kind.json")
     parser.add_argument("--entities", type=Path, required=True, help="folder with the data of entities.json")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="recipes to fine-tune with (default: all)")
@@ -75,13 +77,13 @@ def main():
     options = parser.parse_args()
     results = {}
     print("| task | pre-trained on the books | new weights |\n|---|---|---|")
-    folder = options.out.resolve() / "encoder-books"
-    pretrained = Path(kept(folder, lambda: str(train(options.clearhead, RECIPES / "encoder-books.json", options.books, folder / "run"))))
+    folder, recipe = options.out.resolve() / options.model, RECIPES / f"{options.model}.json"
+    pretrained = Path(kept(folder, lambda: str(train(options.clearhead, recipe, options.books, folder / "run"))))
     for task in options.tasks:
         results[task] = {start: measure(options, task, start, pretrained) for start in STARTS}
         cells = [f"{of['mean']:.1f} ± {of['half_interval']:.1f}" for of in results[task].values()]
         print(f"| {task} | {cells[0]} | {cells[1]} |", flush=True)
-    (options.out / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
 main()

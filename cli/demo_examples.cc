@@ -106,14 +106,15 @@ std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks&
     all.push_back({directory, std::move(info), std::move(example)});
   }
   std::stable_sort(all.begin(), all.end(), [](const Described& a, const Described& b) { return a.example.order < b.example.order; });
-  for (const auto& [directory, info, example] : all) {
-    print(format("\n  {}", std::filesystem::path(directory).filename().string()));
+  for (const Described& described : all) {
+    const ModelExample& example = described.example;
+    print(format("\n  {}", std::filesystem::path(described.directory).filename().string()));
     const auto add = [&](const ModelExample& one, viewer::GalleryCard card) {
-      Seen seen = read_by(info, one);
+      Seen seen = read_by(described.info, one);
       try {
         check_state(seen.trace, one.state);
       } catch (const std::exception& error) {
-        fail(ErrorCode::kFormat, "{}/example.json: \"state\": {}", directory, error.what());
+        fail(ErrorCode::kFormat, "{}/example.json: \"state\": {}", described.directory, error.what());
       }
       worst.join(sums_to_one(seen.trace, rows));
       card.answer = seen.answer;
