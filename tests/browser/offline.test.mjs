@@ -1,4 +1,4 @@
-// The offline page: it opens from a file, makes no requests, shows the data of its tier, and explains why other features are disabled.
+// The offline page: it opens from a file, makes no requests, shows the data of its tier, and has no controls for other features, which the help explains.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -92,6 +92,9 @@ test('another word and another head can be chosen, by pointer and by key, and th
   await page.waitForSelector('[data-testid=text] .box.query');
   await settled(page);
   assert.equal(`L${stateOf(page).h.replace('.', '.H')}`, name);
+  await page.goBack();
+  await ready(page);
+  assert.equal(await page.locator('.regions').count(), 0, 'Back returns to the sentence');
 });
 
 test('the tour has seven steps, each about a part that is in view, and the glossary explains its terms', { skip }, async () => {

@@ -10,7 +10,7 @@ export const kTour = {
     '从一个词引出的线表示它对其他词的注意力，线越粗，注意力越大。点击其他词可查看它的连线。',
   ],
   'sentence.open': ['See all heads and weights', '查看所有注意力头和权重'],
-  'sentence.heads': ['Where “{query}” looks in other heads:', '“{query}”在其他注意力头中看向：'],
+  'sentence.heads': ['Where “{query}” looks, head by head:', '“{query}”在各个注意力头中看向：'],
   'sentence.itself': ['itself', '自身'],
 
   'tour.start': ['Tour in seven steps', '七步导览'],

@@ -42,7 +42,7 @@ export class Gallery {
         first,
         t,
         () => this.theme(),
-        (state) => this.store.load(state),
+        this.store.hasAddress ? null : (state) => this.store.load({ ...state, lang: this.store.now.lang }),
       );
     const changed = traces.flatMap(({ card }) => card?.change?.number ?? []);
     this.cards = traces.filter((one) => one !== first && !changed.includes(one.number)).map((one) => this.cardOf(one));

@@ -6,7 +6,7 @@ import { familyOf, firstHead, firstSelection, openingOf } from '../../opening';
 import { css, inkOn, shade } from '../../paint/ramp';
 import type { Theme } from '../../paint/ramp';
 import { type Family, type HeadId, type Source, type TraceChoice, isAbort } from '../../source/source';
-import { formatState, parseState, sameHead } from '../../state';
+import { type State, formatState, parseState, sameHead } from '../../state';
 import type { Strings } from '../../strings';
 import { TextModel } from '../../text/model';
 import { h, replace, svgElement } from '../../ui/dom';
@@ -46,6 +46,7 @@ export class OpeningSentence {
   private readonly heads = h('div', { class: 'sentence-heads', role: 'group' });
   private readonly turn: HTMLButtonElement;
   private readonly open: HTMLAnchorElement;
+  private readonly tour: HTMLAnchorElement;
   private readonly change: Change;
   private versions: Version[] = [];
   private buttons: HTMLButtonElement[] = [];
@@ -60,27 +61,15 @@ export class OpeningSentence {
     private readonly one: TraceChoice,
     private readonly t: Strings,
     private readonly theme: () => Theme,
-    private readonly load: (state: ReturnType<typeof openingOf>) => void,
+    private readonly load: ((state: State) => void) | null, // null: links work
   ) {
     const card = one.card;
     if (!card?.change) throw new Error('the trace has no changed version');
     this.change = card.change;
     this.turn = h('button', { type: 'button', class: 'sentence-turn', 'aria-pressed': 'false', onclick: () => this.toggle() });
-    this.open = h(
-      'a',
-      { class: 'sentence-open', 'data-trace': one.number, onclick: (event: MouseEvent) => this.leave(event) },
-      t('sentence.open'),
-    );
-    const tour = h(
-      'button',
-      {
-        type: 'button',
-        class: 'sentence-open',
-        'data-testid': 'tour-start',
-        onclick: () => this.load({ ...this.state(), ...tourState(null, 1) }),
-      },
-      t('tour.start'),
-    );
+    this.open = this.link(t('sentence.open'), () => this.state());
+    this.tour = this.link(t('tour.start'), () => ({ ...this.state(), ...tourState(null, 1) }));
+    this.tour.dataset['testid'] = 'tour-start';
     this.element = h(
       'section',
       { class: 'opening', 'aria-label': card.title[t.language] },
@@ -88,7 +77,7 @@ export class OpeningSentence {
       this.answer,
       h('div', { class: 'sentence-frame' }, this.curves, this.line),
       this.caption,
-      h('div', { class: 'sentence-controls' }, this.turn, this.open, tour),
+      h('div', { class: 'sentence-controls' }, this.turn, this.open, this.tour),
       h('p', { class: 'caption' }, t('sentence.how')),
       this.heads,
     );
@@ -184,6 +173,7 @@ export class OpeningSentence {
     }
     this.caption.textContent = this.sentence();
     this.open.href = `#${formatState(this.state())}`;
+    this.tour.href = `#${formatState({ ...this.state(), ...tourState(null, 1) })}`;
     this.draw();
     await this.nameHeads();
   }
@@ -212,15 +202,20 @@ export class OpeningSentence {
   }
 
   /** The state in which the trace opens, with the chosen word and head. */
-  private state(): ReturnType<typeof openingOf> {
+  private state(): State {
     const number = this.isChanged ? this.change.number : this.one.number;
-    const opened = openingOf({ ...this.one, number }, this.t.language);
+    const opened = openingOf({ ...this.one, number }, null);
     return { ...opened, heads: [this.at], q: [this.version.words[this.word]], k: [] };
   }
 
-  private leave(event: MouseEvent): void {
-    event.preventDefault();
-    this.load(this.state());
+  /** A link to a state; its address is set whenever the selection changes. */
+  private link(text: string, state: () => State): HTMLAnchorElement {
+    const onclick = (event: MouseEvent): void => {
+      if (!this.load) return;
+      event.preventDefault();
+      this.load(state());
+    };
+    return h('a', { class: 'sentence-open', 'data-trace': this.one.number, onclick }, text);
   }
 
   /** Chooses up to six heads: the one that the sentence opens with, then heads that attend to different words. */
