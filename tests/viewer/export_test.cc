@@ -417,7 +417,7 @@ TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
 TEST(OfflinePage, NamesOnlyCommandsThatExist) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 1200});
   ExportedPage told;
-  const ReadPage page(offline_page({&loaded, 1}, {.command = "make demo", .budget_bytes = 450'000}, told));
+  const ReadPage page(offline_page({&loaded, 1}, {.command = "make demo", .budget_bytes = 520'000}, told));
   EXPECT_NE(told.tier, 'A') << "so that the page has commands for the rest";
   EXPECT_EQ(page.manifest.find("info")->find("command")->string(), loaded.options().command);
   EXPECT_EQ(page.manifest.dump().find("make demo --"), std::string::npos) << "make has no --page-size and no --state";
