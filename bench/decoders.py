@@ -12,7 +12,6 @@ from pathlib import Path
 from runs import ask
 
 LAYERS, HEADS = 3, 4
-ENCODINGS = ["none", "learned", "sinusoidal", "scaled_sinusoidal", "key_sinusoidal", "shaw", "transformer_xl", "t5", "alibi", "rotary"]
 
 
 def recipe(settings, batch, length, longest, steps, seed=1, **changes):

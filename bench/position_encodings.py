@@ -13,9 +13,10 @@ import html
 import json
 import statistics
 
-from decoders import ENCODINGS, arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
+from decoders import arguments, bits_per_byte, held_out_texts, log_probabilities, recipe
 from runs import kept, train
 
+ENCODINGS = ["none", "learned", "sinusoidal", "scaled_sinusoidal", "key_sinusoidal", "shaw", "transformer_xl", "t5", "alibi", "rotary"]
 COLOURS = ["#888888", "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf"]
 TRAINED = 128
 LONGEST = 1024

@@ -3,9 +3,9 @@
 
     python3 bench/pretraining.py --books DIR --texts DIR --entities DIR --out runs/pretraining
 
-Trains a recipe on the books, encoder-books.json or with `--model decoder-books` that one, then the tasks of sentiment.json,
-question-kind.json and entities.json, once from the model that read the books and once from new weights, with the same architecture,
-vocabulary, data and number of steps. Each of the two starts gets the learning rate that is better on the validation data with the first
+Pre-trains a model on the books with the recipe encoder-books.json or decoder-books.json (--model). Then trains the tasks of sentiment.json,
+question-kind.json and entities.json, once from the pre-trained weights and once from new weights, with the same architecture, vocabulary,
+data and number of steps. Each of the two starts gets the learning rate that is better on the validation data with the first
 seed. Prints the figures on the test data, the mean over --seeds with its 95 % interval (Student's t), as a table in Markdown, and writes
 results.json to --out. Finished runs are kept, so the script can be interrupted.
 """

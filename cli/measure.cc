@@ -1,5 +1,5 @@
-// Test scores of a model. Texts: bits per byte = nats / (ln 2 · bytes), where the first token of each text is given, and a text that
-// is longer than the model supports is read in windows. Pairs: BLEU or ROUGE with beam search. Dialogues are in dialogue.cc, sounds
+// Test scores of a model. Texts: bits per byte = nats / (ln 2 · bytes). The first token of each text is not predicted, and texts that are
+// longer than the model supports are read in windows. Pairs: BLEU or ROUGE with beam search. Dialogues are in dialogue.cc, sounds
 // in transcripts.cc.
 #include "cli/measure.h"
 
@@ -29,10 +29,10 @@ double nats_of(const Model& model, const std::vector<int32_t>& ids) {
   const int64_t count = static_cast<int64_t>(ids.size()), longest = model.info().longest > 0 ? model.info().longest : count;
   const int64_t window = longest + 1, stride = std::max<int64_t>(1, longest / 2);  // the last token of a window is not an input
   double nats = 0;
-  for (int64_t begin = 0, counted = 1; counted < count; begin += stride) {  // counted: tokens whose probability was summed or is given
+  for (int64_t begin = 0, predicted = 1; predicted < count; begin += stride) {  // tokens [0, predicted) are done
     const int64_t end = std::min(begin + window, count);
     const std::vector<float> values = log_probabilities(model, {ids.begin() + begin, ids.begin() + end});
-    for (; counted < end; ++counted) nats -= static_cast<double>(values[static_cast<size_t>(counted - begin - 1)]);
+    for (; predicted < end; ++predicted) nats -= static_cast<double>(values[static_cast<size_t>(predicted - begin - 1)]);
   }
   return nats;
 }
@@ -41,7 +41,9 @@ void measure_texts(const tasks::Recipe& recipe, const Model& model, bool json) {
   const std::vector<std::string> texts = tasks::read_part(recipe.source, tasks::Part::kTest);
   Json files = Json::object();
   double nats = 0;
-  int64_t bytes = 0, tokens = 0, most = 0;
+  int64_t bytes = 0, tokens = 0;
+  const int64_t longest = model.info().longest;
+  bool windows = false;
   const auto bits = [](double of, int64_t over) { return bits_per_byte(of, static_cast<double>(over)); };
   for (size_t at = 0; at < texts.size(); ++at) {
     const Encoding encoding = model.tokenizer().encode(texts[at], {.add_special_tokens = false});
@@ -55,11 +57,9 @@ void measure_texts(const tasks::Recipe& recipe, const Model& model, bool json) {
     nats += own;
     bytes += predicted_bytes;
     tokens += static_cast<int64_t>(encoding.size());
-    most = std::max(most, static_cast<int64_t>(encoding.size()));
+    windows = windows || (longest > 0 && static_cast<int64_t>(encoding.size()) > longest + 1);
   }
   if (bytes == 0) fail(ErrorCode::kInvalidArgument, "{}: \"splits\" leaves no test data", recipe.where);
-  const int64_t longest = model.info().longest;
-  const bool windows = longest > 0 && most > longest + 1;
   if (json) {
     Json line = Json::object({{"bits_per_byte", bits(nats, bytes)}, {"tokens", tokens}, {"files", files}});
     if (windows) line["window"] = longest;

@@ -17,7 +17,7 @@ struct Bilingual {
   std::string en{}, zh{};
 };
 
-/// A second input, in which one word of the first is replaced.
+/// A replacement of one word of an example's input.
 struct WordChange {
   std::string from{}, to{};
 };

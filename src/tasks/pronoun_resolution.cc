@@ -1,13 +1,12 @@
 // Pronoun resolution: names the noun that "it" refers to, as in "The animal didn't cross the street because it was too tired."
 // The adjective decides: a tired animal, but a wide street (after Winograd 1972).
 //
-// Sentences are generated from the recipe's seed; there are no files. One pair of nouns in ten occurs only in the test sentences, one
-// only in those for validation, so a model is measured on pairs that it has not read.
-#include <algorithm>
-#include <array>
-
+// Sentences are generated from the recipe's seed; there are no files. The training, validation and test data have no pair of nouns in
+// common: a hash of the pair assigns about 80 % of all pairs to the training data, and 10 % each to the validation and test data. The
+// test therefore measures generalization to new pairs.
 #include "base/format.h"
 #include "base/random.h"
+#include "tasks/data/generated_part.h"
 #include "tasks/data/labelled_data.h"
 #include "tasks/recipe/task_definition.h"
 
@@ -19,7 +18,7 @@ using Words = std::vector<std::string_view>;
 constexpr uint64_t kSentenceSeed = 0x70726F6E;
 constexpr std::string_view kPronoun = "it";
 
-/// What somebody does to a thing, and the adjectives that describe the thing.
+/// A template of sentences: verbs, the nouns that can be their object, and adjectives that fit these nouns but no animal.
 struct Scene {
   Words verbs{}, things{}, adjectives{};
 };
@@ -44,8 +43,8 @@ struct Sentence {
 
 std::string_view draw(const Words& from, RandomSequence& random) { return from[random.roll(from.size())]; }
 
-/// 0: training, 1: validation, 2: test.
-uint64_t part_of(std::string_view animal, std::string_view thing) {
+/// The index in TaskRecipe::kParts of the part whose sentences contain this pair of nouns.
+size_t part_of(std::string_view animal, std::string_view thing) {
   uint64_t hash = 0;
   for (const std::string_view word : {animal, thing}) {
     for (const char letter : word) hash = mix_bits(hash + static_cast<uint64_t>(letter));
@@ -53,7 +52,7 @@ uint64_t part_of(std::string_view animal, std::string_view thing) {
   return hash % 10 == 0 ? 2 : hash % 10 == 1 ? 1 : 0;
 }
 
-Sentence sentence_of(uint64_t part, RandomSequence& random) {
+Sentence sentence_of(size_t part, RandomSequence& random) {
   const Scene& scene = kScenes[random.roll(kScenes.size())];
   std::string_view animal, thing;
   do {
@@ -84,16 +83,13 @@ const Schema<PronounRecipe>& settings_schema() {
 }
 
 std::vector<Sentence> sentences_of(const std::string& part, const Recipe& recipe) {
-  const auto number =
-      static_cast<uint64_t>(std::find(TaskRecipe::kParts.begin(), TaskRecipe::kParts.end(), part) - TaskRecipe::kParts.begin());
-  const int64_t examples = recipe.task->as<PronounRecipe>().examples;
-  RandomSequence random(random_bits(random_bits(recipe.seed, kSentenceSeed), number));
-  std::vector<Sentence> out(static_cast<size_t>(number == 0 ? examples : std::max<int64_t>(1, examples / 10)));
-  for (Sentence& sentence : out) sentence = sentence_of(number, random);
+  auto [count, random] = generated_part(recipe, part, kSentenceSeed, recipe.task->as<PronounRecipe>().examples);
+  std::vector<Sentence> out(static_cast<size_t>(count));
+  for (Sentence& sentence : out) sentence = sentence_of(TaskRecipe::part_index(part), random);
   return out;
 }
 
-/// "O" for all words but the pronoun, then the nouns.
+/// The tags: "O" for every word except the pronoun, followed by one tag for each noun.
 std::vector<std::string> labels_of(const Recipe&) {
   std::vector<std::string> out = {"O"};
   out.insert(out.end(), kAnimals.begin(), kAnimals.end());
@@ -108,7 +104,7 @@ std::vector<Item> items_of(const std::string& part, const Recipe& recipe, const 
   for (const Sentence& sentence : sentences_of(part, recipe)) {
     const Encoding encoding = encoded_within(tokenizer, sentence.text, "", recipe.length);
     Item item{encoding.ids, encoding.type_ids, std::vector<int32_t>(encoding.size(), -100)};
-    const auto at = static_cast<int64_t>((" " + sentence.text).find(format(" {} ", kPronoun)));  // of the pronoun's first byte
+    const auto at = static_cast<int64_t>((" " + sentence.text).find(format(" {} ", kPronoun)));  // offset of the pronoun's first byte
     for (size_t token = 0; token < encoding.size(); ++token) {
       if (encoding.is_special(token)) continue;
       const auto [begin, end] = encoding.offsets[token];
@@ -129,7 +125,7 @@ class PronounTask final : public TokenTask {
   Measured measured(const std::vector<Example>& examples) const override {
     return {count(examples, [](auto, auto) { return true; }), "pronouns"};
   }
-  // The share of pronouns whose noun is named.
+  // The fraction of pronouns that are tagged with the right noun.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     const int64_t right =
         count(examples, [&](size_t example, size_t token) { return predictions[example][token] == examples[example].targets[token]; });
@@ -137,12 +133,12 @@ class PronounTask final : public TokenTask {
   }
 
  private:
-  // The number of pronouns for which `holds`, a function of the indices of an example and of its token.
-  template <class Holds>
-  static int64_t count(const std::vector<Example>& examples, const Holds& holds) {
+  // Counts the pronouns for which predicate(example index, token index) is true.
+  template <class Predicate>
+  static int64_t count(const std::vector<Example>& examples, const Predicate& predicate) {
     int64_t out = 0;
     for (size_t at = 0; at < examples.size(); ++at) {
-      for (size_t token = 0; token < examples[at].targets.size(); ++token) out += examples[at].targets[token] > 0 && holds(at, token);
+      for (size_t token = 0; token < examples[at].targets.size(); ++token) out += examples[at].targets[token] > 0 && predicate(at, token);
     }
     return out;
   }
@@ -153,7 +149,8 @@ class PronounTask final : public TokenTask {
 const TaskDefinition& pronoun_resolution_task() {
   static const TaskDefinition definition = {
       .name = "pronoun-resolution",
-      .description = "the noun that \"it\" refers to, as the pronoun's tag, by an encoder with a token classifier; the data is generated",
+      .description =
+          "the noun that \"it\" refers to, predicted as the tag of \"it\" by an encoder with a token classifier; the data is generated",
       .data = DataFields::kGenerated,
       .class_suffix = "ForTokenClassification",
       .fields = [] { return settings_schema().describe(); },

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "base/random.h"
+#include "tasks/data/generated_part.h"
 #include "tasks/data/labelled_data.h"
 #include "tasks/recipe/task_definition.h"
 
@@ -35,10 +35,7 @@ const Schema<SortRecipe>& settings_schema() {
 // part: one of TaskRecipe::kParts
 std::vector<Item> items_of(const std::string& part, const Recipe& recipe, const Tokenizer& tokenizer, DataSummary& summary) {
   const auto& settings = recipe.task->as<SortRecipe>();
-  const auto number =
-      static_cast<uint64_t>(std::find(TaskRecipe::kParts.begin(), TaskRecipe::kParts.end(), part) - TaskRecipe::kParts.begin());
-  RandomSequence random(random_bits(random_bits(recipe.seed, kSequenceSeed), number));
-  const int64_t count = number == 0 ? settings.examples : std::max<int64_t>(1, settings.examples / 10);
+  auto [count, random] = generated_part(recipe, part, kSequenceSeed, settings.examples);
   summary.of = "sequences";
   summary.notes.push_back(format("generated; {} to {} digits", settings.shortest, settings.longest));
   std::vector<Item> out;

@@ -207,10 +207,10 @@ std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOp
 }
 
 void check_is_of_the_server(const ViewState& state) {
-  if (state.view == "model")
-    fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"model\"; its numbers come from api/tile.");
-  if (state.view == "why" || state.view == "what-if" || state.view == "compare")
-    fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"{0}\"; its numbers come from api/{0}.", state.view);
+  const std::string& view = state.view;
+  if (view == "why" || view == "what-if" || view == "compare" || view == "model")
+    fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"{}\"; its numbers come from api/{}.", view,
+         view == "model" ? "tile" : view);
 }
 
 std::string file_name(const LoadedTrace& loaded, const ViewState& state, const char* extension) {

@@ -41,7 +41,7 @@ class NotKept : public Error {
 struct GalleryCard {
   Bilingual title{}, look_for{};       ///< a question, and what to look for in the maps to answer it
   std::string answer{};                ///< of the model; may be empty
-  std::optional<WordChange> change{};  ///< the next trace has the input with this change
+  std::optional<WordChange> change{};  ///< if given, the following trace is that of the input with this word replaced
   bool given() const { return !title.en.empty(); }
 };
 

@@ -1,4 +1,5 @@
-// Sentences generated for pronoun resolution: the adjective decides which noun is the target of "it", and the parts share no pair of nouns.
+// The data of pronoun resolution: the adjective determines which noun is the target of "it", and the training, validation and test data
+// have no pair of nouns in common.
 #include <gtest/gtest.h>
 
 #include <algorithm>

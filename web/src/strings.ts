@@ -30,7 +30,7 @@ const kTable = {
   ],
   'model.frame': ['Heads as lines, scrollable', '各头的连线，可滚动'],
   'model.caption': [
-    'Every head, layers down and heads across: lines go from each query on the left to its keys on the right, the stronger the larger the weight ({scale}, relative to the largest weight of the head). The lines of the chosen token stand out; click a head to see it large.',
+    'Every head, layers down and heads across: lines go from each query on the left to its keys on the right. A stronger line is a larger weight ({scale}, relative to the largest weight of the head). The lines of the chosen token stand out; click a head to see it large.',
     '每个头一格，纵向为层，横向为头：线从左侧的查询连到右侧的键，权重越大线越重（{scale}，相对于该头的最大权重）。选中词元的线突出显示；点击某个头可放大查看。',
   ],
   'model.long': [

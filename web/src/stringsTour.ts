@@ -1,7 +1,6 @@
 // Strings of the opening sentence, the guided tour and the glossary.
 
 export const kTour = {
-  'sentence.answer': ['→ {answer}', '→ {answer}'],
   'sentence.says': ['“{query}” attends to “{key}” with {share}.', '“{query}”对“{key}”的注意力为 {share}。'],
   'sentence.with': ['With “{to}” instead of “{from}”, ', '把“{from}”换成“{to}”之后，'],
   'sentence.points': ['For “{key}” this is {points}.', '对“{key}”的注意力变化：{points}。'],
@@ -49,8 +48,6 @@ export const kTour = {
     'Attention shows where a head looks, not why the model answers as it does. That takes a model, which this page does not have: “clearhead view” with a model opens a page that can answer “Why”.',
     '注意力说明某个头看向哪里，并不说明模型为何如此回答。要知道原因需要模型，而本页没有：用“clearhead view”打开模型，页面就能回答“为何”。',
   ],
-
-  present: ['Presentation mode', '演示模式'],
 
   glossary: ['Words', '术语'],
   'glossary.token': ['token', '词元'],

@@ -39,10 +39,6 @@ const Schema<PassageRecipe>& passage_schema() {
   return schema;
 }
 
-size_t number_of_part(const std::string& part) {
-  return static_cast<size_t>(std::find(TaskRecipe::kParts.begin(), TaskRecipe::kParts.end(), part) - TaskRecipe::kParts.begin());
-}
-
 using Words = std::unordered_set<std::string>;
 
 // Replaces typographic quotation marks, dashes and ellipses by ASCII.
@@ -147,7 +143,7 @@ class Passages final : public Examples {
       std::array<std::string, 3> parts;
       for (size_t at = 0; at < parts.size(); ++at)
         parts[at] = in_plain_marks(text::replace_invalid(read_part(source, static_cast<Part>(at)).front()));
-      std::string text = parts[number_of_part(part)];
+      std::string text = parts[TaskRecipe::part_index(part)];
       if (!settings_.names.empty())
         text = without_names(text, words_without_capitals(parts[0] + "\n" + parts[1] + "\n" + parts[2]), settings_.names);
       int64_t number = 0;

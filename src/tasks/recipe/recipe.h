@@ -7,6 +7,7 @@
 // that is not declared is refused by name. Rules that involve several fields are in recipe.cc or in the task's file.
 #pragma once
 
+#include <algorithm>
 #include <any>
 #include <array>
 #include <cstdint>
@@ -35,6 +36,10 @@ struct TaskRecipe {
   std::string train{}, valid{}, test{};  // files; test may be empty. Data without a file per split: the names in kParts
   double held_out = 0;  // above 0: no validation file; this share of the training examples is used for validation (held_out.h)
   static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
+  /// The index of a part in kParts.
+  static size_t part_index(const std::string& part) {
+    return static_cast<size_t>(std::find(kParts.begin(), kParts.end(), part) - kParts.begin());
+  }
   LabelledDataRecipe data{};
   std::vector<std::string> labels{};  // in order of id; default: the labels of the training file
   std::string best{};                 // the metric that selects the best model; empty: the task's first

@@ -1,5 +1,5 @@
-// The views of this page, and the list "More" behind the tabs: it takes the views that are not tabs out of the row, and closes when one is chosen or the focus leaves.
-// On a narrow page, whose row scrolls, all views are in the row (style.css).
+// The views that a page can show, and the list "More", which holds those that are not tabs. The list closes when a view is chosen or the
+// focus leaves. On a narrow page, whose row of tabs scrolls, all views are in the row (tour.css).
 
 import { type Context, unavailableReason } from '../context';
 import { type ViewName, kViews } from '../state';
@@ -10,9 +10,10 @@ const kTabs: readonly string[] = ['read', 'lines', 'map', 'why'] satisfies ViewN
 
 /** The views that this page can show; the help dialog says why it lacks the others. */
 export const availableViews = (ctx: Context): ViewName[] =>
-  kViews.filter((v) =>
-    v === 'why' || v === 'what-if' || v === 'compare' ? !unavailableReason(ctx, v) : v !== 'model' || fitsModelView(ctx),
-  );
+  kViews.filter((view) => {
+    if (view === 'model') return fitsModelView(ctx);
+    return !(view === 'why' || view === 'what-if' || view === 'compare') || !unavailableReason(ctx, view);
+  });
 
 export class More {
   private readonly name = h('span', {});

@@ -22,8 +22,6 @@ const kSteps: readonly Step[] = [
   { name: 'why', view: 'why', about: '.why-panel' },
 ];
 
-const kTourSteps = kSteps.length;
-
 export class TourView implements View {
   readonly element: HTMLElement;
   private readonly sentence = h('p', { 'aria-live': 'polite', 'data-testid': 'tour-sentence' });
@@ -52,7 +50,7 @@ export class TourView implements View {
   }
 
   private go(step: number): void {
-    this.ctx.store.set(tourState(this.ctx, step > kTourSteps ? 0 : step), 'push');
+    this.ctx.store.set(tourState(this.ctx, step > kSteps.length ? 0 : step), 'push');
   }
 
   update(state: State): void {
@@ -62,11 +60,11 @@ export class TourView implements View {
     this.element.hidden = !step;
     if (!step) return this.mark(null);
     const { t } = this.ctx;
-    this.count.textContent = t('tour.step', { n: state.tour, of: kTourSteps });
+    this.count.textContent = t('tour.step', { n: state.tour, of: kSteps.length });
     const isAbsent = step.name === 'why' && unavailableReason(this.ctx, 'why') !== null;
     setSentence(this.sentence, t, t(isAbsent ? 'tour.why.no-model' : `tour.${step.name}`));
     this.back.disabled = state.tour === 1;
-    this.next.textContent = t(state.tour === kTourSteps ? 'tour.done' : 'next');
+    this.next.textContent = t(state.tour === kSteps.length ? 'tour.done' : 'next');
     requestAnimationFrame(() => this.mark(isAbsent ? '.views' : step.about));
     if (!this.element.contains(document.activeElement)) this.next.focus({ preventScroll: true });
   }

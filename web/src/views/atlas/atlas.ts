@@ -19,7 +19,7 @@ import {
 } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import { setSentence } from '../../ui/glossary';
-import { fillGrid } from './axis';
+import { fillHeadGrid } from '../../ui/headGrid';
 import { badgeElement } from '../../ui/badge';
 import { legendSlot, ownLegend, showBar, showLegend } from '../../ui/legend';
 import { legendsOf, scaleOfMass } from './scales';
@@ -30,6 +30,8 @@ import { type Order, type Row, arrange } from './arrange';
 import { numbersOf, pagesOf, scoresTable } from './table';
 import { ownCells, thumbnailOf } from './thumbnail';
 import { WeightedHeads } from './weighted';
+
+const kMaxAcross = 16; // heads in a row of thumbnails beside the text (style.css)
 
 interface Cell {
   at: HeadId;
@@ -63,7 +65,7 @@ export class AtlasView implements View {
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
     this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
-    fillGrid(this.grid, family, (at) => this.makeCell(at));
+    fillHeadGrid(this.grid, family, (at) => this.makeCell(at), family.heads <= kMaxAcross);
     this.bySum = h('option', { value: 'sum', hidden: true }, t('atlas.by-sum'));
     this.weighted = new WeightedHeads(
       ctx,

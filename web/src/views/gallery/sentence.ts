@@ -114,8 +114,8 @@ export class OpeningSentence {
     return this.versions[this.isChanged ? 1 : 0];
   }
 
-  private labelOf(word: number, version = this.version): string {
-    return version.text.labelOf(version.words[word]).trim();
+  private labelOf(word: number): string {
+    return this.version.text.labelOf(this.version.words[word]).trim();
   }
 
   private build(): void {
@@ -135,7 +135,7 @@ export class OpeningSentence {
     this.turn.textContent = this.isChanged ? `${to} → ${from}` : `${from} → ${to}`;
     this.turn.setAttribute('aria-pressed', String(this.isChanged));
     const told = this.isChanged ? answer : this.one.card?.answer;
-    this.answer.textContent = told ? this.t('sentence.answer', { answer: told }) : '';
+    this.answer.textContent = told ? `→ ${told}` : '';
     this.buttons.forEach((button, word) => (button.textContent = this.labelOf(word)));
   }
 
@@ -196,8 +196,8 @@ export class OpeningSentence {
     if (!this.isChanged) return says;
     const { from, to } = this.change;
     const was = before.strongest;
-    const points = printChange(row.weights[was] - before.weights[was]);
-    const moves = was >= 0 && was < row.weights.length ? this.t('sentence.points', { key: this.labelOf(was), points }) : '';
+    const points = was < 0 ? '' : printChange(row.weights[was] - before.weights[was]);
+    const moves = points && this.t('sentence.points', { key: this.labelOf(was), points });
     return `${this.t('sentence.with', { from, to })}${says} ${moves}`;
   }
 
@@ -236,7 +236,8 @@ export class OpeningSentence {
   /** Names each of these heads by the word that gets its largest weight. */
   private async nameHeads(): Promise<void> {
     const request = this.requested;
-    const rows = await Promise.all(this.chosen.map((at) => this.rowOf(this.version, at)));
+    const own = this.rows[this.isChanged ? 1 : 0];
+    const rows = await Promise.all(this.chosen.map((at) => (own && sameHead(at, this.at) ? own : this.rowOf(this.version, at))));
     if (request !== this.requested) return;
     const buttons = this.chosen.map((at, i) => {
       const { largest, weights } = rows[i];

@@ -2,7 +2,7 @@
 // The lines of the chosen rows or keys stand out. A click opens the head among the lines of its own view.
 
 import type { Context, Numbers, View } from '../../context';
-import { badgeTitle, pin, quoted, rangeOf, selectedAxis, selectedSpans, unavailableReason } from '../../context';
+import { badgeTitle, quoted, rangeOf, selectedAxis, selectedSpans, unavailableReason } from '../../context';
 import { head as headName } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { css, kPinColours } from '../../paint/ramp';
@@ -12,6 +12,7 @@ import type { TextModel } from '../../text/model';
 import { badgeElement } from '../../ui/badge';
 import { h, replace } from '../../ui/dom';
 import { setSentence } from '../../ui/glossary';
+import { fillHeadGrid } from '../../ui/headGrid';
 import { type Curve, type Stretch, curvesOf, tilesOf } from '../lines/curves';
 
 const kMost = 64; // tokens on each side
@@ -44,14 +45,7 @@ export class ModelView implements View {
     const { t, family } = ctx;
     this.draw = oncePerFrame(() => this.paint());
     const grid = h('div', { class: 'model-grid', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('view.model') });
-    const name = (text: string): HTMLElement => h('span', { class: 'axis', 'aria-hidden': 'true' }, text);
-    if (fitsModelView(ctx)) {
-      grid.append(name(''), ...Array.from({ length: family.heads }, (_, head) => name(`H${head}`)));
-      for (let layer = 0; layer < family.layers; layer++) {
-        grid.append(name(`L${layer}`));
-        for (let head = 0; head < family.heads; head++) grid.append(this.cellOf({ layer, head }).button);
-      }
-    }
+    if (fitsModelView(ctx)) fillHeadGrid(grid, family, (at) => this.cellOf(at).button, true);
     this.element = h(
       'section',
       { class: 'panel explain-panel model-panel', 'aria-label': t('view.model') },
@@ -83,10 +77,7 @@ export class ModelView implements View {
 
   private cellOf(at: HeadId): Cell {
     const canvas = h('canvas', { 'aria-hidden': 'true' });
-    const open = (): void => {
-      pin(this.ctx, at);
-      this.ctx.store.set({ view: 'lines', heads: [at] }, 'push');
-    };
+    const open = (): void => this.ctx.store.set({ view: 'lines', heads: [at] }, 'push');
     const button = h(
       'button',
       { type: 'button', class: 'model-head', 'data-head': `${at.layer}.${at.head}`, 'aria-label': headName(at), onclick: open },

@@ -25,6 +25,7 @@ import { createItemPanels } from './itemPanels';
 import { paintedWeights, topOf, lineName } from './top';
 
 const kShort = 600; // UTF-16 units: a shorter text needs no minimap
+const kShortest = 300; // a shorter text stands large
 
 export class ReadView implements View {
   readonly element: HTMLElement;
@@ -63,8 +64,8 @@ export class ReadView implements View {
       (token) => this.pane.reveal(token),
     );
     const figures = this.panels.some((panel) => panel.element.matches('figure'));
-    const isShort = ctx.text.text.length < kShort; // the whole text is in view
-    const isAlone = ctx.text.text.length < kShort / 2 && this.panels.length === 0 && ctx.text.inMargin.length === 0;
+    const isShort = ctx.text.text.length < kShort;
+    const isAlone = ctx.text.text.length < kShortest && this.panels.length === 0 && ctx.text.inMargin.length === 0;
     this.how = ctx.t(ctx.text.tokens < ctx.text.count ? 'status.how.items' : 'status.how');
     this.status = h('p', { class: 'status', 'data-testid': 'status' }, this.how);
     this.element = h(
