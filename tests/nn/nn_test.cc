@@ -29,7 +29,7 @@ void expect_equal(const Tensor& found, const Tensor& expected, const char* what)
   EXPECT_EQ(values_of(found), values_of(expected)) << what;
 }
 
-// A product with fewer rows may sum in another order.
+// A product with fewer rows, or with several weights in one matrix, may sum in another order: with AVX2 it does.
 void expect_near(const Tensor& found, const Tensor& expected, const char* what) {
   ASSERT_EQ(found.shape(), expected.shape()) << what;
   const Floats a = values_of(found), b = values_of(expected);
@@ -281,7 +281,7 @@ TEST(Nn, AttentionEqualsItsOps) {
   spec.topology.segments = Segments{ids, ids};
   const Tensor seen =
       c.attend(heads_of(rotated("query", 4), 2, 4), heads_of(rotated("key", 2), 2, 2), heads_of(projected("value"), 2, 2), spec);
-  expect_equal(attention(c, x, layout), attention.output(c, seen.permute({0, 2, 1, 3}).reshape({10, 24})), "self-attention");
+  expect_near(attention(c, x, layout), attention.output(c, seen.permute({0, 2, 1, 3}).reshape({10, 24})), "self-attention");
   EXPECT_EQ(named(parameters, "attention.key.weight").shape(), (Shape{12, 12}));
   EXPECT_EQ(parameters.named()[0].name, "attention.query.weight");
 }
@@ -299,7 +299,7 @@ TEST(Nn, CrossAttentionReadsAMemoryOfItsOwnWidthAndLayout) {
   };
   const Tensor seen = c.attend(heads_of(c.linear(x, named(parameters, "query.weight"), named(parameters, "query.bias")), 2, 2),
                                of_memory("key"), of_memory("value"), spec);
-  expect_equal(attention(c, x, own, memory, other), attention.output(c, seen.permute({0, 2, 1, 3}).reshape({6, 8})), "cross-attention");
+  expect_near(attention(c, x, own, memory, other), attention.output(c, seen.permute({0, 2, 1, 3}).reshape({6, 8})), "cross-attention");
 }
 
 TEST(Nn, AnyDescriptionMayHaveParametersOfItsOwn) {
