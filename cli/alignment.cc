@@ -8,13 +8,14 @@
 #include "cli/cli.h"
 #include "cli/look.h"
 #include "cli/terminal.h"
+#include "observe/written_rows.h"
 #include "viewer/words.h"
 
 namespace clearhead::cli {
 namespace {
 
-// One box per word, special tokens left out. `shift` is added to the token numbers of the boxes.
-std::vector<Box> boxes_of_words(const RunText& text, Range tokens, int64_t shift) {
+// One box per word, special tokens left out.
+std::vector<Box> boxes_of_words(const RunText& text, Range tokens) {
   const std::vector<int32_t> words = viewer::words_of(text);
   std::vector<Box> out;
   int32_t last = -1;
@@ -22,8 +23,8 @@ std::vector<Box> boxes_of_words(const RunText& text, Range tokens, int64_t shift
     const auto at = static_cast<size_t>(i);
     if (words[at] < 0) continue;
     const auto [begin, end] = text.offsets[at];
-    if (words[at] != last) out.push_back({.begin = i + shift});
-    out.back().end = i + shift + 1;
+    if (words[at] != last) out.push_back({.begin = i});
+    out.back().end = i + 1;
     out.back().label += text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     last = words[at];
   }
@@ -46,8 +47,14 @@ Alignment alignment_of(const Trace& trace, const std::string& named) {
   const RunText& text = trace.plan().text;
   Alignment out{.name = head.head < 0 ? format("layer {}, mean of {} heads", head.layer, shape.heads) : head_name(head.layer, head.head),
                 .map = trace.map("cross", head.layer)};
-  out.words.rows = boxes_of_words(text, {shape.first_query + 1, static_cast<int64_t>(text.ids.size())}, -1);
-  out.words.columns = boxes_of_words(text, {shape.first_key, shape.first_key + shape.keys}, 0);
+  const WrittenRows written = written_rows(trace, shape);
+  out.words.rows = boxes_of_words(text, written.named_by(Range{shape.first_query, shape.first_query + shape.queries}));
+  for (Box& word : out.words.rows) {
+    const Range rows = written.rows_of({word.begin, word.end});
+    word.begin = rows.begin;
+    word.end = rows.end;
+  }
+  out.words.columns = boxes_of_words(text, {shape.first_key, shape.first_key + shape.keys});
   for (int64_t h = 0; h < shape.heads; ++h) {
     if (head.head < 0 || h == head.head) out.heads.push_back(h);
   }

@@ -1,10 +1,12 @@
-// clearhead ask TRACE --from SPAN --to SPAN: the heads with the most weight from the queries of one span to the keys of another.
+// clearhead ask TRACE --from SPAN --to SPAN: the heads with the most weight from the queries of one span to the keys of another. The
+// queries of a span that the model wrote are those that wrote it.
 #include <algorithm>
 
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/look.h"
 #include "cli/terminal.h"
+#include "observe/written_rows.h"
 
 namespace clearhead::cli {
 namespace {
@@ -25,23 +27,24 @@ std::string quote(const RunText& text, Range span) {
 
 // Refuses spans outside the family's queries and keys. A family may cover only a section of the text: patches, frames, or the
 // tokens of one segment.
-void check_side(const MapFamily& family, Range rows, Range keys) {
+void check_side(const MapFamily& family, Range asked, Range rows, Range keys) {
   if (!family.is_part) return;
-  const auto check = [&](const char* option, Range span, const char* what, int64_t first, int64_t count) {
-    if (span.begin >= first && span.end <= first + count) return;
-    usage_error(format("{}: tokens #{}:{} are not all {} of the family \"{}\"; its {} are tokens #{}:{}", option, span.begin, span.end,
+  const auto check = [&](const char* option, Range given, Range ids, const char* what, int64_t first, int64_t count) {
+    if (ids.begin >= first && ids.end <= first + count) return;
+    usage_error(format("{}: tokens #{}:{} are not all {} of the family \"{}\"; its {} are tokens #{}:{}", option, given.begin, given.end,
                        what, family.name, what, first, first + count));
   };
-  check("--from", rows, "queries", family.first_query, family.queries);
-  check("--to", keys, "keys", family.first_key, family.keys);
+  check("--from", asked, rows, "queries", family.first_query, family.queries);
+  check("--to", keys, keys, "keys", family.first_key, family.keys);
 }
 
 void run(Options& options) {
   const Trace trace = options.look.trace();
   const std::string family = family_of(trace, options.family);
   const RunText& text = trace.plan().text;
-  const Range rows = find_span(text, options.from), keys = find_span(text, options.to);
-  check_side(trace.family(family), rows, keys);
+  const Range asked = find_span(text, options.from), keys = find_span(text, options.to);
+  const Range rows = rows_of(trace, family, asked);  // the rows that wrote the span, if the model writes its text
+  check_side(trace.family(family), asked, rows, keys);
   std::vector<HeadMass> heads = heads_by_mass(trace, family, trace.layers(family), rows, keys);
   if (options.sort == "ratio")
     std::stable_sort(heads.begin(), heads.end(), [](const HeadMass& a, const HeadMass& b) { return a.ratio() > b.ratio(); });
@@ -56,12 +59,14 @@ void run(Options& options) {
                               {"ratio", heads[i].ratio()},
                               {"sink", heads[i].sink}}));
     return print_json(Json::object({{"family", family},
-                                    {"from", Json(Json::Array{rows.begin, rows.end})},
+                                    {"from", Json(Json::Array{asked.begin, asked.end})},
+                                    {"rows", Json(Json::Array{rows.begin, rows.end})},
                                     {"to", Json(Json::Array{keys.begin, keys.end})},
                                     {"heads", list}}));
   }
-  print(format("from #{}:{} \"{}\" to #{}:{} \"{}\": weight per query, by head", rows.begin, rows.end, quote(text, rows), keys.begin,
-               keys.end, quote(text, keys)));
+  const bool writes = written_rows(trace, trace.family(family)).writes(rows.begin);
+  print(format("from {}#{}:{} \"{}\" to #{}:{} \"{}\": weight per query, by head", writes ? "writing " : "", asked.begin, asked.end,
+               quote(text, asked), keys.begin, keys.end, quote(text, keys)));
   for (size_t i = 0; i < count; ++i) {
     print(format("  {:<8} {:>6.2f} %  {:>6.1f} × chance ({:.2f} %)   sinks {:>3.0f} %  {}", head_name(heads[i].layer, heads[i].head),
                  heads[i].mass * 100, heads[i].ratio(), heads[i].chance * 100, heads[i].sink * 100, bar(heads[i].mass)));
@@ -78,9 +83,12 @@ void add_ask(CLI::App& app) {
   CLI::App* command = app.add_subcommand("ask", "Find the heads that link two spans of the text, with their weights");
   command->footer(
       "Example: clearhead ask prompt.trace --from \"the answer\" --to \"seg:doc 3\" --segments parts.json\n"
-      "A span is a piece of the text, a range of tokens (#12:20 is tokens 12 to 19), or a segment (seg:NAME).");
+      "A span is a piece of the text, a range of tokens (#12:20 is tokens 12 to 19), or a segment (seg:NAME).\n"
+      "Rows are named by the token that they write, if the model writes its text, else by the token that they read.");
   options->look.add(*command);
-  command->add_option("--from", options->from, "The span whose queries attend")->required()->type_name("SPAN");
+  command->add_option("--from", options->from, "The span whose queries attend. For a span that the model wrote: the queries that wrote it")
+      ->required()
+      ->type_name("SPAN");
   command->add_option("--to", options->to, "The span whose keys are attended to")->required()->type_name("SPAN");
   command->add_option("--top", options->top, "How many heads to print (default: 10)")->check(whole_from(1));
   command

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "observe/shown.h"
+#include "observe/written_rows.h"
 #include "viewer/family_facts.h"
 
 namespace clearhead::cli {
@@ -64,6 +65,18 @@ bool has_sink_logit(const LayerMap& map) {
   return softmax && softmax->sinks;
 }
 
+Range rows_of(const Trace& trace, const std::string& family, Range tokens) {
+  return written_rows(trace, trace.family(family)).rows_of(tokens);
+}
+
+std::string row_text(const Trace& trace, const std::string& family, int64_t row, const std::function<std::string(int64_t id)>& name) {
+  const WrittenRows written = written_rows(trace, trace.family(family));
+  const std::optional<int64_t> named = written.named_by(row);
+  if (!named) return std::string(name_of_unwritten(trace.plan().text, written, row));
+  const bool is_token = !trace.plan().text.items_of(*named);  // patches are drawn, not written
+  return (written.writes(row) && is_token ? "writing " : "") + format("#{} {}", *named, name(*named));
+}
+
 std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family) { return viewer::find_facts(trace, family).sinks; }
 
 std::string sink_names(const RunText& text, const std::vector<int64_t>& sinks) {
@@ -95,7 +108,7 @@ std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& famil
   return out;
 }
 
-void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range query, int64_t top, bool json,
+void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, int64_t row, int64_t top, bool json,
                      const std::string& command) {
   struct Found {
     int layer;
@@ -110,11 +123,11 @@ void print_top_heads(const Trace& trace, const std::string& family, const std::v
   for (const int layer : layers) {
     const LayerMap map = trace.map(family, layer);
     for (int64_t h = 0; h < map.heads(); ++h) {
-      const MapRow row = map.row(h, query.end - 1);
-      const std::vector<Weighted> best = row.top_k(static_cast<int64_t>(sinks.size()) + 1);
+      const MapRow weights = map.row(h, row);
+      const std::vector<Weighted> best = weights.top_k(static_cast<int64_t>(sinks.size()) + 1);
       double sink = 0;
       for (const int64_t key : sinks) {
-        const float weight = row.weights()[static_cast<size_t>(key)];
+        const float weight = weights.weights()[static_cast<size_t>(key)];
         sink += std::isnan(weight) ? 0.0 : static_cast<double>(weight);
       }
       const auto other = std::find_if_not(best.begin(), best.end(), is_sink);
@@ -134,9 +147,9 @@ void print_top_heads(const Trace& trace, const std::string& family, const std::v
   }
   Json left_out = Json::array();
   for (const int64_t key : sinks) left_out.push(key);
-  if (json) return print_json(Json::object({{"family", family}, {"query", query.end - 1}, {"sinks", left_out}, {"heads", list}}));
-  print(format("#{} {}: the heads with the largest weight on one key{}", query.end - 1,
-               visible(text.pieces[static_cast<size_t>(query.end - 1)]),
+  if (json) return print_json(Json::object({{"family", family}, {"query", row}, {"sinks", left_out}, {"heads", list}}));
+  const auto piece = [&](int64_t id) { return visible(text.pieces[static_cast<size_t>(id)]); };
+  print(format("{}: the heads with the largest weight on one key{}", row_text(trace, family, row, piece),
                sinks.empty() ? "" : ", excluding attention sinks: " + sink_names(text, sinks)));
   for (const Json& item : list.items()) {
     const std::string took = sinks.empty() ? "" : format("   (sinks: {:.0f} %)", item.find("sink")->number() * 100);
@@ -145,7 +158,8 @@ void print_top_heads(const Trace& trace, const std::string& family, const std::v
                  item.find("weight")->number() * 100, item.find("key")->integer(), visible(item.find("token")->string()), took));
   }
   if (!found.empty()) {
-    print(format("next: {} --head {} --query {}", command, head_name(found[0].layer, found[0].head), query.end - 1));
+    const int64_t token = written_rows(trace, trace.family(family)).named_by(row).value_or(row);
+    print(format("next: {} --head {} --query {}", command, head_name(found[0].layer, found[0].head), token));
   }
 }
 

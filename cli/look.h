@@ -1,6 +1,7 @@
 // Finds and ranks heads, for show, ask and atlas.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,13 @@ struct HeadMass {
 /// All heads of the layers, largest mass first.
 std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range rows, Range keys);
 
-/// Prints, for a query, the `top` heads with the largest weight on one key, attention sinks excluded, and the weight on the sinks.
-void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range query, int64_t top, bool json,
+/// The rows of a family that tokens name: those that wrote them, or those that read them (observe/written_rows.h).
+Range rows_of(const Trace& trace, const std::string& family, Range tokens);
+/// A row as text: "writing #13 " or "#13 ", followed by the name of the token that it is named by.
+std::string row_text(const Trace& trace, const std::string& family, int64_t row, const std::function<std::string(int64_t id)>& name);
+
+/// Prints, for a row, the `top` heads with the largest weight on one key, attention sinks excluded, and the weight on the sinks.
+void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, int64_t row, int64_t top, bool json,
                      const std::string& command);
 
 /// Prints the `count` heads with the strongest atlas scores, and the next command to type.

@@ -15,6 +15,7 @@
 #include "cli/terminal.h"
 #include "cli/word_map.h"
 #include "observe/picture.h"
+#include "observe/written_rows.h"
 #include "viewer/figure/figures.h"
 
 namespace clearhead::cli {
@@ -72,7 +73,8 @@ Tensor cells_of(const LayerMap& map, const Area& area, const std::vector<int64_t
 }
 
 // Prints a pooled map. Two vertically adjacent cells share one character.
-void print_pooled_map(const Terminal& terminal, const LayerMap& map, const Area& area, const std::vector<int64_t>& heads) {
+void print_pooled_map(const Terminal& terminal, const LayerMap& map, const Area& area, const WrittenRows& written,
+                      const std::vector<int64_t>& heads) {
   const int64_t columns = std::min<int64_t>({area.keys.size(), std::max(8, terminal.width - 10), 96});
   const int64_t rows = std::min<int64_t>(area.queries.size(), columns / 2 * 2);
   const Tensor cells = cells_of(map, area, heads, {rows, columns});
@@ -86,7 +88,8 @@ void print_pooled_map(const Terminal& terminal, const LayerMap& map, const Area&
   const auto cell = [&](int64_t r, int64_t c) { return r < rows ? values[r * columns + c] : values[(rows - 1) * columns + c]; };
   const auto at = [&](int64_t r, int64_t c) { return r < rows && cell(r, c) > 0 ? shade(cell(r, c), largest) : 0.0; };
   for (int64_t r = 0; r < rows; r += 2) {
-    std::string line = format("{:>8} ", area.queries.begin + area.queries.size() * r / rows);
+    const int64_t row = area.queries.begin + area.queries.size() * r / rows;
+    std::string line = format("{:>8} ", written.named_by(row).value_or(row));
     for (int64_t c = 0; c < columns; ++c) {
       if (cell(r, c) < 0 && cell(r + 1, c) < 0) {
         line += (terminal.colours == Colours::kNone ? "" : "\033[0m") + hatching(1);
@@ -127,6 +130,7 @@ void map_json(const Trace& trace, const std::string& family, int layer, const st
                            {"keys", Json(Json::Array{area.keys.begin, area.keys.end})},
                            {"pool", whole ? Json() : Json(heads.size() == 1 ? "max" : "mean")},
                            {"cells", lines}});
+  if (const std::optional<int64_t> from = written_rows(trace, trace.family(family)).from) out["writes_from"] = *from;
   if (whole) {
     Json pieces = Json::array();
     for (const std::string& piece : trace.plan().text.pieces) pieces.push(piece);
@@ -140,6 +144,7 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   const LayerMap map = trace.map(family, layer);
   const Area area = area_of(trace, family, map);
   const Words words = map_words(trace, family);
+  const WrittenRows written = written_rows(trace, trace.family(family));
   const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
   const Terminal screen = terminal();
   const bool all = words_fit(screen, words) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == area.queries.size();
@@ -157,7 +162,7 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   if (all) {
     print_words(screen, words, map, heads);
   } else {
-    print_pooled_map(screen, map, area, heads);
+    print_pooled_map(screen, map, area, written, heads);
   }
 }
 
@@ -288,9 +293,9 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
     return print_json(out);
   }
   const Terminal screen = terminal();
-  print(cut(
-      format("{} · {} · {} · #{} {} attends to", heading_name(trace), family, head_name(layer, head), query, context_of(text, query, 4)),
-      screen.width));
+  print(cut(format("{} · {} · {} · {} attends to", heading_name(trace), family, head_name(layer, head),
+                   row_text(trace, family, query, [&](int64_t id) { return context_of(text, id, 4); })),
+            screen.width));
   const std::vector<Box> boxes = boxes_of(text, std::min(map.keys(), text.tokens()));
   const MapFamily& shape = trace.family(family);
   if (!boxes.empty() && boxes.size() <= 400 && (!shape.is_part || shape.first_key < text.tokens())) print_shaded_text(screen, boxes, row);
@@ -334,9 +339,10 @@ void show_segments(const Options& options, const Trace& trace, const std::string
   }
 }
 
-Range query_of(const Options& options, const Trace& trace) {
+// The row of the last token that --query names: the row that wrote it, if the model writes its text.
+int64_t query_of(const Options& options, const Trace& trace, const std::string& family) {
   const bool is_number = options.query.find_first_not_of("0123456789") == std::string::npos;
-  return find_span(trace.plan().text, is_number ? "#" + options.query : options.query);
+  return rows_of(trace, family, find_span(trace.plan().text, is_number ? "#" + options.query : options.query)).end - 1;
 }
 
 // The viewer state (as in the page's address) that corresponds to the options.
@@ -345,7 +351,7 @@ std::string state_of(const Options& options, const Trace& trace, const std::stri
   if (!options.query.empty()) {
     if (!head) usage_error("a figure of what a token attends to shows one head: add --head, like --head L3.H5");
     if (options.by == "segment") usage_error("--by segment prints a list and has no figure");
-    state += format("&q={}", query_of(options, trace).end - 1);
+    state += format("&q={}", query_of(options, trace, family));
   }
   if (head) state += format("&h={}.{}", head->layer, head->head);
   if (!head && options.layer >= 0) state += format("&h={}.0", options.layer);
@@ -389,13 +395,13 @@ void run(Options& options) {
   if (head) check_head(trace, family, head->layer, head->head);
   if (options.figure.given()) return write_figures(options, std::move(trace), family, head);
   if (!options.query.empty()) {
-    const Range query = query_of(options, trace);
+    const int64_t query = query_of(options, trace, family);
     const std::vector<int> layers = options.layer >= 0 ? std::vector<int>{options.layer} : trace.layers(family);
     if (options.by == "segment") {
       return show_segments(options, trace, family, head ? std::vector<int>{head->layer} : layers,
-                           head ? std::optional<int64_t>(head->head) : std::nullopt, query.end - 1);
+                           head ? std::optional<int64_t>(head->head) : std::nullopt, query);
     }
-    if (head) return show_row(options, trace, family, head->layer, head->head, query.end - 1);
+    if (head) return show_row(options, trace, family, head->layer, head->head, query);
     return print_top_heads(trace, family, layers, query, options.top.value_or(kKeys), options.json, options.look.as_typed("show"));
   }
   if (head) return show_map(options, trace, family, head->layer, {head->head});
@@ -417,11 +423,14 @@ void add_show(CLI::App& app) {
       "  clearhead show MODEL \"The cat sat on the mat.\" --layer 3 --head L3.H5\n"
       "  clearhead show MODEL --file prompt.txt --query \"answer\" --top 8 --by head\n"
       "  clearhead show MODEL \"The cat sat on the mat.\" --head L3.H5 --svg map.svg --pdf map.pdf\n"
-      "Without --head, --layer and --query: the ten heads with the strongest atlas scores.");
+      "Without --head, --layer and --query: the ten heads with the strongest atlas scores.\n"
+      "Rows are named by the token that they write, if the model writes its text, else by the token that they read.");
   options->look.add(*command);
   command->add_option("--head", options->head, "Draw the map of this head, like L3.H5");
   command->add_option("--layer", options->layer, "Draw the map of this layer, the mean of its heads")->check(whole_from(0));
-  command->add_option("--query", options->query, "Print what this token attends to: its index (1204), or a piece of the text");
+  command->add_option("--query", options->query,
+                      "Print what this token attends to: its index (1204), or a piece of the text. For a token that the\nmodel wrote: what "
+                      "the model attended to when it wrote the token");
   command->add_option("--top", options->top, "How many keys, heads or segments to print (default: 8; without --query: 10 heads)")
       ->check(whole_from(1));
   command->add_option("--by", options->by, "With --query: list heads, or segments (default: head)")

@@ -1,4 +1,4 @@
-// clearhead view MODEL TEXT | TRACE… | RUN/watch: opens the viewer in the browser, or writes one page that works offline.
+// clearhead view MODEL TEXT | TRACE… | RUN/watch: opens the viewer in the browser, or writes one page that works offline, or a site.
 #include <spawn.h>
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ struct Options {
   TraceArguments look;
   int port = 0;
   bool no_browser = false;
-  std::string html, state, query, head, page_size;
+  std::string html, site, state, query, head, page_size;
   std::vector<std::string> traces;  // after the first
 };
 
@@ -52,7 +52,8 @@ std::string state_of(const Options& options, const Trace& trace) {
   }
   if (!options.query.empty()) {
     const bool is_number = options.query.find_first_not_of("0123456789") == std::string::npos;
-    const Range range = find_span(trace.plan().text, is_number ? "#" + options.query : options.query);
+    const Range span = find_span(trace.plan().text, is_number ? "#" + options.query : options.query);
+    const Range range = rows_of(trace, family_in(state, trace), span);  // the rows that wrote it, if the model writes its text
     add(range.size() == 1 ? format("q={}", range.begin) : format("q={}-{}", range.begin, range.end));
   }
   return state;
@@ -65,16 +66,20 @@ std::string opening_of(const Options& options, std::vector<viewer::LoadedTrace>&
 }
 
 void write_page(const Options& options, std::vector<viewer::LoadedTrace> traces) {
+  const bool is_site = !options.site.empty();
+  const std::string& path = is_site ? options.site : options.html;
   viewer::ExportOptions page;
-  page.command = traces[0].options().command + " --html " + quoted(options.html);
+  page.command = traces[0].options().command + (is_site ? " --site " : " --html ") + quoted(path);
   page.state = opening_of(options, traces);
+  if (is_site) page.budget_bytes = 200'000'000;  // a browser loads only the parts that it shows
   if (!options.page_size.empty()) page.budget_bytes = viewer::parse_budget(options.page_size);
-  Progress progress("page");
+  Progress progress(is_site ? "site" : "page");
   page.look.progress = progress.callback();
-  const viewer::ExportedPage written = viewer::export_html(traces, options.html, page);
+  const viewer::ExportedPage written = is_site ? viewer::export_site(traces, path, page) : viewer::export_html(traces, path, page);
   std::string holds;
   for (const std::string& what : written.holds) holds += (holds.empty() ? "" : ", ") + what;
-  print(format("{}: {} (contains {})", options.html, human_bytes(written.bytes), holds));
+  print(format("{}: {} (contains {})", path, human_bytes(written.bytes), holds));
+  if (is_site) print(format("any web server can serve it; to try it: python3 -m http.server --directory {}", quoted(path)));
 }
 
 void open_browser(const std::string& url) {
@@ -112,7 +117,8 @@ void serve(const Options& options, std::vector<viewer::LoadedTrace> traces) {
 
 void check_page_size(const Options& options) {
   if (options.page_size.empty()) return;
-  if (options.html.empty()) usage_error("--page-size applies to --html: add --html FILE");
+  if (options.html.empty() && options.site.empty())
+    usage_error("--page-size applies to --html and --site: add --html FILE or --site FOLDER");
   try {
     viewer::parse_budget(options.page_size);
   } catch (const Error&) {
@@ -151,6 +157,7 @@ void run(Options& options) {
   for (const std::string& trace : options.traces) command += " " + quoted(trace);
   check_page_size(options);
   if (!options.html.empty()) check_writable(options.html);
+  if (!options.site.empty()) viewer::check_new_folder(options.site);
   std::vector<viewer::LoadedTrace> traces = traces_without_run(options, command);
   if (traces.empty()) {
     auto trace = std::make_shared<const Trace>(options.look.trace());  // first, because it loads the model that loaded_options reads
@@ -160,7 +167,7 @@ void run(Options& options) {
     }
     options.look.loaded.reset();  // leave the viewer as the only owner; it may replace the model by another
   }
-  if (!options.html.empty()) return write_page(options, std::move(traces));
+  if (!options.html.empty() || !options.site.empty()) return write_page(options, std::move(traces));
   serve(options, std::move(traces));
 }
 
@@ -173,6 +180,7 @@ void add_view(CLI::App& app) {
       "Examples:\n"
       "  clearhead view MODEL \"The cat sat on the mat.\"        opens the browser\n"
       "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--page-size 60MB for more)\n"
+      "  clearhead view MODEL --file book.txt --site book/      a folder for a web server, 200 MB, loaded as it is needed\n"
       "  clearhead view prompt.trace --head L5.H3 --query 1204\n"
       "  clearhead view A.trace B.trace --html both.html        several traces in one page, to choose from\n"
       "  clearhead view RUN/watch                               how heads developed, step by step (train --watch)");
@@ -180,9 +188,17 @@ void add_view(CLI::App& app) {
   command->add_option("traces", options->traces, "More traces, to choose from in the page")->type_name("FILE");
   command->add_option("--port", options->port, "Port of the server on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
   command->add_flag("--no-browser", options->no_browser, "Print the address, and do not open a browser");
-  command->add_option("--html", options->html, "Write a page that works offline to this file, instead of serving the viewer")
-      ->type_name("FILE");
-  command->add_option("--page-size", options->page_size, "With --html: largest size of the page (default: 20MB)")->type_name("SIZE");
+  CLI::Option* html =
+      command->add_option("--html", options->html, "Write a page that works offline to this file, instead of serving the viewer");
+  html->type_name("FILE");
+  command
+      ->add_option("--site", options->site,
+                   "Write the page and its data to this new folder, for a web server. A browser loads\n"
+                   "only the data that it shows, so that long texts open at once")
+      ->type_name("FOLDER")
+      ->excludes(html);
+  command->add_option("--page-size", options->page_size, "Largest size of the page (default: 20MB), or of the site (default: 200MB)")
+      ->type_name("SIZE");
   command->add_option("--state", options->state,
                       "What to show first, as in the page's address after #: v=map&h=5.3\n"
                       "(default: the head and the word with the largest weight on another word)");

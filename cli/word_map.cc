@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/look.h"
+#include "observe/written_rows.h"
 
 namespace clearhead::cli {
 namespace {
@@ -46,16 +47,27 @@ std::vector<std::vector<float>> word_weights(const Words& words, const LayerMap&
 }
 
 Words map_words(const Trace& trace, const std::string& family) {
-  const std::vector<Box> boxes = boxes_of(trace.plan().text, trace.map(family, trace.layers(family).at(0)).keys());
+  const RunText& text = trace.plan().text;
   const MapFamily& shape = trace.family(family);
-  if (!shape.is_part) return {boxes, boxes};
-  const auto inside = [&](int64_t first, int64_t count) {
-    std::vector<Box> out;
-    std::copy_if(boxes.begin(), boxes.end(), std::back_inserter(out),
-                 [&](const Box& box) { return box.begin >= first && box.end <= first + count; });
-    return out;
-  };
-  return {inside(shape.first_query, shape.queries), inside(shape.first_key, shape.keys)};
+  const LayerMap map = trace.map(family, trace.layers(family).at(0));
+  const std::vector<Box> boxes = boxes_of(text, map.keys());
+  const Range keys = shape.is_part ? Range{shape.first_key, shape.first_key + shape.keys} : Range{0, map.keys()};
+  const Range queries = shape.is_part ? Range{shape.first_query, shape.first_query + shape.queries} : Range{0, map.queries()};
+  Words out;
+  std::copy_if(boxes.begin(), boxes.end(), std::back_inserter(out.columns),
+               [&](const Box& box) { return box.begin >= keys.begin && box.end <= keys.end; });
+  const WrittenRows written = written_rows(trace, shape);
+  for (const Box& box : boxes_of(text, static_cast<int64_t>(text.ids.size()))) {
+    const Range rows = written.rows_of({box.begin, box.end});
+    const bool has_row = written.from != box.begin || box.end > box.begin + 1;  // no row is named by the token `from`
+    if (!has_row || rows.begin < queries.begin || rows.end > queries.end) continue;
+    out.rows.push_back(box);
+    out.rows.back().begin = rows.begin;
+    out.rows.back().end = rows.end;
+  }
+  if (!written.named_by(queries.end - 1))
+    out.rows.push_back({queries.end - 1, queries.end, std::string(name_of_unwritten(text, written, queries.end - 1)), true});
+  return out;
 }
 
 namespace {

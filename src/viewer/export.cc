@@ -144,6 +144,7 @@ std::string json_export(LoadedTrace& loaded, const ViewState& state, const LookO
                                {"view", state.view},
                                {"weight", state.weight},
                                {"sink", state.sink}}));
+  if (const std::optional<int64_t> from = loaded.facts(state.family).written.from) out.add("writes_from", Json(*from).dump());
   if (state.view == "map") {
     out.add("heads", map_text(loaded, state, options));
   } else if (state.view == "atlas") {

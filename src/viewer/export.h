@@ -7,6 +7,7 @@
 //            heads as fit, the most important heads first
 //   tier C   for pinned heads, Q and K in f16, from which the page recomputes rows, instead of the 8 heaviest keys
 // The page may contain several traces (viewer/side_by_side.h), which share the budget. The file is written completely or not at all.
+// A site is the same page with its data in files beside it, which a web server serves and the page fetches when they are needed.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ struct ExportOptions {
   std::string command{};  ///< the command that recreates the page
   /// The initial state of the page, for example "v=read&h=5.3". With several traces, each has its own.
   std::string state{};
-  uint64_t budget_bytes = 20'000'000;  ///< maximum size of the file
+  uint64_t budget_bytes = 20'000'000;  ///< maximum size of the file, or of the site
   /// Limit in multiply-adds for passes over whole maps. Beyond it, overviews and the top keys of all rows are left out.
   double most_work = 4e12;
   LookOptions look{};  ///< progress and cancel
@@ -39,6 +40,13 @@ struct ExportedPage {
 /// Exports one trace, or several that were opened together. Throws kBudget if not even the text and the
 /// statistics fit, and kIo as for any file.
 ExportedPage export_html(std::span<LoadedTrace> traces, const std::string& path, const ExportOptions& options = {});
+
+/// Writes a site: FOLDER/index.html and FOLDER/data/. Throws kInvalidArgument if the folder exists and is not empty, otherwise as
+/// export_html. The folder is written completely or not at all.
+ExportedPage export_site(std::span<LoadedTrace> traces, const std::string& folder, const ExportOptions& options = {});
+
+/// Throws kInvalidArgument unless the path is free or an empty folder.
+void check_new_folder(const std::string& path);
 
 /// Returns the bytes of the page.
 std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& options, ExportedPage& page);

@@ -1,7 +1,5 @@
-// The offline page: a template with four markers replaced, and as many of the traces' maps as the budget allows. Several traces share the
-// budget: the shortest text comes first, and each trace gets at most an equal share of what is left.
-//
-// The manifest escapes every '<', and blobs are base64 (page_blobs.h), so no text from a model or a user can end a script element.
+// The data of an offline page: as many of the traces' maps as the budget allows. Several traces share the budget: the shortest text comes
+// first, and each trace gets at most an equal share of what is left. page_files.cc writes the page and the folder of a site.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,16 +9,13 @@
 #include <span>
 
 #include "backends/oracle.h"
-#include "base/file.h"
 #include "base/format.h"
-#include "base/markup.h"
 #include "base/parallel.h"
 #include "observe/trace_state.h"
 #include "spec/visible.h"
-#include "viewer/bundle.h"
 #include "viewer/export.h"
 #include "viewer/head_statistics.h"
-#include "viewer/page_blobs.h"
+#include "viewer/page_contents.h"
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/info.h"
 #include "viewer/questions/mass.h"
@@ -41,23 +36,6 @@ constexpr double kFloatsDeflateTo = 0.7;        // and with visible weights as f
 
 constexpr double kHopeless = 1.25;  // give up tier A if the extrapolated size exceeds the room by this factor
 
-// JSON that is safe inside a script element.
-std::string script_safe(const std::string& json) {
-  std::string out;
-  for (size_t at = 0; at < json.size(); ++at) {
-    const std::string_view three = std::string_view(json).substr(at, 3);
-    if (json[at] == '<') {
-      out += "\\u003c";
-    } else if (three == "\xE2\x80\xA8" || three == "\xE2\x80\xA9") {
-      out += three[2] == '\xA8' ? "\\u2028" : "\\u2029";
-      at += 2;
-    } else {
-      out += json[at];
-    }
-  }
-  return out;
-}
-
 std::string head_path(const char* what, const HeadLook& at) { return format("{}/{}/{}/{}", what, at.family, at.layer, at.head); }
 
 }  // namespace
@@ -65,8 +43,8 @@ std::string head_path(const char* what, const HeadLook& at) { return format("{}/
 // Collects the contents of a page for one trace.
 class TraceWriter {
  public:
-  TraceWriter(LoadedTrace& loaded, const ExportOptions& options, std::string state, size_t first_blob)
-      : loaded_(loaded), options_(options), opens_with_(std::move(state)), state_(parse_state(opens_with_)), blobs_(first_blob) {}
+  TraceWriter(LoadedTrace& loaded, const ExportOptions& options, std::string state, BlobPlace place, size_t first_blob)
+      : loaded_(loaded), options_(options), opens_with_(std::move(state)), state_(parse_state(opens_with_)), blobs_(place, first_blob) {}
   /// Returns 0 and stays within `most` bytes. If not even the text and the statistics fit, returns the number of missing bytes.
   uint64_t write(uint64_t most);
   Json manifest();
@@ -269,7 +247,7 @@ bool TraceWriter::add_weights(bool exact, const std::vector<WeightKind>& kinds) 
         for (int64_t head = 0; head < family.heads && map.look(); ++head) make(head, 0);  // a gradient map is itself computed in parallel
         if (!map.look()) parallel_for(family.heads, make);
         for (int64_t head = 0; head < family.heads; ++head) {
-          if (!blobs_.add_within(head_path(name, {family.name, layer, head}) + end, bodies[static_cast<size_t>(head)], room_)) {
+          if (!blobs_.add_within(head_path(name, {family.name, layer, head}) + end, std::move(bodies[static_cast<size_t>(head)]), room_)) {
             blobs_.back_to(before);
             return false;
           }
@@ -592,7 +570,8 @@ Json TraceWriter::manifest() {
   info["command"] = loaded_.options().command.empty() ? options_.command : loaded_.options().command;  // shows this trace alone
   Json missing = Json::array();
   const bool takes_size = options_.command.starts_with("clearhead view ");  // a page of examples has a fixed size
-  const std::string larger = takes_size ? options_.command + " --page-size 200MB" : "";
+  const char* size = options_.budget_bytes < 200'000'000 ? "200MB" : "2GB";
+  const std::string larger = takes_size ? format("{} --page-size {}", options_.command, size) : "";
   const auto lacks = [&](const char* feature, const char* code, const std::string& command, const std::string& detail) {
     missing.push(questions::missing_json(feature, code, command.empty() ? Json() : Json(command), detail));
   };
@@ -637,31 +616,6 @@ Json TraceWriter::manifest() {
                        {"holds", holds}});
 }
 
-namespace {
-
-// Replaces every marker of the template once, in one pass, so that inserted text is never searched for markers.
-std::string filled(std::string_view text, const std::vector<std::pair<std::string_view, std::string>>& markers) {
-  std::vector<std::pair<size_t, size_t>> found;  // position, marker
-  for (size_t m = 0; m < markers.size(); ++m) {
-    const size_t at = text.find(markers[m].first);
-    if (at == std::string_view::npos || text.find(markers[m].first, at + 1) != std::string_view::npos) {
-      fail(ErrorCode::kFormat, "export: the page's template must contain the marker {} exactly once", markers[m].first);
-    }
-    found.emplace_back(at, m);
-  }
-  std::sort(found.begin(), found.end());
-  std::string out;
-  size_t from = 0;
-  for (const auto& [at, m] : found) {
-    out += text.substr(from, at - from);
-    out += markers[m].second;
-    from = at + markers[m].first.size();
-  }
-  return out += text.substr(from);
-}
-
-}  // namespace
-
 uint64_t TraceWriter::write(uint64_t most) {
   blobs_.add("text/0", questions::text(loaded_, 0));
   const std::vector<ItemRange>& items = loaded_.trace().plan().text.items;
@@ -691,21 +645,18 @@ uint64_t TraceWriter::write(uint64_t most) {
   return 0;
 }
 
-std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& options, ExportedPage& page) {
-  const ViewerBundle& bundle = viewer_bundle();
+PageContents page_contents(std::span<LoadedTrace> traces, const ExportOptions& options, BlobPlace place, uint64_t beside) {
   const bool alone = traces.size() == 1;
   std::vector<size_t> order(traces.size());  // shortest first: what a short text does not use is left for longer ones
   std::iota(order.begin(), order.end(), size_t{0});
   const auto tokens = [&](size_t at) { return traces[at].trace().plan().text.ids.size(); };
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tokens(a) < tokens(b); });
-  uint64_t used = bundle.offline.size() + bundle.style.size() + bundle.script.size() + 2048;
-  page = {};
-  Json::Array manifests(traces.size());
-  std::string blobs;
-  size_t blob = 0;
+  uint64_t used = beside;
+  PageContents out;
+  out.manifests.resize(traces.size());
   for (size_t n = 0; n < order.size(); ++n) {
     LoadedTrace& loaded = traces[order[n]];
-    TraceWriter writer(loaded, options, alone ? options.state : loaded.options().together[order[n]].state, blob);
+    TraceWriter writer(loaded, options, alone ? options.state : loaded.options().together[order[n]].state, place, out.blobs.size());
     const uint64_t left = options.budget_bytes > used ? options.budget_bytes - used : 0;
     if (const uint64_t more = writer.write(left / (order.size() - n)); more > 0) {
       const uint64_t needed = std::max(used, options.budget_bytes) + more * (order.size() - n);
@@ -718,29 +669,15 @@ std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& opt
       for (const char* others : {"checkpoints", "traces"}) manifest["info"][others] = Json::array();
       manifest["info"]["step"] = Json();
     }
-    blobs += writer.blobs().html();
-    blob = writer.blobs().end();
-    used += writer.blobs().html().size() + manifest.dump().size();
-    manifests[order[n]] = std::move(manifest);
-    page.tier = std::max(page.tier, writer.tier());
+    used += writer.blobs().size() + manifest.dump().size();
+    out.blobs.insert(out.blobs.end(), writer.blobs().bodies().begin(), writer.blobs().bodies().end());
+    out.manifests[order[n]] = std::move(manifest);
+    out.told.tier = std::max(out.told.tier, writer.tier());
     for (const std::string& what : writer.holds()) {
-      if (std::find(page.holds.begin(), page.holds.end(), what) == page.holds.end()) page.holds.push_back(what);
+      if (std::find(out.told.holds.begin(), out.told.holds.end(), what) == out.told.holds.end()) out.told.holds.push_back(what);
     }
   }
-  const std::string data = "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(Json(std::move(manifests)).dump()) +
-                           "</script>\n" + blobs;
-  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", markup_escaped(model_name(traces[0].trace().plan()))},
-                                            {"/*clearhead:style*/", std::string(bundle.style)},
-                                            {"<!--clearhead:data-->", data},
-                                            {"/*clearhead:script*/", std::string(bundle.script)}});
-  page.bytes = out.size();
   return out;
-}
-
-ExportedPage export_html(std::span<LoadedTrace> traces, const std::string& path, const ExportOptions& options) {
-  ExportedPage page;
-  write_file(path, offline_page(traces, options, page));
-  return page;
 }
 
 }  // namespace clearhead::viewer

@@ -98,6 +98,7 @@ FamilyFacts facts_of(const Trace& trace, const MapFamily& family) {
   facts.layers = trace.layers(family.name);
   facts.queries = family.queries;
   facts.keys = family.keys;
+  facts.written = written_rows(trace, family);
   if (facts.layers.empty()) return facts;
   const LayerMap map = trace.map(family.name, facts.layers[0]);
   facts.queries = map.queries();

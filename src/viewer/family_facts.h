@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "clearhead/trace.h"
+#include "observe/written_rows.h"
 
 namespace clearhead::viewer {
 
@@ -19,6 +20,7 @@ struct FamilyFacts {
   std::vector<int> layers{};  ///< the layers that were kept
   std::vector<Range> rows{};  ///< queries whose row can be recomputed, in every kept layer
   bool all_rows = true;
+  WrittenRows written{};               ///< the rows that write a token, and the names of rows
   bool value = false, output = false;  ///< whether the norms ‖v‖ and ‖v·W_O‖ were kept
   bool gradients = false;              ///< whether gradients of an answer were kept for every kept row
   bool sums_to_one = true;

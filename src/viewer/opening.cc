@@ -49,6 +49,10 @@ class Opening {
     const auto is_beyond_ascii = [](char c) { return static_cast<unsigned char>(c) >= 0x80; };
     return std::count_if(bytes.begin(), bytes.end(), is_letter) >= 2 || std::any_of(bytes.begin(), bytes.end(), is_beyond_ascii);
   }
+  bool is_named_by_word(int64_t row) const {
+    const std::optional<int64_t> named = known_.written.named_by(row);
+    return named && is_word(*named);
+  }
   bool is_across() const { return known_.shape.first_query != known_.shape.first_key; }
 
   std::vector<int64_t> rows_to_search() const {
@@ -59,7 +63,7 @@ class Opening {
     int64_t words = is_across() ? kContext : 0;
     for (const Range& kept : known_.rows) {
       for (int64_t token = kept.begin; token < kept.end && static_cast<int64_t>(out.size()) < most; ++token)
-        if (is_word(token) && words++ >= kContext) out.push_back(token);
+        if (is_word(token) && is_named_by_word(token) && words++ >= kContext) out.push_back(token);
     }
     return out;
   }

@@ -1,4 +1,4 @@
-// Base64 contains no '<', so no blob can end its script element.
+// Compresses the frames of an offline page, and counts the bytes that they will take.
 #include "viewer/page_blobs.h"
 
 #include <zlib.h>
@@ -12,10 +12,14 @@
 namespace clearhead::viewer {
 namespace {
 
-constexpr int kDeflateLevel = 4;   // codes of weights get as small as at level 6, in two thirds of the time
-constexpr size_t kOverhead = 160;  // bytes for one element and its name in the manifest
+constexpr int kDeflateLevel = 4;  // codes of weights get as small as at level 6, in two thirds of the time
+constexpr size_t kElement = 90;   // bytes of an element without its blob, at most
+constexpr size_t kNameInManifest = 70;
 
-std::string deflated(const std::string& bytes) {
+}  // namespace
+
+std::string PageBlobs::body_of(const ViewFrame& frame) {
+  const std::string bytes = frame.binary();
   uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));
   std::string out(size, '\0');
   const auto* from = reinterpret_cast<const Bytef*>(bytes.data());
@@ -26,31 +30,30 @@ std::string deflated(const std::string& bytes) {
   return out;
 }
 
-}  // namespace
-
-std::string PageBlobs::body_of(const ViewFrame& frame) {
-  const std::string bytes = frame.binary(), smaller = deflated(bytes);
-  const bool is_smaller = smaller.size() < bytes.size();
-  return format("data-codec=\"{}\">", is_smaller ? "deflate" : "raw") + base64(is_smaller ? smaller : bytes);
+size_t PageBlobs::size_of(const std::string& body) const {
+  return place_ == BlobPlace::kInFiles ? body.size() : (body.size() + 2) / 3 * 4 + kElement;
 }
 
-void PageBlobs::add(const std::string& name, const std::string& body) {
-  names_[name] = static_cast<int64_t>(count_);
-  html_ += format("<script type=\"application/octet-stream\" id=\"clearhead-blob-{}\" ", count_++);
-  html_ += body;
-  html_ += "</script>\n";
+void PageBlobs::add(const std::string& name, std::string body) {
+  names_[name] = static_cast<int64_t>(first_ + bodies_.size());
+  bytes_ += size_of(body);
+  bodies_.push_back(std::move(body));
 }
 
-bool PageBlobs::add_within(const std::string& name, const std::string& body, uint64_t most) {
-  if (html_.size() + body.size() + kOverhead > most) return false;
-  add(name, body);
+bool PageBlobs::add_within(const std::string& name, std::string body, uint64_t most) {
+  if (bytes_ + size_of(body) + kNameInManifest > most) return false;
+  add(name, std::move(body));
   return true;
 }
 
 void PageBlobs::back_to(Mark mark) {
-  html_.resize(mark.bytes);
-  count_ = mark.count;
+  bytes_ = mark.bytes;
+  bodies_.resize(mark.count);
   names_ = std::move(mark.names);
+}
+
+std::string blob_element(size_t number, const std::string& body) {
+  return format("<script type=\"application/octet-stream\" id=\"clearhead-blob-{}\">", number) + base64(body) + "</script>\n";
 }
 
 }  // namespace clearhead::viewer

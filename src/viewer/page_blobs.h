@@ -1,41 +1,50 @@
-// The contents of an offline page for one trace: named frames, deflated and base64-encoded, as script elements.
+// The contents of an offline page for one trace: named frames, deflated. They are script elements of the page, in base64, or files beside it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "viewer/frame.h"
 
 namespace clearhead::viewer {
 
+enum class BlobPlace { kInPage, kInFiles };
+
 /// The blobs of a trace by name. They are numbered across the whole page, starting at `first`.
 class PageBlobs {
  public:
-  explicit PageBlobs(size_t first) : count_(first) {}
-  /// The part of a blob's script element that does not depend on its number. May be called on any thread.
+  PageBlobs(BlobPlace place, size_t first) : place_(place), first_(first) {}
+  /// Returns the deflated bytes of a frame. May be called on any thread.
   static std::string body_of(const ViewFrame& frame);
-  void add(const std::string& name, const std::string& body);
+  void add(const std::string& name, std::string body);
   void add(const std::string& name, const ViewFrame& frame) { add(name, body_of(frame)); }
   /// Adds the blob if the size then stays within `most` bytes; returns whether it did.
   bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) { return add_within(name, body_of(frame), most); }
-  bool add_within(const std::string& name, const std::string& body, uint64_t most);
-  size_t size() const { return html_.size(); }
-  size_t end() const { return count_; }
-  const std::string& html() const { return html_; }
+  bool add_within(const std::string& name, std::string body, uint64_t most);
+  /// The bytes that the blobs take in their place, base64 and tags included.
+  size_t size() const { return bytes_; }
+  const std::vector<std::string>& bodies() const { return bodies_; }
   const Json& names() const { return names_; }
   struct Mark {
     size_t bytes = 0, count = 0;
     Json names{};
   };
-  Mark mark() const { return {html_.size(), count_, names_}; }
+  Mark mark() const { return {bytes_, bodies_.size(), names_}; }
   void back_to(Mark mark);
 
  private:
-  std::string html_{};
+  size_t size_of(const std::string& body) const;
+
+  BlobPlace place_;
+  size_t first_, bytes_ = 0;
+  std::vector<std::string> bodies_{};
   Json names_ = Json::object();
-  size_t count_;
 };
+
+/// The script element of a blob. Base64 contains no '<', so no blob can end it.
+std::string blob_element(size_t number, const std::string& body);
 
 }  // namespace clearhead::viewer

@@ -1,5 +1,5 @@
 // A translation: source and target form one text, and each family of maps covers sections of it. The rows of the cross map are the
-// target's tokens, the columns the source's.
+// words that are written, the columns the source's tokens.
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
@@ -16,13 +16,14 @@ const sur = () => middle + 4;
 let server;
 before(async () => (server = skip ? null : await serve(translation)));
 
+const wroteSur = () => sur() - 1; // the row that wrote this word
 const row = (q) => server.row([0, 2], q, { f: 'cross' });
 
 test('a word of the target shows what it looks at in the source, and the other way round', { skip }, async () => {
-  const page = await open(`${server.url}#h=0.2&q=${sur()}`);
+  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}`);
   const given = await answers(page, sur());
   assert.ok(given.length >= 5);
-  const exact = await row(sur());
+  const exact = await row(wroteSur());
   for (const { token, weight } of given) {
     assert.ok(token < middle);
     assertPrinted(weight, exact[token]);
@@ -31,7 +32,7 @@ test('a word of the target shows what it looks at in the source, and the other w
   await page.locator('.box[data-box="6"]').click();
   await page.mouse.move(5, 5);
   const column = await server.column([0, 2], 6, { f: 'cross' });
-  for (const { token, weight } of await answers(page, 6)) assertPrinted(weight, column[token]);
+  for (const { token, weight } of await answers(page, 6)) assertPrinted(weight, column[token - 1]);
   await settled(page);
   assert.deepEqual([stateOf(page).d, stateOf(page).k], ['in', '6']);
 });
@@ -46,7 +47,7 @@ test('the page opens on a word of the target, whatever was chosen before', { ski
 });
 
 test('a word of the source gives nothing: it has no row here', { skip }, async () => {
-  const page = await open(`${server.url}#h=0.2&q=${sur()}`);
+  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}`);
   await answers(page, sur());
   const before = asked(page, 'row').length;
   await page.locator('.box[data-box="3"]').hover();
@@ -55,33 +56,34 @@ test('a word of the source gives nothing: it has no row here', { skip }, async (
 });
 
 test('the lines name the target at the left, the source at the right', { skip }, async () => {
-  const page = await open(`${server.url}#v=lines&h=0.2&q=${sur()}`);
+  const page = await open(`${server.url}#v=lines&h=0.2&q=${wroteSur()}`);
   await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
   const names = (side) =>
     page.$$eval(`.lines-column.of-${side} button`, (list) => list.map((b) => [Number(b.dataset.token), b.textContent]));
   const [left, right] = [await names('query'), await names('key')];
-  assert.deepEqual(left[4], [sur(), 'sur']);
+  assert.deepEqual(left[3], [wroteSur(), 'sur']);
+  assert.equal(left.at(-1)[1], '(after the end)');
   assert.deepEqual(right[6], [6, 'European']);
   assert.deepEqual([left.length, right.length], [server.n - middle, middle]);
   const parts = await page.$$eval('.lines-column.of-key [data-part]', (list) => list.map((e) => [Number(e.dataset.token), e.dataset.part]));
   assert.ok(parts.length > 1);
-  const exact = await row(sur());
+  const exact = await row(wroteSur());
   for (const [key, part] of parts) assertPrinted(part, exact[key]);
 });
 
 test('the map is the part that there is', { skip }, async () => {
-  const page = await open(`${server.url}#v=map&h=0.2&q=${sur()}`);
+  const page = await open(`${server.url}#v=map&h=0.2&q=${wroteSur()}`);
   await page.waitForSelector('[data-testid=map-badge] .badge');
   await page.waitForTimeout(200);
   assert.match(await page.textContent('[data-testid=map-caption]'), /queries down \(27\), keys across \(16\)/);
   const [k0, q0, left, top, zoom] = (await page.getAttribute('[data-testid=map]', 'data-place')).split(',').map(Number);
   assert.deepEqual([k0, q0], [0, middle]);
   const place = await page.locator('[data-testid=map]').boundingBox();
-  await page.mouse.move(place.x + left + 6.5 * zoom, place.y + top + 4.5 * zoom);
+  await page.mouse.move(place.x + left + 6.5 * zoom, place.y + top + 3.5 * zoom);
   await page.waitForFunction(() => document.querySelector('[data-testid=map-status]').textContent.includes('%'));
   const status = await page.textContent('[data-testid=map-status]');
   assert.match(status, new RegExp(`#${sur()} sur → #6 European`));
-  assertPrinted(status.split('   ')[1], (await row(sur()))[6]);
+  assertPrinted(status.split('   ')[1], (await row(wroteSur()))[6]);
   await page.focus('[data-testid=map]');
   for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowUp');
   for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowRight');
@@ -100,7 +102,7 @@ test('the map is the part that there is', { skip }, async () => {
 });
 
 test('each family opens on its own part', { skip }, async () => {
-  const page = await open(`${server.url}#h=0.2&q=${sur()}`);
+  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}`);
   await answers(page, sur());
   await page.selectOption('.model select', 'enc');
   await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) < n, middle);
@@ -115,7 +117,7 @@ for (const [name, options] of Object.entries({
 })) {
   test(`axe finds nothing, ${name}`, { skip }, async () => {
     for (const view of ['read', 'lines', 'map']) {
-      const page = await open(`${server.url}#v=${view}&h=0.2&q=${sur()}`, options);
+      const page = await open(`${server.url}#v=${view}&h=0.2&q=${wroteSur()}`, options);
       await answers(page, sur());
       await page.evaluate(axeSource());
       const found = await page.evaluate(async () =>

@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import { json } from './program.mjs';
 import { answers, useBrowser } from './harness.mjs';
 import { folder, pageOf, plantedProse, serve, skip, traceOf } from './traces.mjs';
 
@@ -110,6 +111,50 @@ for (const view of ['read', 'lines', 'map']) {
     }
   });
 }
+
+test('the model view is exported with all heads, even if it has only begun to load them', { skip }, async () => {
+  const page = await open(`${server.url}#v=model&h=1.2&q=7&lang=en`);
+  await page.waitForSelector('.model-head');
+  const { text } = await exported(page, 'svg');
+  const found = await read(text);
+  assert.deepEqual(found.outside, []);
+  assert.deepEqual(found.texts.filter((word) => /^L\d$/.test(word)).length, 3, 'each layer is named');
+  assert.deepEqual(found.texts.filter((word) => /^H\d$/.test(word)).length, 12, 'each head is named');
+  assert.equal(found.texts.filter((word) => word === 'engineer').length, 6, 'at both ends of each layer');
+  const heads = JSON.parse((await exported(page, 'json')).text).heads;
+  assert.equal(heads.length, 12);
+  for (const { layer, head, weights } of heads) {
+    const row = (await json(server, `row?l=${layer}&h=${head}&q=7&values=all&format=json`)).arrays.values.data;
+    assert.deepEqual(weights[7].slice(0, 8).map(Math.fround), row.slice(0, 8).map(Math.fround), `L${layer}.H${head}`);
+  }
+});
+
+test('a figure becomes a picture of 300 dots per inch, with its command', { skip }, async () => {
+  const page = await open(`${server.url}#v=lines&h=1.2&q=7&lang=en`);
+  await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
+  await page.keyboard.press('p');
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-export=print]')]);
+  assert.equal(download.suggestedFilename(), 'clearhead-lines-300dpi.png');
+  const bytes = readFileSync(await download.path());
+  assert.equal(bytes.readUInt32BE(16), Math.round((174 / 25.4) * 300), 'the width of a page');
+  assert.match(bytes.toString('latin1'), /tEXtComment\0clearhead view .*--state 'v=lines/);
+  const dark = await page.evaluate(
+    async (url) => {
+      const image = new Image();
+      image.src = url;
+      await image.decode();
+      const canvas = Object.assign(document.createElement('canvas'), { width: image.width, height: image.height });
+      const context = canvas.getContext('2d');
+      context.drawImage(image, 0, 0);
+      const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+      let count = 0;
+      for (let i = 0; i < data.length; i += 4) count += data[i] < 128 ? 1 : 0;
+      return count / (canvas.width * canvas.height);
+    },
+    `data:image/png;base64,${bytes.toString('base64')}`,
+  );
+  assert.ok(dark > 0.005 && dark < 0.5, `${dark} of the picture is dark`);
+});
 
 test('numbers in a figure are those of the row', { skip }, async () => {
   const page = await open(`${server.url}#v=read&h=1.2&q=7`);

@@ -493,19 +493,24 @@ class Answers(Case):
         kept = self.folder / "kept.trace"
         done = run("run", "generate", self.causal, "abcabcab", "--max-tokens", "4", "--greedy", "--trace", kept, "--json")
         self.assertEqual((done.code, done.json["text"]), (0, "cabc"))
-        shown = self.ok("show", kept, "--head", "L1.H0", "--query", "10", "--top", "3", "--json").json
-        self.assertEqual([key["key"] for key in shown["keys"]], [2 + 3 * n for n in range(3)])
+        shown = self.ok("show", kept, "--head", "L1.H0", "--query", "11", "--top", "3", "--json").json  # a generated token names the row that wrote it
+        self.assertEqual((shown["query"], [key["key"] for key in shown["keys"]]), (10, [2 + 3 * n for n in range(3)]))
+        self.assertEqual([self.ok("show", kept, "--head", "L1.H0", "--query", str(token), "--json").json["query"] for token in (6, 7, 8)], [6, 7, 7])
         drawn = self.ok("show", kept, "--head", "L1.H0").out.splitlines()
         self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)  # names at the top, then one row per token
-        self.assertIn(" 33.33 %  #2 ", self.ok("show", kept, "--head", "L1.H0", "--query", "10").out)
+        told = self.ok("show", kept, "--head", "L1.H0", "--query", "11").out
+        self.assertIn("writing #11 ", told)
+        self.assertIn(" 33.33 %  #2 ", told)
+        asked = self.ok("ask", kept, "--from", "#9:11", "--to", "#0", "--json").json
+        self.assertEqual((asked["from"], asked["rows"]), ([9, 11], [8, 10]))
+        self.ok("view", kept, "--html", self.folder / "opened.html", "--query", "11")
+        self.assertEqual(self.manifests(self.folder / "opened.html")[0]["state"], "q=10")
         page = self.folder / "page.html"
         self.assertIn("contains text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
         family = self.ok("info", kept, "--json").json["families"][0]
         self.assertEqual((family["queries"], family["keys"], family["rows_kept"]), (11, 11, [[0, 11]]))
         if self.ok("doctor", "--json").json["backend"] == "cpu":
             self.assertEqual([driver.split(" ")[0] for driver in family["drivers"]], ["decode"])
-        message = "map: there is no query 11; the queries are [0, 11) (the last generated token has no query: the model never read it)"
-        self.refused(1, message, "show", kept, "--head", "L1.H0", "--query", "11")
 
     def test_masks_are_filled_with_candidates_by_probability(self):
         model = self.golden("bert/mlm")

@@ -83,3 +83,17 @@ class EnFr(Case):
         told = self.ok("info", EN_FR, "--json").json
         self.assertLess(sum(path.stat().st_size for path in EN_FR.iterdir()), 12_000_000)
         self.assertIn("translate", told["tasks"])
+
+    def test_rows_of_a_translation_are_named_by_the_words_that_they_wrote(self):
+        def told(*arguments):
+            done = run(*arguments, COLUMNS="80")
+            self.assertEqual(done.code, 0, done.errors)
+            return done
+
+        text = "The red car is in front of the house."
+        drawn = told("show", EN_FR, text, "--head", "L2.H3").out.splitlines()
+        self.assertIn("voiture", [line.split()[0] for line in drawn if line.strip()])
+        asked = told("ask", EN_FR, text, "--from", "rouge", "--to", "red", "--json").json
+        self.assertEqual(asked["rows"], [asked["from"][0] - 1, asked["from"][1] - 1])
+        self.assertGreater(asked["heads"][0]["mass"], 0.5)  # the row that wrote "rouge" looks at "red"
+        self.assertIn("writing #", told("show", EN_FR, text, "--head", "L2.H3", "--query", "rouge").out)

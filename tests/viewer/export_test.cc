@@ -103,7 +103,6 @@ struct ReadPage {
     return out;
   }
 
- private:
   std::string frame(const std::string& name) const {
     const std::string id = "clearhead-blob-" + std::to_string(manifest.find("blobs")->find(name)->integer());
     const std::string text = element(id);
@@ -120,7 +119,9 @@ struct ReadPage {
       have -= 8;
       bytes += static_cast<char>(bits >> have & 255);
     }
-    if (html.substr(html.find("id=\"" + id), 80).find("\"deflate\"") == std::string::npos) return bytes;
+    return inflated(bytes);
+  }
+  static std::string inflated(const std::string& bytes) {
     std::string out(64 << 20, '\0');
     uLongf size = out.size();
     EXPECT_EQ(::uncompress(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()), Z_OK);
@@ -408,7 +409,8 @@ TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
     EXPECT_EQ(part.find("</script"), std::string::npos);
     EXPECT_NE(page.html.find("'sha256-" + sha256_base64(part) + "'"), std::string::npos) << "the policy would block the page's own code";
   }
-  for (const char* marker : {"<!--clearhead:title-->", "/*clearhead:style*/", "<!--clearhead:data-->", "/*clearhead:script*/"}) {
+  for (const char* marker :
+       {"<!--clearhead:title-->", "clearhead:connect", "/*clearhead:style*/", "<!--clearhead:data-->", "/*clearhead:script*/"}) {
     const size_t in_bundle = viewer_bundle().script.find(marker) != std::string_view::npos;
     EXPECT_EQ(page.html.find(marker) != std::string::npos, in_bundle != 0) << marker;
   }
@@ -435,6 +437,43 @@ TEST(OfflinePage, IsWrittenWholeOrNotAtAll) {
     export_html({&loaded, 1}, (folder / "none" / "page.html").string(), {});
   });
   EXPECT_FALSE(std::filesystem::exists(folder / "none"));
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Site, IsThePageWithItsDataInFiles) {
+  const std::filesystem::path folder = std::filesystem::path(CLEARHEAD_BUILD_DIR) / "site_test", site = folder / "site";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  LoadedTrace loaded = looked_at::loaded_of();
+  const ExportOptions options{.command = "clearhead view made-up", .budget_bytes = 200'000'000};
+  const ExportedPage told = export_site({&loaded, 1}, site.string() + "/", options);
+  EXPECT_EQ(told.tier, 'A');
+
+  const std::string html = read_file((site / "index.html").string());
+  const Json manifest = ReadPage(html).manifest;
+  EXPECT_EQ(manifest.find("folder")->string(), "data");
+  EXPECT_NE(html.find("connect-src 'self'"), std::string::npos);
+  ExportedPage in_page;
+  const std::string one_file = offline_page({&loaded, 1}, options, in_page);
+  EXPECT_NE(one_file.find("connect-src 'none'"), std::string::npos);
+  const ReadPage page(one_file);
+  uint64_t bytes = html.size(), files = 0;
+  for (const auto& [name, number] : manifest.find("blobs")->fields()) {
+    const std::string file = read_file((site / "data" / (std::to_string(number.integer()) + ".deflate")).string());
+    EXPECT_EQ(ReadPage::inflated(file), page.frame(name)) << name;
+    bytes += file.size(), ++files;
+  }
+  EXPECT_EQ(bytes, told.bytes);
+  const auto in_folder = std::distance(std::filesystem::directory_iterator(site / "data"), std::filesystem::directory_iterator());
+  EXPECT_EQ(static_cast<uint64_t>(in_folder), files);
+
+  expect_refused(ErrorCode::kInvalidArgument, "exists already; expected the name of a new folder, or an empty folder", [&] {
+    export_site({&loaded, 1}, site.string(), options);
+  });
+  expect_refused(ErrorCode::kBudget, "the budget is", [&] {
+    export_site({&loaded, 1}, (folder / "small").string(), {.budget_bytes = 1000});
+  });
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()), 1) << "nothing else is left";
   std::filesystem::remove_all(folder);
 }
 

@@ -411,9 +411,8 @@ TEST_F(DrawingServerTest, OtherRequestsAreAnsweredWhilePdfsAreQueued) {
   EXPECT_EQ(gate_->begun, 1) << "drawn at once";
   // Only refusals are answered while the gate is closed. The server accepts connections in its own time: if the gate opened before it has
   // read all of them, requests that should be refused would find a free place.
-  wait_until([&] {
-    return std::count_if(posts.begin(), posts.end(), [](const auto& post) { return post->is_answered_within(0ms); }) == 36;
-  });
+  wait_until(
+      [&] { return std::count_if(posts.begin(), posts.end(), [](const auto& post) { return post->is_answered_within(0ms); }) == 36; });
 
   gate_->is_open = true;
   int drawn = 0, refused = 0;

@@ -1,10 +1,11 @@
 // The page: loads a source, builds the regions and keeps them in sync with the state.
 
-import { type Context, type View, selectedSpans, isInside } from './context';
+import { type Context, type View, isInside } from './context';
 import type { Exported } from './figure/figure';
 import { Focus } from './focus';
 import { themeOf } from './paint/theme';
 import { familyOf, firstSelection, firstHead, hasGallery, openingOf } from './opening';
+import { selectedPlace } from './rows';
 import { type Info, type Source, isAbort, isStale } from './source/source';
 import { type State, type Store, forAnotherText, formatState, stateFromAddress, kInitial } from './state';
 import { strings } from './strings';
@@ -206,8 +207,8 @@ function wire(ctx: Context, root: HTMLElement, parts: Views, actions: Actions): 
   const { signal } = ctx.life;
   const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, model, tour, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
-    const first = selectedSpans(store.now)[0];
-    if (first) read.reveal(first.begin);
+    const place = selectedPlace(ctx, store.now);
+    if (place !== null) read.reveal(place);
   };
   const update = (state: State, before: State): void => {
     root.dataset['view'] = state.view;

@@ -22,6 +22,10 @@ import type { Strings } from './strings';
 import type { TextModel } from './text/model';
 import type { Theme } from './paint/ramp';
 import * as format from './format';
+import { rowsOfTokens, tokensOfRows } from './rows';
+import { quoted } from './text/quoted';
+
+export { quoted, visibleSpace } from './text/quoted';
 
 export interface Context {
   source: Source;
@@ -57,7 +61,7 @@ export interface View {
   /**
    * The numbers of the current view. Views without this method show rows, maps or an atlas; the source exports their numbers.
    */
-  numbers?(): Numbers;
+  numbers?(): Numbers | Promise<Numbers>;
   /** The same for a page without a server, in views whose numbers the server would export. */
   offlineNumbers?(): Promise<Numbers>;
 }
@@ -109,25 +113,33 @@ export const isInside = ([begin, end]: [number, number], spans: readonly Span[])
 
 export const selectedSpans = (state: State): readonly Span[] => (state.direction === 'out' ? state.q : state.k);
 
+/** Selects spans of ids on the axis of the direction: as keys, or the rows that are named by them. */
 export function selectSpans(ctx: Context, spans: readonly Span[], how: 'push' | 'replace'): void {
   const which = ctx.picking ?? (ctx.store.now.direction === 'out' ? 'q' : 'k');
-  if (ctx.picking || isInside(which === 'q' ? ctx.family.query_range : ctx.family.key_range, spans)) {
-    return ctx.store.set(which === 'q' ? { q: spans } : { k: spans }, how);
+  const rows = spans.map((span) => rowsOfTokens(ctx, span));
+  if (ctx.picking || (which === 'q' ? isInside(ctx.family.query_range, rows) : isInside(ctx.family.key_range, spans))) {
+    return ctx.store.set(which === 'q' ? { q: rows } : { k: spans }, how);
   }
-  const other = which === 'q' ? ctx.family.key_range : ctx.family.query_range;
-  if (!isInside(other, spans)) return ctx.notify(ctx.t('items.elsewhere', { name: spans[0] ? quoted(ctx, spans[0]) : '' }));
+  const isOnOther = which === 'q' ? isInside(ctx.family.key_range, spans) : isInside(ctx.family.query_range, rows);
+  if (!isOnOther) return ctx.notify(ctx.t('items.elsewhere', { name: spans[0] ? quoted(ctx, spans[0]) : '' }));
   // The token belongs to the other axis: select it there and switch the direction.
   if (which === 'q') ctx.store.set({ direction: 'in', k: spans }, how);
-  else ctx.store.set({ direction: 'out', q: spans }, how);
+  else ctx.store.set({ direction: 'out', q: rows }, how);
 }
 
-/** Switches the direction. The selected token is kept if the other axis has no selection yet, and always in the reading view. */
+/**
+ * Switches the direction. The selected token is kept if the other axis has it and has no selection yet; in the reading view, also if it has
+ * one.
+ */
 export function setDirection(ctx: Context, direction: Direction): void {
   const state = ctx.store.now;
   if (direction === state.direction) return;
   const patch: Partial<State> = { direction };
-  if (direction === 'in' && (state.k.length === 0 || state.view === 'read')) patch.k = state.q;
-  if (direction === 'out' && (state.q.length === 0 || state.view === 'read')) patch.q = state.k;
+  const { query_range, key_range } = ctx.family;
+  const [keys, rows] = [tokensOfRows(ctx, state.q), state.k.map((span) => rowsOfTokens(ctx, span))];
+  const isRead = state.view === 'read';
+  if (direction === 'in' && keys.length > 0 && isInside(key_range, keys) && (isRead || state.k.length === 0)) patch.k = keys;
+  if (direction === 'out' && rows.length > 0 && isInside(query_range, rows) && (isRead || state.q.length === 0)) patch.q = rows;
   ctx.store.set(patch, 'push');
 }
 
@@ -175,21 +187,6 @@ export function isShare(ctx: Context): boolean {
 export function badgeTitle(ctx: Context, badge: Badge, error: number): string {
   const plain = ctx.t(`badge.${badge}`);
   return error > 0 ? `${plain} ${ctx.t('badge.error', { error: format.power(error, 2) })}` : plain;
-}
-
-/** A token as it is quoted in a sentence: whitespace at the ends is removed, or made visible if there is nothing else. */
-export function quoted(ctx: Pick<Context, 'text'>, span: Span, text: TextModel = ctx.text): string {
-  const label = text.labelOf(span);
-  return label.trim() || visibleSpace(label) || '∅';
-}
-
-export function visibleSpace(text: string): string {
-  return text
-    .replace(/ /g, '␣')
-    .replace(/\n/g, '⏎')
-    .replace(/\t/g, '⇥')
-    .replace(/\r/g, '␍')
-    .replace(/\u00a0/g, '⍽');
 }
 
 /** Position and name of an id: “#12 word” for a token, the name for an item. */

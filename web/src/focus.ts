@@ -5,6 +5,7 @@
 // only while its request is still the wanted one, so that fast scrubbing never leaves a stale row.
 
 import { selectedAxis, rangeOf } from './context';
+import { rowsOfTokens } from './rows';
 import type { Family, HeadId, Line, LineRequest, Source, Span } from './source/source';
 import { isAbort } from './source/source';
 import { sameHead, type State, type Store } from './state';
@@ -52,10 +53,11 @@ export class Focus {
     this.listeners.push(events);
   }
 
-  /** Previews a span of tokens. Tokens that have no line in this direction leave the current line in place. */
+  /** Previews a span of tokens, or the rows that are named by it. Tokens without a line in this direction leave the current line in place. */
   previewTokens(wanted: Span | null): void {
     const range = rangeOf(this.family, selectedAxis(this.store.now));
-    const span = wanted !== null && range.begin <= wanted.begin && wanted.begin < range.end ? wanted : null;
+    const begin = wanted === null ? -1 : this.lineOf(wanted).begin;
+    const span = range.begin <= begin && begin < range.end ? wanted : null;
     if (span?.begin === this.preview.span?.begin && span?.end === this.preview.span?.end) return;
     this.preview = { ...this.preview, span };
     this.refresh();
@@ -79,7 +81,7 @@ export class Focus {
 
   /** The line request for a head in the current state; null if no token is selected or the head has no line for it. */
   requestFor(state: State, at: HeadId, preview: Span | null): LineRequest | null {
-    const chosen = preview === null ? (state.direction === 'out' ? state.q : state.k) : [this.around(preview, state)];
+    const chosen = preview === null ? (state.direction === 'out' ? state.q : state.k) : [this.lineOf(this.around(preview, state))];
     const range = rangeOf(this.family, selectedAxis(state));
     const clipped = chosen.map((s) => ({ begin: Math.max(s.begin, range.begin), end: Math.min(s.end, range.end) }));
     const spans = clipped.filter((s) => s.begin < s.end);
@@ -95,6 +97,12 @@ export class Focus {
       sink: state.sink,
       step: this.source.step,
     };
+  }
+
+  /** The keys or rows that a span of tokens selects. */
+  private lineOf(span: Span): Span {
+    const { family, text } = this;
+    return this.store.now.direction === 'out' ? rowsOfTokens({ family, text }, span) : span;
   }
 
   private around(span: Span, state: State): Span {

@@ -1,6 +1,7 @@
 // Selects the first view of a page: one of several traces or the gallery, and the family, head and rows if the state names none.
 
 import { type Family, type HeadId, type Info, type Span, type TraceChoice, isOnPicture } from './source/source';
+import { rowsOfTokens } from './rows';
 import { type Language, type State, parseState } from './state';
 import type { TextModel } from './text/model';
 
@@ -28,7 +29,9 @@ export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family
 /**
  * The rows selected when a page opens: the last word of the text's first block, or of the family's rows, so that there is something to see.
  */
-export function firstSelection(text: TextModel, { query_range: [begin, end], causal }: Family): Span[] {
+export function firstSelection(text: TextModel, family: Family): Span[] {
+  const { causal } = family;
+  const [begin, end] = family.query_range;
   const items = text.itemsOf(begin);
   if (items) {
     const inOrder = causal ? end - 1 : begin; // the last of an episode has the most to look at
@@ -37,7 +40,7 @@ export function firstSelection(text: TextModel, { query_range: [begin, end], cau
   }
   const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);
   for (let t = last - 1; t >= begin; t--) {
-    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [{ begin: t, end: t + 1 }];
+    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [rowsOfTokens({ family, text }, { begin: t, end: t + 1 })];
   }
   return [];
 }

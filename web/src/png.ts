@@ -1,4 +1,4 @@
-// Adds to a PNG a tEXt chunk with the command that reproduces the picture, before IEND.
+// PNG files of canvases. Adds to a PNG a tEXt chunk with the command that reproduces the picture, before IEND.
 
 const kCrc = Uint32Array.from({ length: 256 }, (_, n) => {
   let c = n;
@@ -10,6 +10,13 @@ export function crc32(bytes: Uint8Array): number {
   let c = 0xffffffff;
   for (const b of bytes) c = kCrc[(c ^ b) & 255] ^ (c >>> 8);
   return (c ^ 0xffffffff) >>> 0;
+}
+
+/** The picture of a canvas as a PNG with a comment. */
+export async function pngOf(canvas: HTMLCanvasElement, comment: string): Promise<Blob> {
+  const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/png'));
+  if (!blob) throw new Error('canvas: PNG is not available');
+  return new Blob([withComment(new Uint8Array(await blob.arrayBuffer()), comment)], { type: 'image/png' });
 }
 
 export function withComment(png: Uint8Array, comment: string): Uint8Array {

@@ -5,6 +5,7 @@ import { kCompare } from './stringsCompare';
 import { kExplain } from './stringsExplain';
 import { kFigure } from './stringsFigure';
 import { kItems } from './stringsItems';
+import { kRows } from './stringsRows';
 import { kTour } from './stringsTour';
 
 const kTable = {
@@ -12,6 +13,7 @@ const kTable = {
   ...kCompare,
   ...kFigure,
   ...kItems,
+  ...kRows,
   ...kTour,
   'view.label': ['View', '视图'],
   'view.more': ['More', '更多'],
@@ -30,9 +32,10 @@ const kTable = {
   ],
   'model.frame': ['Heads as lines, scrollable', '各头的连线，可滚动'],
   'model.caption': [
-    'Every head, layers down and heads across: lines go from each query on the left to its keys on the right. A stronger line is a larger weight ({scale}, relative to the largest weight of the head). The lines of the chosen token stand out; click a head to see it large.',
-    '每个头一格，纵向为层，横向为头：线从左侧的查询连到右侧的键，权重越大线越重（{scale}，相对于该头的最大权重）。选中词元的线突出显示；点击某个头可放大查看。',
+    'Every head, layers down and heads across: lines go from each query on the left to its keys on the right. A stronger line is a larger weight ({scale}, relative to the largest weight of the head). The lines of the chosen token stand out.',
+    '每个头一格，纵向为层，横向为头：线从左侧的查询连到右侧的键，权重越大线越重（{scale}，相对于该头的最大权重）。选中词元的线突出显示。',
   ],
+  'model.how': ['Click a head to see it large.', '点击某个头可放大查看。'],
   'model.long': [
     'This view is for texts of at most {n} tokens; the atlas shows longer ones.',
     '此视图适用于不超过 {n} 个词元的文本；更长的文本请用图谱查看。',
@@ -229,10 +232,6 @@ const kTable = {
     'Select rows and keys to see how much of the rows’ attention each head gives to the keys.',
     '选择行与键，查看每个头把这些行的注意力分给这些键的比例。',
   ],
-  'span.caption': [
-    'Mean share of attention from “{rows}” to “{keys}”, for the ten strongest heads.',
-    '“{rows}”对“{keys}”的平均注意力占比，最强的十个头。',
-  ],
 
   traces: ['Choose a trace', '选择记录'],
   gallery: ['All questions', '全部问题'],
@@ -307,7 +306,8 @@ const kTable = {
   'export.svg': ['A figure for print, with real text', '供印刷的矢量图，文字保持为文字'],
   'export.pdf': ['The same figure as PDF', '同一图形，PDF 格式'],
   'export.tikz': ['The same figure for LaTeX', '同一图形，供 LaTeX 使用'],
-  'export.png': ['An image with a caption', '图片，附说明'],
+  'export.print': ['The same figure as an image, 300 dots per inch', '同一图形，300 dpi 图片'],
+  'export.png': ['What the screen shows, with a caption', '屏幕所见的图片，附说明'],
   'export.json': ['The numbers behind the view', '视图背后的数字'],
   'export.npy': ['The same for NumPy', '同上，供 NumPy 使用'],
   'export.html': ['A single page that works offline', '可离线使用的单个页面'],
@@ -428,8 +428,8 @@ const kTable = {
     '注意力头的形成过程：同一段文本，由训练步数递增的模型读取。',
   ],
   'timeline.caption.generated': [
-    'Each generated token with its probability, and the row of the token before it, from which it was predicted.',
-    '每个生成的词元及其概率，以及预测它的那一行，即前一个词元的行。',
+    'Each generated token with its probability, and the row that wrote it.',
+    '每个生成的词元及其概率，以及写出它的那一行。',
   ],
   'resize.side': ['Width of the side panel', '侧栏宽度'],
   'resize.list': ['Height of the upper panel', '上方面板高度'],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { codeTable, decodeFrame, halfToFloat, kHidden, kUnscored, requireArray, readFrames } from '../src/source/frame';
 import { codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, poolHead, rowValues } from '../src/source/matrix';
-import { decodeBlob } from '../src/source/offlineTrace';
+import { fromBase64, inflate } from '../src/source/offlineTrace';
 import { visibleKeys, computeRow, type HeadQk } from '../src/source/qk';
 import { arrange } from '../src/views/atlas/arrange';
 import { kScores, type ScoreName } from '../src/source/source';
@@ -67,14 +67,14 @@ describe('frames', () => {
       0,
     ]);
   });
-  it('are read from a page, deflated or raw', async () => {
+  it('are read from a page', async () => {
     const bytes = Uint8Array.from([1, 2, 3, 250]);
     const packed = new Uint8Array(
       await new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream('deflate'))).arrayBuffer(),
     );
     const base64 = (b: Uint8Array): string => btoa(String.fromCharCode(...b));
-    expect([...new Uint8Array(await decodeBlob(base64(bytes), 'raw'))]).toEqual([...bytes]);
-    expect([...new Uint8Array(await decodeBlob(`\n${base64(packed)}\n`, 'deflate'))]).toEqual([...bytes]);
+    expect([...fromBase64(base64(bytes))]).toEqual([...bytes]);
+    expect([...new Uint8Array(await inflate(fromBase64(`\n${base64(packed)}\n`)))]).toEqual([...bytes]);
   });
 });
 

@@ -56,10 +56,18 @@ MapCells map_cells(LoadedTrace& loaded, const ViewState& state, const HeadLook& 
   return out;
 }
 
-Axis axis_of(const RunText& text, const char* name, Range range, int64_t count, int64_t step) {
-  Axis axis{.name = name, .count = count, .begin = range.begin, .step = step};
+Axis keys_of(const RunText& text, Range range, int64_t count, int64_t step) {
+  Axis axis{.name = "key", .count = count, .begin = range.begin, .step = step};
   if (step == 1 && count <= kMostLabels) {
     for (int64_t id = range.begin; id < range.end; ++id) axis.labels.push_back(label_of(text, id));
+  }
+  return axis;
+}
+
+Axis queries_of(const RunText& text, const WrittenRows& written, Range range, int64_t count, int64_t step) {
+  Axis axis{.name = "query", .count = count, .begin = written.named_by(range.begin).value_or(range.begin), .step = step};
+  if (step == 1 && count <= kMostLabels) {
+    for (int64_t row = range.begin; row < range.end; ++row) axis.labels.push_back(row_label_of(text, written, row));
   }
   return axis;
 }
@@ -85,9 +93,9 @@ Matrix matrix_of(LoadedTrace& loaded, const ViewState& state, const MapCells& ma
   const RunText& text = loaded.trace().plan().text;
   const FamilyFacts& known = loaded.facts(state.family);
   const int64_t step = int64_t{1} << map.cells.z, across = map.cells.column_z ? int64_t{1} << *map.cells.column_z : step;
-  Matrix out{.rows = axis_of(text, "query", map.part.queries, map.cells.rows, step),
+  Matrix out{.rows = queries_of(text, known.written, map.part.queries, map.cells.rows, step),
              .columns = state.offsets ? offsets_of(map.part.keys, map.cells.columns, across)
-                                      : axis_of(text, "key", map.part.keys, map.cells.columns, step),
+                                      : keys_of(text, map.part.keys, map.cells.columns, step),
              .values = map.cells.max,
              .scale = scale_of(state),
              .chosen_rows = cells_of(state.queries, map.part.queries, step),
@@ -128,6 +136,7 @@ Figure map_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptio
                    int64_t{1} << across);
   if (std::any_of(map.cells.max.begin(), map.cells.max.end(), [](float value) { return value < 0; }))
     what += ", grey where none was scored";
+  what += convention_of(loaded.trace().plan().text, loaded.facts(at.family).written);
   Figure out{.name = format("Attention of {}, {}", model_name(loaded.trace().plan()), head),
              .caption = caption_of(loaded, state, head, what)};
   out.parts.emplace_back(matrix_of(loaded, state, map));
@@ -201,9 +210,10 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
     grid.legends.push_back(legend_of(linear, static_cast<double>(most), 0));
     grid.legends.back().name = "names";
   }
-  const std::string what = has_spans     ? format("mass from {} to {}", spans_text(loaded, state.queries), spans_text(loaded, state.keys))
-                           : is_weighted ? "the map of each head, and its sum"
-                                         : "the map of each head, and its most distinctive score";
+  const std::string what =
+      has_spans     ? format("mass from {} to {}", rows_text(loaded, known.written, state.queries), spans_text(loaded, state.keys))
+      : is_weighted ? "the map of each head, and its sum"
+                    : "the map of each head, and its most distinctive score";
   Figure out{.name = format("Heads of {}", model_name(loaded.trace().plan())),
              .caption = caption_of(loaded, state, format("{} × {} heads", known.layers.size(), known.shape.heads), what)};
   out.parts.emplace_back(std::move(grid));

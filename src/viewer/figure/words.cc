@@ -147,20 +147,40 @@ std::vector<int64_t> heaviest(const std::vector<float>& values, const std::vecto
   return order;
 }
 
-// A row or a column for each pinned head, the main head first.
+// A row or a column for each pinned head, the main head first. The values of a column are indexed by rows.
 struct Row {
   std::vector<HeadLook> heads{};
-  std::vector<Line> lines{};
+  std::vector<Line> lines{};    // as they were read
+  std::vector<Line> painted{};  // indexed by the ids that they are painted on: keys, or the ids that rows are named by
   std::vector<double> most{};
   std::vector<Range> of{};
+  std::vector<Range> chosen{};  // the ids that `of` are named by
   std::vector<int64_t> sinks{};
+  WrittenRows written{};
+  bool in = false;
 };
 
+// Moves the values of a column from its rows to the ids that the rows are named by. The id that no row is named by gets weight 0.
+Line moved_to_names(const Line& line, const WrittenRows& written) {
+  if (!written.from) return line;
+  Line out = line;
+  const auto from = static_cast<size_t>(*written.from), end = std::max(line.values.size(), static_cast<size_t>(written.end));
+  out.values.resize(end, 0.0F);
+  out.state.resize(end, 2);
+  out.values[from] = 0;
+  out.state[from] = 1;
+  for (size_t row = from; row < line.values.size() && row + 1 < static_cast<size_t>(written.end); ++row) {
+    out.values[row + 1] = line.values[row];
+    if (row < line.state.size()) out.state[row + 1] = line.state[row];
+  }
+  return out;
+}
+
 Row row_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
-  Row out;
-  const bool in = state.direction == "in";
-  out.of = in ? state.keys : state.queries;
   const FamilyFacts& known = loaded.facts(state.family);
+  Row out{.written = known.written, .in = state.direction == "in"};
+  const bool in = out.in;
+  out.of = in ? state.keys : state.queries;
   if (out.of.empty()) {
     if (in || known.rows.empty())
       fail(ErrorCode::kInvalidArgument, "q: a figure of the text needs a query (q=N), or a key with d=in (k=N).");
@@ -171,6 +191,7 @@ Row row_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& optio
     out.heads.push_back(head_of(loaded, state, i));
     const LineLook look{.at = out.heads.back(), .ranges = out.of, .mean = !in};  // like the page: the mean of rows, but the sum of columns
     out.lines.push_back(in ? questions::column_line(loaded, look, options) : questions::row_line(loaded, look, options));
+    out.painted.push_back(in ? moved_to_names(out.lines.back(), out.written) : out.lines.back());
     float most = 0;
     const std::vector<float>& values = out.lines.back().values;
     for (size_t j = 0; j < values.size(); ++j) {
@@ -178,6 +199,7 @@ Row row_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& optio
     }
     out.most.push_back(static_cast<double>(most));
   }
+  for (const Range& range : out.of) out.chosen.push_back(in ? range : out.written.named_by(range));
   return out;
 }
 
@@ -191,7 +213,7 @@ double weight_of(const std::vector<float>& values, Range box) {
 Words words_of_row(const RunText& text, const ViewState& state, const Row& row, Range tokens) {
   Words out;
   const std::vector<int64_t> without = state.sink == "mark" ? std::vector<int64_t>{} : row.sinks;
-  const std::vector<int64_t> top = heaviest(row.lines[0].values, without, kShares);
+  const std::vector<int64_t> top = heaviest(row.painted[0].values, without, kShares);
   int64_t reached = tokens.begin < text.tokens() ? bytes_of(text, tokens.begin).begin : 0;
   double largest = 0;
   for (const Range& box : boxes_of(text, tokens)) {
@@ -205,11 +227,12 @@ Words words_of_row(const RunText& text, const ViewState& state, const Row& row, 
                : blank.empty() && !word.is_special && reached > 0 ? Word::Gap::kNone
                                                                   : Word::Gap::kSpace;
     if (bytes.size() > 0) reached = bytes.end;
-    const double weight = weight_of(row.lines[0].values, box);
+    const double weight = weight_of(row.painted[0].values, box);
     word.is_sink = is_in(std::vector<Range>(), box);
     for (const int64_t sink : row.sinks) word.is_sink = word.is_sink || (box.begin <= sink && sink < box.end);
-    word.is_chosen = is_in(row.of, box);
-    word.is_hidden = static_cast<size_t>(box.begin) < row.lines[0].state.size() && row.lines[0].state[static_cast<size_t>(box.begin)] == 0;
+    word.is_chosen = is_in(row.chosen, box);
+    const std::vector<uint8_t>& seen = row.painted[0].state;
+    word.is_hidden = static_cast<size_t>(box.begin) < seen.size() && seen[static_cast<size_t>(box.begin)] == 0;
     if (!(word.is_sink && state.sink != "mark")) {
       word.strength = intensity(weight, row.most[0], scale_of(state));
       largest = std::max(largest, weight);
@@ -218,7 +241,7 @@ Words words_of_row(const RunText& text, const ViewState& state, const Row& row, 
       if (box.begin <= id && id < box.end) word.share = weight_text(state, weight);
     }
     for (size_t i = 0; row.lines.size() > 1 && i < row.lines.size(); ++i)
-      word.bars.push_back(intensity(weight_of(row.lines[i].values, box), row.most[i], scale_of(state)));
+      word.bars.push_back(intensity(weight_of(row.painted[i].values, box), row.most[i], scale_of(state)));
     out.words.push_back(std::move(word));
   }
   out.legend = legend_of(state, row.most[0], largest);
@@ -240,7 +263,7 @@ Matrix patches_of(const ItemRange& items, const ViewState& state, const Row& row
   const int64_t columns = (items.end - items.begin) / items.rows;
   Matrix out{.rows = {.name = "row of patches", .count = items.rows},
              .columns = {.name = "column", .count = columns},
-             .values = {row.lines[0].values.begin() + items.begin, row.lines[0].values.begin() + items.end},
+             .values = {row.painted[0].values.begin() + items.begin, row.painted[0].values.begin() + items.end},
              .most = static_cast<float>(row.most[0]),
              .scale = scale_of(state)};
   for (const float value : out.values) out.texts.push_back(cell_text(value));
@@ -257,7 +280,7 @@ Matrix items_of(const RunText& text, const ItemRange& items, const ViewState& st
   for (int64_t id = items.begin; id < items.end; ++id) {
     const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
     out.rows.labels.push_back(end > begin ? one_line_of(slice(text, begin, end)) : label_of(text, id));
-    for (const Line& line : row.lines) {
+    for (const Line& line : row.painted) {
       out.values.push_back(line.values[static_cast<size_t>(id)]);
       out.texts.push_back(cell_text(out.values.back()));
     }
@@ -278,9 +301,12 @@ std::string share_text(double value) {
 Table top_table(const RunText& text, const ViewState& state, const Row& row) {
   Table out{.head = {"", "token", "context"}};
   const std::vector<int64_t> without = state.sink == "mark" ? std::vector<int64_t>{} : row.sinks;
-  for (const int64_t id : heaviest(row.lines[0].values, without, kTop)) {
-    const std::string name = text.items_of(id) ? label_of(text, id) : format("#{} {}", grouped(id), label_of(text, id));
-    out.rows.push_back({weight_text(state, static_cast<double>(row.lines[0].values[static_cast<size_t>(id)])), name, context_of(text, id)});
+  for (const int64_t at : heaviest(row.lines[0].values, without, kTop)) {
+    const std::optional<int64_t> id = row.in ? row.written.named_by(at) : at;
+    const std::string label = id ? label_of(text, *id) : row_label_of(text, row.written, at);
+    const std::string name = !id || text.items_of(*id) ? label : format("#{} {}", grouped(*id), label);
+    out.rows.push_back(
+        {weight_text(state, static_cast<double>(row.lines[0].values[static_cast<size_t>(at)])), name, id ? context_of(text, *id) : label});
   }
   return out;
 }
@@ -298,6 +324,28 @@ std::string label_of(const RunText& text, int64_t id) {
   for (const char c : own) out += c == ' ' ? "␣" : c == '\n' ? "⏎" : c == '\t' ? "⇥" : "␍";
   if (!out.empty()) return out;
   return text.pieces[at].empty() ? "∅" : text.pieces[at];
+}
+
+std::string row_label_of(const RunText& text, const WrittenRows& written, int64_t row) {
+  const std::optional<int64_t> named = written.named_by(row);
+  return named ? label_of(text, *named) : std::string(name_of_unwritten(text, written, row));
+}
+
+std::string rows_text(LoadedTrace& loaded, const WrittenRows& written, const std::vector<Range>& rows) {
+  const RunText& text = loaded.trace().plan().text;
+  const auto name = [&](int64_t row) {
+    const std::optional<int64_t> named = written.named_by(row);
+    return (named ? format("#{} ", grouped(*named)) : "") + row_label_of(text, written, row);
+  };
+  std::string out;
+  for (const Range& range : rows) {
+    out += (out.empty() ? "" : ", ") + name(range.begin);
+    if (range.size() > 1) out += " to " + name(range.end - 1);
+  }
+  const bool all_write = std::ranges::all_of(rows, [&](const Range& range) {
+    return written.writes(range.begin) && written.named_by(range.begin) && !text.items_of(range.begin);
+  });
+  return all_write ? "writing " + out : out;
 }
 
 std::string spans_text(LoadedTrace& loaded, const std::vector<Range>& spans) {
@@ -329,6 +377,11 @@ std::string cell_text(float value) {
   auto power = static_cast<int>(std::floor(std::log10(v)));
   if (v / std::pow(10.0, power) >= 9.5) ++power;  // would round to the next power
   return format("{:.0f}e{}", v / std::pow(10.0, power), power);
+}
+
+std::string convention_of(const RunText& text, const WrittenRows& written) {
+  if (!written.from) return "";
+  return text.items_of(*written.from) ? ", rows named by the patch that they draw" : ", rows named by the token that they write";
 }
 
 std::string weight_text(const ViewState& state, double value) {
@@ -396,9 +449,10 @@ Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
     }
     lines.lines.push_back(one.line);
   }
-  for (int64_t id = part.queries.begin; id < part.queries.end; ++id) lines.queries.push_back(label_of(text, id));
+  for (int64_t row = part.queries.begin; row < part.queries.end; ++row) lines.queries.push_back(row_label_of(text, known.written, row));
   for (int64_t id = part.keys.begin; id < part.keys.end; ++id) lines.keys.push_back(label_of(text, id));
-  const std::string what = format("{} lines, darker and thicker with more weight", grouped(static_cast<int64_t>(lines.lines.size())));
+  const std::string what = format("{} lines, darker and thicker with more weight", grouped(static_cast<int64_t>(lines.lines.size()))) +
+                           convention_of(text, known.written);
   Figure out{.name = format("Attention of {}, {}", model_name(loaded.trace().plan()), heads),
              .caption = caption_of(loaded, state, heads, what)};
   out.parts.emplace_back(std::move(lines));
@@ -411,12 +465,13 @@ Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpti
   const Row row = row_of(loaded, state, options.look);
   const bool in = state.direction == "in";
   const FamilyFacts& known = loaded.facts(state.family);
-  const Range side = in ? known.query_range() : known.key_range();
+  Range side = in ? known.query_range() : known.key_range();
+  if (in && known.written.from) side.end = std::max(side.end, known.written.end);
   Figure out;
   Range tokens{side.begin, std::min(side.end, text.tokens())};
   const bool is_long = tokens.size() > kMostWords;
   if (is_long) {
-    const int64_t begin = std::clamp(row.of[0].begin - kMostWords / 2, tokens.begin, tokens.end - kMostWords);
+    const int64_t begin = std::clamp(row.chosen[0].begin - kMostWords / 2, tokens.begin, tokens.end - kMostWords);
     tokens = {begin, begin + kMostWords};
   }
   if (tokens.size() > 0) out.parts.emplace_back(words_of_row(text, state, row, tokens));
@@ -430,7 +485,8 @@ Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpti
     const HeadLook at = head_of(loaded, state, i);
     heads += (i > 0 ? " " : "") + format("L{}.H{}", at.layer, at.head);
   }
-  std::string what = format(in ? "which queries attend to {}" : "what {} attends to", spans_text(loaded, row.of));
+  std::string what = in ? format("which queries attend to {}", spans_text(loaded, row.of))
+                        : format("what {} attends to", rows_text(loaded, row.written, row.of));
   if (is_long) what += format(", tokens {} to {} of {}", grouped(tokens.begin), grouped(tokens.end - 1), grouped(text.tokens()));
   out.name = format("Attention of {}, {}: {}", model_name(loaded.trace().plan()), heads, what);
   out.caption = caption_of(loaded, state, heads, what);

@@ -56,6 +56,7 @@ Json family_json(const FamilyFacts& known) {
                        {"weights", weights},
                        {"rows", ranges_json(known.rows)},
                        {"all_rows", known.all_rows},
+                       {"writes_from", known.written.from ? Json(*known.written.from) : Json()},
                        {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
                        {"bands", std::move(bands)},
                        {"summaries", std::move(summaries)}});

@@ -9,14 +9,15 @@
 //   }
 //
 // The other is its line in the table of views in app.ts (`exported`). Numbers come from the view's own fields, not from the screen; text is
-// passed in full, because the layout truncates it. If no kind of part fits, add a new kind: a case in parts.ts, and in
+// passed in full, because the layout truncates it. If no kind of part fits, add a new kind: a file, its line in kDrawers, and a case in
 // src/viewer/figure/parts.h if the terminal should draw it.
 //
-// Some parts are drawn by the page only, because why, what if and compare do not exist in the terminal: signed matrices with bars beside
-// their rows, and signed words.
+// Some parts are drawn by the page only, because their views do not exist in the terminal: signed matrices with bars beside their rows, signed
+// words, and the lines of all heads.
 
 import type { Badge, Scale } from '../source/source';
-import { type Drawing, kSoft, textWidth } from './drawing';
+import { type Area, type Drawing, kSoft, textWidth } from './drawing';
+import { headLines } from './headLines';
 import type { Legend } from './legend';
 import { grid, table, words } from './partsText';
 import { lines, matrix, picture } from './parts';
@@ -126,7 +127,31 @@ export interface PicturePart {
   legend: Legend | null;
 }
 
-export type Part = Matrix | Lines | Words | Grid | Table | PicturePart;
+/** The lines of all heads. */
+export interface HeadLines {
+  kind: 'headLines';
+  layers: number;
+  heads: number;
+  queries: readonly string[];
+  keys: readonly string[];
+  cells: readonly {
+    chosen: boolean;
+    lines: readonly { query: number; key: number; strength: number; standsOut: boolean }[]; // faintest first
+  }[]; // [layers, heads]
+}
+
+export type Part = Matrix | Lines | Words | Grid | Table | PicturePart | HeadLines;
+
+/** Draws each kind of part and returns its height. */
+const kDrawers: { [Kind in Part['kind']]: (d: Drawing, part: Extract<Part, { kind: Kind }>, at: Area) => number } = {
+  matrix,
+  lines,
+  words,
+  grid,
+  table,
+  picture,
+  headLines,
+};
 
 /** The export of a view. */
 export interface Exported {
@@ -162,18 +187,8 @@ export function draw(figure: Figure, millimetres: number): Drawing {
   let y = kPad;
   for (const part of figure.parts) {
     const at = { left: kPad, top: y, width, height: 0 };
-    const tall =
-      part.kind === 'matrix'
-        ? matrix(d, part, at)
-        : part.kind === 'lines'
-          ? lines(d, part, at)
-          : part.kind === 'words'
-            ? words(d, part, at)
-            : part.kind === 'grid'
-              ? grid(d, part, at)
-              : part.kind === 'picture'
-                ? picture(d, part, at)
-                : table(d, part, at);
+    const drawer = kDrawers[part.kind] as (d: Drawing, part: Part, at: Area) => number;
+    const tall = drawer(d, part, at);
     y += tall + kGap;
   }
   for (const line of wrapped(figure.caption, width)) {

@@ -3,6 +3,7 @@
 import { type Context, commandOf, familyName, weightName } from '../context';
 import { head as headName } from '../format';
 import { SourceError } from '../source/source';
+import { pngOf } from '../png';
 import { h } from '../ui/dom';
 import { type Drawing, type Mark, hasPictures, svg, tikz } from './drawing';
 import { type Exported, type Figure, draw } from './figure';
@@ -48,6 +49,27 @@ export async function figureFile(ctx: Context, shown: Exported, kind: FigureKind
     print(text, drawing);
     return null;
   }
+}
+
+const kDotsPerInch = 300;
+const kMostPixels = 16_000; // on a side, in every browser's canvas
+
+/** Renders a figure as a picture of 300 dots per inch, or fewer if its canvas would be too large. */
+export async function figurePng(ctx: Context, shown: Exported, millimetres: number): Promise<SavedFile> {
+  const drawing = draw(figureOf(ctx, shown), millimetres);
+  const scale = Math.min(kDotsPerInch / 72, kMostPixels / Math.max(drawing.width, drawing.height));
+  const url = URL.createObjectURL(new Blob([svg(drawing, urlOf)], { type: 'image/svg+xml' }));
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  const canvas = h('canvas', { width: Math.round(drawing.width * scale), height: Math.round(drawing.height * scale) });
+  const context = canvas.getContext('2d');
+  if (!context) throw new Error('canvas 2d is not available');
+  context.fillStyle = '#fff';
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  URL.revokeObjectURL(url);
+  return { blob: await pngOf(canvas, commandOf(ctx)), name: `clearhead-${ctx.store.now.view}-300dpi.png` };
 }
 
 function urlOf(mark: Mark & { kind: 'pixels' }): string {

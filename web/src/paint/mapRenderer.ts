@@ -30,8 +30,10 @@ export interface MapScene {
   sinks: readonly number[];
   keySegments: readonly (Span & { name: string })[];
   querySegments: readonly (Span & { name: string })[];
-  label(token: number): string;
+  label(key: number): string;
   tick(token: number): string; // used if labels have no room
+  rowLabel(row: number): string;
+  rowOfTick(token: number): number; // the row at which the tick of a token stands
   select: Rect | null;
   columnOrigin?: number; // the column of offset 0, if columns are offsets instead of tokens
   theme: Theme;
@@ -236,9 +238,10 @@ function drawAxes(c: CanvasRenderingContext2D, size: Size, scene: MapScene, zoom
   step = labels ? 1 : tick(64 / tall);
   c.font = font(tall);
   for (let q = Math.ceil(rect.q0 / step) * step; q < scene.queries && y(q) < bottom; q += step) {
-    const at = y(q) + (labels ? tall / 2 : 0);
+    const at = labels ? y(q) + tall / 2 : y(scene.rowOfTick(q));
+    if (at < top) continue;
     c.textAlign = 'right';
-    c.fillText(labels ? truncated(c, scene.label(q), left - 16) : scene.tick(q), left - 9, at);
+    c.fillText(labels ? truncated(c, scene.rowLabel(q), left - 16) : scene.tick(q), left - 9, at);
     if (!labels) drawLine(c, left - 5, at, left, at);
   }
   for (const s of scene.sinks) {

@@ -50,6 +50,7 @@ export interface Manifest {
   info: Info;
   segments: Segment[][];
   blobs: Record<string, number>;
+  folder?: string; // of the blobs' files, in a site
   tier: string;
   state: string | null;
   command: string;
@@ -336,24 +337,47 @@ export class OfflineTrace {
     if (index === undefined) return null;
     let frame = this.frames.get(name);
     if (!frame) {
-      const element = this.page.getElementById(`clearhead-blob-${index}`);
-      if (!element) throw new SourceError('kFormat', `offline page: blob ${index} is missing`);
-      frame = decodeBlob(element.textContent ?? '', element.dataset['codec'] ?? 'raw').then((buffer) => decodeFrame<unknown>(buffer));
+      frame = this.deflated(index)
+        .then(inflate)
+        .then((buffer) => decodeFrame<unknown>(buffer));
       this.frames.set(name, frame);
+      frame.catch(() => this.frames.delete(name)); // the network may come back
     }
     return (await frame) as Frame<Header>;
+  }
+
+  /** The bytes of a blob: an element of the page, or a file of a site. */
+  private async deflated(index: number): Promise<BlobPart> {
+    const { folder } = this.manifest;
+    if (folder) return fetchFile(`${folder}/${index}.deflate`);
+    const element = this.page.getElementById(`clearhead-blob-${index}`);
+    if (!element) throw new SourceError('kFormat', `offline page: blob ${index} is missing`);
+    return fromBase64(element.textContent ?? '');
   }
 }
 
 const blobPath = (request: Pick<MapRequest, 'family' | 'at'>): string => `${request.family}/${request.at.layer}/${request.at.head}`;
 
-export async function decodeBlob(base64: string, codec: string): Promise<ArrayBuffer> {
+async function fetchFile(path: string): Promise<ArrayBuffer> {
+  const answer = await fetch(path).catch(() => null);
+  if (answer?.ok) return answer.arrayBuffer();
+  const reason = answer
+    ? `the server answered ${answer.status}`
+    : location.protocol === 'file:'
+      ? 'this page must come from a web server: run "python3 -m http.server" in its folder and open http://localhost:8000'
+      : 'the server does not answer';
+  throw new SourceError('kIo', `${path}: ${reason}`);
+}
+
+export function fromBase64(base64: string): Uint8Array {
   const text = atob(base64.trim());
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  if (codec !== 'deflate') return bytes.buffer;
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
-  return new Response(stream).arrayBuffer();
+  return bytes;
+}
+
+export function inflate(bytes: BlobPart): Promise<ArrayBuffer> {
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'))).arrayBuffer();
 }
 
 function indexOf(sorted: Uint32Array, wanted: number): number {

@@ -88,6 +88,7 @@ export interface Family {
   weights: WeightKind[];
   rows: [number, number][];
   all_rows: boolean;
+  writes_from: number | null; // the first row that writes a token (rows.ts); null: all rows only read
   windows: [number, number][] | null;
   bands: ([number, number] | null)[]; // per layer: how far back and ahead a query sees, if bounded both ways
   summaries: (string | null)[]; // per layer: what it computes, in one line

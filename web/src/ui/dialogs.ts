@@ -1,12 +1,13 @@
 // Dialogs: help, export, verify, run.
 
 import type { Context, View } from '../context';
-import { unavailableReason, commandOf, missingReason, summaryOf } from '../context';
+import { unavailableReason, commandOf, missingReason, positionLabel, summaryOf } from '../context';
 import { head as headName, power, whole } from '../format';
+import { rowLabel } from '../rows';
 import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
 import { formatState } from '../state';
 import { type Exported, kWidths } from '../figure/figure';
-import { type FigureKind, type SavedFile, figureFile, kFigureKinds } from '../figure/files';
+import { type FigureKind, type SavedFile, figureFile, figurePng, kFigureKinds } from '../figure/files';
 import { commandText, dialog, h, segmented } from './dom';
 import { glossaryList } from './glossary';
 import { picturePng } from './snapshot';
@@ -59,13 +60,19 @@ export function helpDialog(ctx: Context): void {
 const commandLine = (ctx: Context, command: string | null): HTMLElement | null =>
   command ? h('p', {}, ctx.t('command', { command: '' }), commandText(command)) : null;
 
+const kNames: Record<string, string> = { tikz: 'TikZ', print: 'PNG 300' };
+
 /** The export dialog. `shown` returns the current view as a figure. */
 export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promise<Exported>, view: View): void {
   const { t } = ctx;
   let width = kWidths.page;
   const state = (): string => formatState(ctx.store.now);
   const note = h('p', { class: 'caption', role: 'status' });
-  const button = (kind: ExportKind | FigureKind | 'png', make: () => Promise<SavedFile | null>, reason: string | null): HTMLElement =>
+  const button = (
+    kind: ExportKind | FigureKind | 'png' | 'print',
+    make: () => Promise<SavedFile | null>,
+    reason: string | null,
+  ): HTMLElement =>
     h(
       'button',
       {
@@ -85,11 +92,11 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
           );
         },
       },
-      h('strong', {}, kind === 'tikz' ? 'TikZ' : kind.toUpperCase()),
+      h('strong', {}, kNames[kind] ?? kind.toUpperCase()),
       h('span', {}, reason ?? t(`export.${kind}`)),
     );
   const exported = (kind: ExportKind): (() => Promise<SavedFile>) => {
-    if (view.numbers && kind !== 'html') return async () => exportNumbers(ctx, kind, view.numbers!());
+    if (view.numbers && kind !== 'html') return async () => exportNumbers(ctx, kind, await view.numbers!());
     return ctx.source.offline && kind !== 'html' ? () => exportOffline(ctx, kind, view) : () => ctx.source.export(kind, state());
   };
   dialog(
@@ -106,6 +113,7 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
       'div',
       { class: 'exports' },
       ...kFigureKinds.map((kind) => button(kind, async () => figureFile(ctx, await shown(), kind, width), null)),
+      button('print', async () => figurePng(ctx, await shown(), width), null),
       button('png', () => picturePng(ctx, root), null),
       button('json', exported('json'), null),
       button('npy', exported('npy'), null),
@@ -135,7 +143,7 @@ export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Pr
   const box = dialog(t('verify'), t('close'), h('p', {}, t('verify.what')), note);
   try {
     const r = await ctx.source.verify({ family: ctx.family.id, heads: [...state.heads], rows, keys, weight: state.weight });
-    const at = `${headName(r.at)} #${whole(r.at.query)} → #${whole(r.at.key)}`;
+    const at = `${headName(r.at)} ${rowLabel(ctx, r.at.query)} → ${positionLabel(ctx, r.at.key)}`;
     note.textContent = t(r.within ? 'verify.good' : 'verify.bad', {
       checked: whole(r.checked),
       of: whole(r.of),

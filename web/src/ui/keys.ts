@@ -2,6 +2,7 @@
 // r/l/m/a/v/w/e/d views, g gallery, PgUp/PgDn question, f presentation, t tour, c link, p export, ? help, / search, Esc back.
 
 import { type Context, selectedSpans, selectedAxis, rangeOf, selectSpans, setDirection } from '../context';
+import { rowOfToken, selectedTokens, tokenBefore, tokenOfRow } from '../rows';
 import type { Items, SinkRule, Span } from '../source/source';
 import { type ViewName, sameHead } from '../state';
 import type { Answers } from '../views/read/answers';
@@ -49,17 +50,17 @@ function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boole
   const across = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
   const down = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
   if (event.altKey) return moveHead(ctx, across, down);
-  const spans = selectedSpans(ctx.store.now);
+  const spans = selectedTokens(ctx, ctx.store.now);
   const last = spans[spans.length - 1];
-  if (!last) return choose(ctx, targets, { begin: 0, end: 1 }, 0);
+  if (!last) return chooseFirst(ctx, targets, across + down);
   const active = event.shiftKey && movedEnd === 'begin' ? last.begin : last.end - 1;
   const items = ctx.text.itemsOf(active);
   const next = items
     ? stepItem(ctx, items, active, across, down)
     : across !== 0
-      ? stepBox(targets, active, across, ctx.text.tokens)
+      ? stepBox(ctx, targets, active, across)
       : targets.read.pane.verticalNeighbour(active, down > 0);
-  if (next === null) return true;
+  if (next === null) return event.shiftKey || across + down < 0 || chooseUnwritten(ctx, active);
   if (!event.shiftKey) return choose(ctx, targets, boxSpan(targets, next), next);
   return extend(ctx, targets, spans, last, active, next);
 }
@@ -91,10 +92,27 @@ function boxSpan(targets: KeyTargets, token: number): Span {
   return box ? { begin: box.begin, end: box.end } : { begin: token, end: token + 1 };
 }
 
-function stepBox(targets: KeyTargets, token: number, by: number, count: number): number | null {
+function stepBox(ctx: Context, targets: KeyTargets, token: number, by: number): number | null {
   const here = boxSpan(targets, token);
-  const next = by > 0 ? here.end : here.begin - 1;
-  return next >= 0 && next < count ? next : null;
+  const before = ctx.store.now.direction === 'out' ? tokenBefore(ctx, here.begin) : here.begin - 1;
+  const next = by > 0 ? here.end : before;
+  return next >= 0 && next < ctx.text.tokens ? next : null;
+}
+
+/** The first move: to the first token, or back from a row whose token the text does not contain. */
+function chooseFirst(ctx: Context, targets: KeyTargets, by: number): boolean {
+  const row = selectedSpans(ctx.store.now)[0]?.begin;
+  if (row === undefined) return choose(ctx, targets, { begin: 0, end: 1 }, 0);
+  const token = tokenOfRow(ctx, row - 1);
+  return by > 0 || token === null || choose(ctx, targets, boxSpan(targets, token), token);
+}
+
+/** Moves on from the last token to the row after it, whose token the text does not contain. */
+function chooseUnwritten(ctx: Context, token: number): boolean {
+  const row = rowOfToken(ctx, token) + 1;
+  const isRow = ctx.store.now.direction === 'out' && row < ctx.family.query_range[1] && tokenOfRow(ctx, row) === null;
+  if (isRow) ctx.store.set({ q: [{ begin: row, end: row + 1 }] });
+  return true;
 }
 
 /**
@@ -103,9 +121,11 @@ function stepBox(targets: KeyTargets, token: number, by: number, count: number):
  */
 function stepItem(ctx: Context, items: Items, id: number, across: number, down: number): number | null {
   const columns = items.rows > 0 ? (items.end - items.begin) / items.rows : 1;
-  const { begin, end } = rangeOf(ctx.family, selectedAxis(ctx.store.now));
+  const axis = selectedAxis(ctx.store.now);
+  const { begin, end } = rangeOf(ctx.family, axis);
   const next = id + across + down * columns;
-  return next >= begin && next < end ? next : null;
+  const isNamed = axis === 'key' || next !== ctx.family.writes_from;
+  return next >= begin && next < end && isNamed ? next : null;
 }
 
 /** Moves the front head; the other pins stay. */

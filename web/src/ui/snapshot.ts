@@ -3,7 +3,7 @@
 
 import { type Context, commandOf, weightName } from '../context';
 import { head as headName } from '../format';
-import { withComment } from '../png';
+import { pngOf } from '../png';
 
 const kCaption = 40;
 const kFrames = {
@@ -49,10 +49,7 @@ export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blo
     `${t('sink')} ${t(`sink.${state.sink}`)}`,
   ];
   c.fillText(words.join(' · '), 12, bounds.height + 24, bounds.width - 24);
-  const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/png'));
-  if (!blob) throw new Error('canvas: PNG is not available');
-  const png = withComment(new Uint8Array(await blob.arrayBuffer()), commandOf(ctx));
-  return { blob: new Blob([png], { type: 'image/png' }), name: `clearhead-${state.view}.png` };
+  return { blob: await pngOf(canvas, commandOf(ctx)), name: `clearhead-${state.view}.png` };
 }
 
 function paintTree(c: CanvasRenderingContext2D, element: Element, bounds: DOMRect): void {

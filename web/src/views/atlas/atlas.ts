@@ -2,7 +2,7 @@
 // be sorted, filtered, and recoloured by the attention from selected rows to selected keys.
 
 import type { Context, Numbers, View } from '../../context';
-import { unavailableReason, badgeTitle, pin, printWeight, quoted, solo, weightName } from '../../context';
+import { unavailableReason, badgeTitle, pin, printWeight, solo, weightName } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
@@ -13,7 +13,6 @@ import {
   type HeadPicture,
   type Mass,
   type ScoreName,
-  type Span,
   isAbort,
   kScores,
 } from '../../source/source';
@@ -22,7 +21,7 @@ import { setSentence } from '../../ui/glossary';
 import { fillHeadGrid } from '../../ui/headGrid';
 import { badgeElement } from '../../ui/badge';
 import { legendSlot, ownLegend, showBar, showLegend } from '../../ui/legend';
-import { legendsOf, scaleOfMass } from './scales';
+import { captionOfMass, legendsOf, scaleOfMass } from './scales';
 import { h, iconButton, replace } from '../../ui/dom';
 import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
@@ -401,15 +400,13 @@ export class AtlasView implements View {
     this.updateBadge();
     const { ctx } = this;
     if (!mass) return replace(this.best, h('p', { class: 'caption' }, ctx.t('span.how')));
-    const { q, k } = ctx.store.now;
     const ranked = this.cells
       .map((c) => ({ at: c.at, value: mass.mass[c.at.layer * ctx.family.heads + c.at.head] }))
       .sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head)
       .slice(0, 10);
-    const quotedSpans = (spans: readonly Span[]): string => spans.map((s) => quoted(ctx, s)).join(', ');
     replace(
       this.best,
-      h('p', { class: 'caption' }, ctx.t('span.caption', { rows: quotedSpans(q), keys: quotedSpans(k) })),
+      h('p', { class: 'caption' }, captionOfMass(ctx)),
       h(
         'ol',
         { class: 'ranked' },

@@ -1,7 +1,8 @@
-// Colour scales of the atlas. Each thumbnail is scaled to its own largest weight; names are shaded by the mass of their head.
+// Colour scales and captions of the atlas. Each thumbnail is scaled to its own largest weight; names are shaded by the mass of their head.
 
-import { type Context, isShare } from '../../context';
+import { type Context, isShare, quoted } from '../../context';
 import type { Legend as FigureLegend } from '../../figure/legend';
+import { areWritten, rowName } from '../../rows';
 import type { Mass } from '../../source/source';
 import { type Legend, legendOf, ownLegend } from '../../ui/legend';
 
@@ -14,4 +15,12 @@ export function scaleOfMass(ctx: Context, { mass, error }: Mass): Legend {
 export function legendsOf(ctx: Context, mass: Mass | null): FigureLegend[] {
   const names = mass && legendOf(ctx, scaleOfMass(ctx, mass), ctx.t('legend.names'));
   return [ownLegend(ctx, ctx.t('legend.maps')), ...(names ? [names] : [])];
+}
+
+/** From which rows to which keys the masses are. */
+export function captionOfMass(ctx: Context): string {
+  const { q, k } = ctx.store.now;
+  const rows = q.map((span) => rowName(ctx, span)).join(', ');
+  const keys = k.map((span) => quoted(ctx, span)).join(', ');
+  return ctx.t(areWritten(ctx, q) ? 'span.caption.written' : 'span.caption', { rows, keys });
 }

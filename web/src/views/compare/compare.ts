@@ -2,9 +2,10 @@
 // changed, the two maps or their difference, the divergence of every row, and the heads ranked by how much they differ. The address names
 // what is compared.
 
-import { type Context, type Numbers, type View, unavailableReason, badgeTitle, pin, quoted } from '../../context';
+import { type Context, type Numbers, type View, unavailableReason, badgeTitle, pin } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, whole } from '../../format';
+import { areWritten, placeOfRow, rowName } from '../../rows';
 import { type CompareRequest, type HeadRanking, type Source, type Span, isAbort } from '../../source/source';
 import type { CompareLayout, State } from '../../state';
 import { badgeElement } from '../../ui/badge';
@@ -270,10 +271,10 @@ export class CompareView implements View {
   private choosePlace(place: number): void {
     const { ctx, comparison } = this;
     if (!comparison) return;
-    if (!comparison.isShared(place)) return ctx.notify(ctx.t('compare.only', { what: comparison.placeName(place) }));
+    if (!comparison.isShared(place)) return ctx.notify(ctx.t('compare.only', { what: comparison.rowName(place) }));
     const id = comparison.alignment.before[place];
     ctx.store.set({ q: [{ begin: id, end: id + 1 }], direction: 'out' }, 'push');
-    this.texts.reveal(id);
+    this.texts.reveal(placeOfRow(ctx, id));
   }
 
   // ---- display
@@ -283,16 +284,13 @@ export class CompareView implements View {
     if (!comparison || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
     const chosen = comparison.chosenPlaces();
     const words = this.texts.words();
-    const place = (at: number): string => comparison.placeName(at);
+    const places = comparison.placeNames();
     const matrices =
       ctx.store.now.compareShow === 'sides'
-        ? (['before', 'after'] as const).map((show) => matrixOfPair(ctx, pair, show, { place, chosen, bars: show === 'after' }))
-        : [matrixOfPair(ctx, pair, 'difference', { place, chosen, bars: true })];
+        ? (['before', 'after'] as const).map((show) => matrixOfPair(ctx, pair, show, { places, chosen, bars: show === 'after' }))
+        : [matrixOfPair(ctx, pair, 'difference', { places, chosen, bars: true })];
     const [before, after] = comparison.namesOfMaps();
-    const sentence =
-      words.length > 0
-        ? ctx.t('compare.caption', { whom: quoted(ctx, ctx.store.now.q[0]), before, after })
-        : ctx.t('compare.map', { before, after }) + '.';
+    const sentence = words.length > 0 ? this.captionOf(ctx.store.now.q, before, after) : ctx.t('compare.map', { before, after }) + '.';
     const description = [sentence, comparison.isOneText ? '' : ctx.t('compare.grey'), this.mapNote.textContent].filter(Boolean).join(' ');
     return {
       parts: [...words, ...matrices, ...(ranked ? [tableOfHeads(ctx, ranked)] : [])],
@@ -305,10 +303,16 @@ export class CompareView implements View {
   numbers(): Numbers {
     const { ctx, comparison, pair, ranked } = this;
     if (!comparison || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
-    const { json, rows } = numbersOfPair(pair, (at) => comparison.placeName(at));
+    const { json, rows } = numbersOfPair(pair, comparison.placeNames());
     const [before, after] = comparison.namesOfMaps();
     const heads = ranked && rankedHeads(ranked).map(({ at, value }) => ({ ...at, divergence: value }));
     return { json: { before, after, map: json, heads }, rows };
+  }
+
+  private captionOf(rows: readonly Span[], before: string, after: string): string {
+    const { ctx } = this;
+    const key = areWritten(ctx, rows) ? 'compare.caption.written' : 'compare.caption';
+    return ctx.t(key, { whom: rowName(ctx, rows[0]), before, after });
   }
 
   private paint(): void {
@@ -319,9 +323,9 @@ export class CompareView implements View {
     if (this.layoutSwitch) setChosen(this.layoutSwitch, state.compareShow);
     this.texts.paint(this.rows);
     const [before, after] = comparison.namesOfMaps();
-    const whom = comparison.selection().before.length > 0 ? quoted(ctx, state.q[0]) : '';
-    const alone = !whom && state.q[0] && state.q[0].end <= ctx.text.count ? quoted(ctx, state.q[0]) : '';
-    const sentence = whom ? t('compare.caption', { whom, before, after }) : alone ? t('compare.only', { what: alone }) : '';
+    const isShared = comparison.selection().before.length > 0;
+    const alone = !isShared && state.q[0] && state.q[0].end <= ctx.text.count ? rowName(ctx, state.q[0]) : '';
+    const sentence = isShared ? this.captionOf(state.q, before, after) : alone ? t('compare.only', { what: alone }) : '';
     this.caption.textContent = [sentence, comparison.isOneText ? '' : t('compare.hatched')].filter(Boolean).join(' ');
     const sides = state.compareShow === 'sides';
     this.mapTitle.textContent = sides ? t('compare.map.sides', { before, after }) : t('compare.map', { before, after });
@@ -329,7 +333,7 @@ export class CompareView implements View {
       pair,
       scale: state.scale,
       theme: ctx.theme(),
-      label: (place: number) => comparison.placeName(place),
+      names: comparison.placeNames(),
       chosen: comparison.chosenPlaces(),
     };
     const colours = pair && { max: pair.max, scale: state.scale, isShare: true, signed: !sides };
@@ -362,11 +366,11 @@ export class CompareView implements View {
     this.mapNote.textContent = sentences.join(' ');
     this.showZoom(comparison, pair);
     const open = (name: string): boolean => this.tables.querySelector(`[data-testid=${name}]`)?.closest('details')?.open ?? false;
-    const place = (at: number): string => comparison.placeName(at, true);
+    const places = comparison.placeNames(true);
     replace(
       this.tables,
-      rowsPanel(ctx, pair, { place, open: open('compare-rows'), choose: (at) => this.choosePlace(at) }),
-      changesPanel(ctx, pair, { names, place, open: open('compare-changes'), testid: 'compare-changes' }),
+      rowsPanel(ctx, pair, { places, open: open('compare-rows'), choose: (at) => this.choosePlace(at) }),
+      changesPanel(ctx, pair, { names, places, open: open('compare-changes'), testid: 'compare-changes' }),
     );
   }
 
@@ -448,7 +452,7 @@ export class CompareView implements View {
       alone !== undefined
         ? `${comparison.placeName(alone, true)}   ${ctx.t('compare.alone')}`
         : ctx.t('compare.cell', {
-            row: comparison.placeName(found.row, true),
+            row: comparison.rowName(found.row, true),
             key: comparison.placeName(found.key, true),
             before: share(found.before, approximate),
             after: share(found.after, approximate),

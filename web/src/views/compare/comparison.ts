@@ -2,9 +2,11 @@
 
 import { type Context, quoted } from '../../context';
 import { head as headName, whole } from '../../format';
+import { type RowText, rowLabel, rowName } from '../../rows';
 import type { CompareRequest, Family, Info, Alignment, Source, Span, CompareTarget } from '../../source/source';
 import { TextModel } from '../../text/model';
 import { parseEdits, whatIfRequest } from '../what-if/edits';
+import type { PlaceNames } from './pairMap';
 import { type Choice, type NamedHead, familiesFor, otherHead, othersOf } from './choice';
 
 interface ComparisonData {
@@ -127,12 +129,45 @@ export class Comparison {
     return this.isWithin ? [before, after] : [`${before} ${headName(frontOf(this.ctx))}`, `${after} ${headName(this.head)}`];
   }
 
+  /** The name of the key at a place. */
   placeName(place: number, numbered = false): string {
-    const b = this.alignment.before[place] ?? -1;
-    const [id, text] = b >= 0 ? [b, this.ctx.text] : [this.alignment.after[place] ?? -1, this.text];
+    const { id, text } = this.idAt(place);
     if (id < 0) return '';
     const name = quoted({ text }, { begin: id, end: id + 1 }, text);
     return numbered ? `#${whole(id)} ${name}` : name;
+  }
+
+  /** The name of the row at a place. */
+  rowName(place: number, numbered = false): string {
+    const { id, text, family } = this.idAt(place);
+    if (id < 0) return '';
+    const of = { text, family, t: this.ctx.t };
+    return numbered ? rowLabel(of, id) : rowName(of, { begin: id, end: id + 1 });
+  }
+
+  placeNames(numbered = false): PlaceNames {
+    return { row: (place) => this.rowName(place, numbered), key: (place) => this.placeName(place, numbered) };
+  }
+
+  /** The id at a place, in the text before, or after for a place of that text only. */
+  private idAt(place: number): RowText & { id: number } {
+    const before = this.alignment.before[place] ?? -1;
+    if (before >= 0) return { ...this.ownRows, id: before };
+    return { ...this.otherRows, id: this.alignment.after[place] ?? -1 };
+  }
+
+  /** By what the rows of each side are named. */
+  get ownRows(): RowText {
+    return { text: this.ctx.text, family: this.ctx.family };
+  }
+
+  get otherRows(): RowText {
+    const { id } = this.ctx.family;
+    const { families } = this.data.info;
+    return {
+      text: this.text,
+      family: families.find((f) => f.id === this.head.family) ?? families.find((f) => f.id === id) ?? this.ctx.family,
+    };
   }
 }
 

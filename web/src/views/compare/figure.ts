@@ -6,7 +6,7 @@ import type { Axis, Matrix, Table } from '../../figure/figure';
 import { head as headName } from '../../format';
 import type { HeadRanking } from '../../source/source';
 import { legendOf } from '../../ui/legend';
-import { type Pair, type Show, cellText, isInOneOnly } from './pairMap';
+import { type Pair, type PlaceNames, type Show, cellText, isInOneOnly } from './pairMap';
 import { nats, rankedHeads } from './panels';
 
 const kMaxLabels = 64;
@@ -17,24 +17,25 @@ export function matrixOfPair(
   ctx: Context,
   pair: Pair,
   show: Show,
-  options: { place(place: number): string; chosen: readonly number[]; bars: boolean },
+  options: { places: PlaceNames; chosen: readonly number[]; bars: boolean },
 ): Matrix {
   const { t, store } = ctx;
   const signed = show === 'difference';
   const values = signed ? pair.changed.map((v, i) => (isInOneOnly(pair.before[i]) ? Infinity : v)) : pair[show];
   const { max } = pair;
-  const axis = (name: string, begin: number, count: number): Axis => ({
-    name,
+  const { places } = options;
+  const axis = (of: 'row' | 'key', begin: number, count: number): Axis => ({
+    name: t(of === 'row' ? 'lines.query' : 'lines.key'),
     count,
-    labels: pair.cell === 1 && count <= kMaxLabels ? Array.from({ length: count }, (_, i) => options.place(begin + i)) : [],
+    labels: pair.cell === 1 && count <= kMaxLabels ? Array.from({ length: count }, (_, i) => places[of](begin + i)) : [],
     begin,
     step: pair.cell,
   });
   const numbers = pair.cell === 1 && Math.max(pair.height, pair.width) <= kMaxNumbers;
   return {
     kind: 'matrix',
-    rows: axis(t('lines.query'), pair.rows.begin, pair.height),
-    columns: axis(t('lines.key'), pair.columns.begin, pair.width),
+    rows: axis('row', pair.rows.begin, pair.height),
+    columns: axis('key', pair.columns.begin, pair.width),
     values,
     max,
     scale: store.now.scale,

@@ -28,13 +28,20 @@ export interface Pair extends MapComparison {
 export const hiddenAsZero = (value: number): number => (value >= 0 ? value : 0);
 export const isInOneOnly = (value: number): boolean => value === kInOneOnly;
 
+/** The names of the row and of the key at a place. */
+export interface PlaceNames {
+  row(place: number): string;
+  key(place: number): string;
+}
+
 /** The numbers of a pair, for export; null where the maps cannot be compared. */
-export function numbersOfPair(pair: Pair, place: (place: number) => string): Numbers {
+export function numbersOfPair(pair: Pair, places: PlaceNames): Numbers {
   const plain = (values: Float32Array): (number | null)[] => Array.from(values, (v) => (isInOneOnly(v) || Number.isNaN(v) ? null : v));
-  const names = (span: Span): string[] => Array.from({ length: span.end - span.begin }, (_, i) => place(span.begin + i));
+  const names = (span: Span, name: (place: number) => string): string[] =>
+    Array.from({ length: span.end - span.begin }, (_, i) => name(span.begin + i));
   const json = {
-    rows: names(pair.rows),
-    columns: names(pair.columns),
+    rows: names(pair.rows, (place) => places.row(place)),
+    columns: names(pair.columns, (place) => places.key(place)),
     cell: pair.cell,
     shape: [pair.height, pair.width],
     before: plain(pair.before),
@@ -116,7 +123,7 @@ interface PairMapOptions {
   show: Show;
   scale: Scale;
   theme: Theme | null;
-  label(place: number): string;
+  names: PlaceNames;
   strip: 'bars' | 'room' | 'none'; // the divergence of rows, or empty space of the same width
   chosen: readonly number[]; // places of the selected rows
 }
@@ -129,7 +136,7 @@ export class PairMap {
     show: 'difference',
     scale: 'sqrt',
     theme: null,
-    label: String,
+    names: { row: String, key: String },
     strip: 'bars',
     chosen: [],
   };
@@ -323,10 +330,11 @@ export class PairMap {
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
     c.font = '11px system-ui, sans-serif';
     const [down, across] = labels ? [1, 1] : [Math.max(1, Math.ceil(28 / side)), Math.max(1, Math.ceil((this.tickWidth + 10) / side))];
-    const name = (place: number): string => (labels ? [...this.options.label(place)].slice(0, 9).join('') : String(place));
+    const { names } = this.options;
+    const label = (place: number, of: 'row' | 'key'): string => (labels ? [...names[of](place)].slice(0, 9).join('') : String(place));
     for (let r = 0; r < pair.height; r += down) {
       c.textAlign = 'right';
-      c.fillText(name(pair.rows.begin + r * pair.cell), left - 5, top + (r + 0.5) * side);
+      c.fillText(label(pair.rows.begin + r * pair.cell, 'row'), left - 5, top + (r + 0.5) * side);
     }
     for (let k = 0; k < pair.width; k += across) {
       if (!labels && (pair.width - k) * side < this.tickWidth / 2) break;
@@ -334,7 +342,7 @@ export class PairMap {
       c.translate(left + (k + 0.5) * side, top - 6);
       c.rotate(labels ? -Math.PI / 2.6 : 0);
       c.textAlign = labels ? 'left' : 'center';
-      c.fillText(name(pair.columns.begin + k * pair.cell), 0, labels ? 0 : -4);
+      c.fillText(label(pair.columns.begin + k * pair.cell, 'key'), 0, labels ? 0 : -4);
       c.restore();
     }
     c.strokeStyle = theme.dark ? '#ff9db0' : '#b4123c';

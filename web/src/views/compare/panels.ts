@@ -5,7 +5,7 @@ import { change, head as headName, share, whole } from '../../format';
 import type { HeadId, HeadRanking } from '../../source/source';
 import { sameHead } from '../../state';
 import { h } from '../../ui/dom';
-import { type Pair, largestChanges, largestRows, hiddenAsZero } from './pairMap';
+import { type Pair, type PlaceNames, largestChanges, largestRows, hiddenAsZero } from './pairMap';
 
 const kLines = 20;
 const kHeads = 12; // heads shown before “Show all”
@@ -32,7 +32,7 @@ function details(title: string, open: boolean, testid: string, head: HTMLElement
 export function changesPanel(
   ctx: Context,
   pair: Pair,
-  options: { names: readonly [string, string]; place(place: number): string; open: boolean; testid: string },
+  options: { names: readonly [string, string]; places: PlaceNames; open: boolean; testid: string },
 ): HTMLElement | null {
   const { t } = ctx;
   const found = largestChanges(pair, kLines);
@@ -42,8 +42,8 @@ export function changesPanel(
     h(
       'tr',
       {},
-      h('td', {}, options.place(one.row)),
-      h('td', {}, options.place(one.key)),
+      h('td', {}, options.places.row(one.row)),
+      h('td', {}, options.places.key(one.key)),
       h('td', { class: 'number' }, share(one.before, approximate)),
       h('td', { class: 'number' }, share(one.after, approximate)),
       h('td', { class: 'number' }, change(hiddenAsZero(one.after) - hiddenAsZero(one.before))),
@@ -61,7 +61,7 @@ export function changesPanel(
 export function rowsPanel(
   ctx: Context,
   pair: Pair,
-  options: { place(place: number): string; open: boolean; choose(place: number): void },
+  options: { places: PlaceNames; open: boolean; choose(place: number): void },
 ): HTMLElement | null {
   const { t } = ctx;
   const found = largestRows(pair, kLines);
@@ -70,7 +70,7 @@ export function rowsPanel(
     h(
       'tr',
       {},
-      h('td', {}, h('button', { type: 'button', class: 'quiet', onclick: () => options.choose(row) }, options.place(row))),
+      h('td', {}, h('button', { type: 'button', class: 'quiet', onclick: () => options.choose(row) }, options.places.row(row))),
       h('td', { class: 'number' }, nats(divergence), bar(divergence)),
     ),
   );

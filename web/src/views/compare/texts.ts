@@ -5,6 +5,7 @@ import { legendSlot, roundUp, showLegend } from '../../ui/legend';
 import { type Context, quoted } from '../../context';
 import type { Words } from '../../figure/figure';
 import { change, share, shortShare, whole } from '../../format';
+import { placeOfRow, rowsOfTokens, tokenBefore, tokensOfRows } from '../../rows';
 import type { Span } from '../../source/source';
 import type { Box } from '../../text/boxes';
 import type { TextModel } from '../../text/model';
@@ -65,7 +66,7 @@ export class Texts {
     );
     for (const { pane } of this.panels) pane.open();
     const first = ctx.store.now.q[0];
-    if (first) requestAnimationFrame(() => this.reveal(first.begin));
+    if (first) requestAnimationFrame(() => this.reveal(placeOfRow(ctx, first.begin)));
   }
 
   reveal(id: number): void {
@@ -131,19 +132,20 @@ export class Texts {
 
   private pick(panel: TextPanel, token: number, grows: boolean): void {
     const word = this.wordOf(panel, token);
-    const last = this.ctx.store.now.q[0];
+    const [last] = tokensOfRows(this.ctx, this.ctx.store.now.q);
     const grown = grows && last && !panel.isAfter;
     this.choose(panel, grown ? { begin: Math.min(last.begin, word.begin), end: Math.max(last.end, word.end) } : word);
   }
 
-  /** Selects a row by ids of either text; the address stores the ids of the first. */
+  /** Selects the rows that are named by tokens of either text; the address stores the ids of the first. */
   private choose(panel: TextPanel, span: Span): void {
     const { ctx, comparison } = this;
     if (!comparison) return;
-    if (!panel.isAfter) return ctx.store.set({ q: [span], direction: 'out' }, 'push');
+    if (!panel.isAfter) return ctx.store.set({ q: [rowsOfTokens(ctx, span)], direction: 'out' }, 'push');
+    const rows = rowsOfTokens(comparison.otherRows, span);
     const all = Array.from(
-      { length: span.end - span.begin },
-      (_, i) => comparison.alignment.before[comparison.placeOf.after[span.begin + i]],
+      { length: rows.end - rows.begin },
+      (_, i) => comparison.alignment.before[comparison.placeOf.after[rows.begin + i]],
     );
     const ids = all.filter((id) => id >= 0);
     if (ids.length === 0) return ctx.notify(ctx.t('compare.only', { what: quoted({ text: panel.text }, span, panel.text) }));
@@ -156,8 +158,9 @@ export class Texts {
     if (panel.isAfter || event.altKey || event.ctrlKey || event.metaKey || (across === 0 && down === 0)) return;
     event.preventDefault();
     event.stopPropagation();
-    const span = this.ctx.store.now.q[0] ?? { begin: 0, end: 1 };
-    const next = down !== 0 ? panel.pane.verticalNeighbour(span.begin, down > 0) : across > 0 ? span.end : span.begin - 1;
+    const span = tokensOfRows(this.ctx, this.ctx.store.now.q)[0] ?? { begin: 0, end: 1 };
+    const beside = across > 0 ? span.end : tokenBefore(this.ctx, span.begin);
+    const next = down !== 0 ? panel.pane.verticalNeighbour(span.begin, down > 0) : beside;
     if (next === null || next < 0 || next >= panel.text.tokens) return;
     this.choose(panel, this.wordOf(panel, next));
     panel.pane.reveal(next);
@@ -202,7 +205,8 @@ export class Texts {
       signed: true,
       scale: ctx.store.now.scale,
       special: (id) => panel.text.isSpecial(id),
-      marks: panel.isAfter && comparison ? comparison.selection().after : ctx.store.now.q,
+      marks:
+        panel.isAfter && comparison ? tokensOfRows(comparison.otherRows, comparison.selection().after) : tokensOfRows(ctx, ctx.store.now.q),
       cursor: null,
       theme: ctx.theme(),
     };

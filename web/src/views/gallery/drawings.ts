@@ -10,7 +10,9 @@ import { bitmapOf, colourTable, maxOf } from '../../paint/picture';
 import type { Theme } from '../../paint/ramp';
 import { type Size, type Layer, type MapScene, drawMap, kSquare, marginsOf, stretched, zoomOf } from '../../paint/mapRenderer';
 import type { Family, HeadId, Items, MapRequest, Picture, Scale, Source, Span, TraceChoice } from '../../source/source';
+import { rowName, rowOfToken } from '../../rows';
 import { type Rect, parseState } from '../../state';
+import type { Strings } from '../../strings';
 import { TextModel } from '../../text/model';
 import { intensity, largest } from '../../weights';
 
@@ -29,17 +31,18 @@ interface CardData {
   k: readonly Span[];
   scale: Scale;
   signal: AbortSignal;
+  t: Strings;
 }
 
 /** Switches the source to the trace and reads the data to draw. */
-export async function drawingOf(source: Source, one: TraceChoice, signal: AbortSignal): Promise<Drawing> {
+export async function drawingOf(source: Source, one: TraceChoice, signal: AbortSignal, t: Strings): Promise<Drawing> {
   const info = await source.switchTo(one.number);
   const [data, segments] = await Promise.all([source.text(0), source.segments(0)]);
   const text = new TextModel(data, segments, info.special);
   const state = parseState(one.state);
   const family = familyOf(info, state.family);
   const at = state.heads[0] ?? firstHead(family);
-  const opened: CardData = { source, text, family, at, q: state.q, k: state.k, scale: state.scale, signal };
+  const opened: CardData = { source, text, family, at, q: state.q, k: state.k, scale: state.scale, signal, t };
   const items = text.itemsOf(family.key_range[0]);
   const picture = items ? await loadPicture(opened, items) : null;
   if (items && items.rows > 0) return patches(opened, items, picture);
@@ -79,7 +82,7 @@ async function patches(opened: CardData, items: Items, picture: HTMLCanvasElemen
 type Map = (size: Size, theme: Theme) => MapScene;
 
 async function mapOf(opened: CardData): Promise<Map> {
-  const { source, text, family, at } = opened;
+  const { source, text, family, at, t } = opened;
   const [[k0, k1], [q0, q1]] = [family.key_range, family.query_range];
   const isHops = q1 - q0 === 1 && family.layers > 1;
   const heads = isHops ? Array.from({ length: family.layers }, (_, layer) => ({ layer, head: at.head })) : [at];
@@ -117,7 +120,10 @@ async function mapOf(opened: CardData): Promise<Map> {
       sinks: family.sinks,
       keySegments: [],
       querySegments: [],
-      label: (id) => (id < text.count ? quoted({ text }, { begin: id, end: id + 1 }) : headName(heads[id - text.count])),
+      label: (key) => quoted({ text }, { begin: key, end: key + 1 }),
+      rowLabel: (row) =>
+        row < text.count ? rowName({ family, text, t }, { begin: row, end: row + 1 }) : headName(heads[row - text.count]),
+      rowOfTick: (token) => rowOfToken({ family, text }, token),
       tick: (id) => (text.itemsOf(id) ? text.label(id) : String(id)),
       select: null,
       theme,

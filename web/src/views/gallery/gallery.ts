@@ -136,7 +136,7 @@ export class Gallery {
     for (const card of this.cards) {
       if (this.life.signal.aborted) return;
       try {
-        card.show(await drawingOf(this.source, card.of, this.life.signal));
+        card.show(await drawingOf(this.source, card.of, this.life.signal, this.t));
       } catch (error) {
         if (!isAbort(error)) card.show(null); // the sentence remains, and opening the trace shows the error
       }

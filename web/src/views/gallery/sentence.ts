@@ -6,6 +6,7 @@ import { familyOf, firstHead, firstSelection, openingOf } from '../../opening';
 import { css, inkOn, shade } from '../../paint/ramp';
 import type { Theme } from '../../paint/ramp';
 import { type Family, type HeadId, type Source, type TraceChoice, isAbort } from '../../source/source';
+import { placeOfRow, rowsOfTokens } from '../../rows';
 import { type State, formatState, parseState, sameHead } from '../../state';
 import type { Strings } from '../../strings';
 import { TextModel } from '../../text/model';
@@ -91,7 +92,8 @@ export class OpeningSentence {
     const [{ family, text, words }] = this.versions;
     const state = parseState(this.one.state);
     this.at = state.heads[0] ?? firstHead(family);
-    const token = (state.q.length > 0 ? state.q : firstSelection(text, family))[0]?.begin ?? 0;
+    const row = (state.q.length > 0 ? state.q : firstSelection(text, family))[0]?.begin ?? 0;
+    const token = placeOfRow({ family, text }, row);
     this.word = Math.max(
       0,
       words.findIndex(({ begin, end }) => begin <= token && token < end),
@@ -178,8 +180,9 @@ export class OpeningSentence {
     await this.nameHeads();
   }
 
-  private async rowOf({ source, family, words }: Version, at: HeadId): Promise<Row> {
-    const row = { family: family.id, at, direction: 'out' as const, spans: [words[this.word]], reduce: 'mean' as const };
+  private async rowOf({ source, family, text, words }: Version, at: HeadId): Promise<Row> {
+    const spans = [rowsOfTokens({ family, text }, words[this.word])];
+    const row = { family: family.id, at, direction: 'out' as const, spans, reduce: 'mean' as const };
     const { values } = await source.line({ ...row, weight: 'raw', sink: 'mark', step: source.step }, `sentence-${headName(at)}`);
     if (!values) throw new Error(this.t('answers.failed'));
     const weights = sumSpans(values, words);
@@ -205,7 +208,7 @@ export class OpeningSentence {
   private state(): State {
     const number = this.isChanged ? this.change.number : this.one.number;
     const opened = openingOf({ ...this.one, number }, null);
-    return { ...opened, heads: [this.at], q: [this.version.words[this.word]], k: [] };
+    return { ...opened, heads: [this.at], q: [rowsOfTokens(this.version, this.version.words[this.word])], k: [] };
   }
 
   /** A link to a state; its address is set whenever the selection changes. */

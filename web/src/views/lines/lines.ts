@@ -16,6 +16,7 @@ import {
 import { cell as printCell, head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { swatch } from '../../paint/pixels';
+import { conventionOf, placeOfRow, rowLabel, rowName, tokenOfRow } from '../../rows';
 import { css, inkOn, kPinColours, shade } from '../../paint/ramp';
 import type { Exported, Part } from '../../figure/figure';
 import { type Badge, type Cells, type Span, isAbort } from '../../source/source';
@@ -166,7 +167,7 @@ export class LinesView implements View {
     if (direction === 'in' && unavailableReason(ctx, 'column')) return ctx.notify(unavailableReason(ctx, 'column') ?? '');
     if (ctx.store.now.direction !== direction) setDirection(ctx, direction);
     ctx.store.set(side === 'query' ? { q: span } : { k: span }, 'push');
-    ctx.reveal(token, false);
+    ctx.reveal(side === 'query' ? placeOfRow(ctx, token) : token, false);
   }
 
   private setHover(side: MapAxis, token: number | null): void {
@@ -185,24 +186,31 @@ export class LinesView implements View {
     for (const side of ['query', 'key'] as const) {
       const { begin, end } = side === 'query' ? queries : keys;
       const text = side === 'query' ? ctx.text : ctx.keyText;
-      this.tokens[side] = Array.from({ length: end - begin }, (_, i) =>
-        h(
+      this.tokens[side] = Array.from({ length: end - begin }, (_, i) => {
+        const id = side === 'query' ? tokenOfRow(ctx, begin + i) : begin + i;
+        return h(
           'button',
           {
             type: 'button',
-            class: text.isSpecial(begin + i) ? 'line-token special' : 'line-token',
-            'data-token': begin + i,
+            class: id === null || text.isSpecial(id) ? 'line-token special' : 'line-token',
+            'data-token': begin + i, // the id of the row or key
             tabindex: -1,
             dir: 'auto',
           },
-          swatch(ctx, begin + i),
-          quoted(ctx, { begin: begin + i, end: begin + i + 1 }, text),
-          text.inMargin.includes(begin + i) ? h('span', { class: 'line-excerpt' }, ` ${text.excerpt(begin + i)}`) : null,
-        ),
-      );
+          id === null ? null : swatch(ctx, id),
+          this.nameOf(side, begin + i),
+          id !== null && text.inMargin.includes(id) ? h('span', { class: 'line-excerpt' }, ` ${text.excerpt(id)}`) : null,
+        );
+      });
       this.columns[side].replaceChildren(...this.tokens[side]);
     }
     this.canvas.element.style.height = `${kRow * Math.max(queries.end - queries.begin, keys.end - keys.begin)}px`;
+  }
+
+  /** The name of a row or key. */
+  private nameOf(side: MapAxis, id: number): string {
+    const span = { begin: id, end: id + 1 };
+    return side === 'query' ? rowName(this.ctx, span) : quoted(this.ctx, span, this.ctx.keyText);
   }
 
   private load(state: State): void {
@@ -276,7 +284,7 @@ export class LinesView implements View {
     const named = others.map(({ max }, i) => ({ name: headName(ctx.store.now.heads[i + 1]), max }));
     showLegend(ctx, this.legend, own ? { ...own, others: named } : null);
     const isWhole = isShare(ctx) && front && !ctx.family.remainders[front.layer];
-    setSentence(this.caption, ctx.t, ctx.t(isWhole ? 'lines.caption' : 'lines.caption.plain', values));
+    setSentence(this.caption, ctx.t, ctx.t(isWhole ? 'lines.caption' : 'lines.caption.plain', values) + conventionOf(ctx));
   }
 
   /** The colour scales of the pinned heads. */
@@ -364,17 +372,17 @@ export class LinesView implements View {
       strengths[place] = Math.max(strengths[place], c.strength);
       if (focused.tokens.size === 1 && c.strength > 0.2) shares[place] = print(c.weight, this.badgeNow.error > 0);
     }
-    const names = (span: Span, text: TextModel): string[] =>
-      Array.from({ length: span.end - span.begin }, (_, i) => {
-        const id = span.begin + i;
-        return `${quoted(ctx, { begin: id, end: id + 1 }, text)}${text.inMargin.includes(id) ? ` ${text.excerpt(id)}` : ''}`;
+    const names = ({ begin, end }: Span, side: MapAxis, text: TextModel): string[] =>
+      Array.from({ length: end - begin }, (_, i) => {
+        const id = side === 'query' ? tokenOfRow(ctx, begin + i) : begin + i;
+        return `${this.nameOf(side, begin + i)}${id !== null && text.inMargin.includes(id) ? ` ${text.excerpt(id)}` : ''}`;
       });
     const part: Part = {
       kind: 'lines',
       queryName: ctx.t('lines.query'),
       keyName: ctx.t('lines.key'),
-      queries: names(queries, ctx.text),
-      keys: names(keys, ctx.keyText),
+      queries: names(queries, 'query', ctx.text),
+      keys: names(keys, 'key', ctx.keyText),
       lines: curves.map((c) => ({
         query: c.query - queries.begin,
         key: c.key - keys.begin,
@@ -401,7 +409,7 @@ export class LinesView implements View {
   private fillTable(): void {
     const { ctx } = this;
     const { badge, error } = this.badgeNow;
-    const name = (side: MapAxis, token: number): string => positionLabel(ctx, token, side === 'query' ? ctx.text : ctx.keyText);
+    const name = (side: MapAxis, id: number): string => (side === 'query' ? rowLabel(ctx, id) : positionLabel(ctx, id, ctx.keyText));
     const heaviest = [...this.curves].sort((a, b) => b.weight - a.weight).slice(0, kTableRows);
     replace(
       this.table,

@@ -1,10 +1,11 @@
 // The axes of a map: queries down and keys across, or key − query across, where column 0 is −back. The latter is for attention near the
 // diagonal: a window of 256 over 100,000 tokens is a readable band there, and a diagonal one pixel wide on the other axes.
 
-import { type Context, unavailableReason } from '../../context';
+import { type Context, quoted, unavailableReason } from '../../context';
 import type { Family, Band, Picture } from '../../source/source';
 import type { Rect, State } from '../../state';
-import { type CellShape, type Size, marginsAt } from '../../paint/mapRenderer';
+import { type CellShape, type MapScene, type Size, marginsAt } from '../../paint/mapRenderer';
+import { rowName, rowOfToken, rowsOfSegments } from '../../rows';
 
 const kDefaultReach = 256; // width of the band to each side, in tokens, if the layer has none of its own
 const kLong = 4; // a text is long if it exceeds this many widths of the band
@@ -93,3 +94,12 @@ export function finerLevels(overview: Picture, down: number, across: number, rat
   const columnZ = Math.min(overview.columnZ, level(across));
   return z < overview.z || columnZ < overview.columnZ ? [Math.min(z, overview.z), columnZ] : null;
 }
+
+/** The names and ticks of both axes, and the segments of the rows. */
+export const namesOfAxes = (ctx: Context): Pick<MapScene, 'label' | 'tick' | 'rowLabel' | 'rowOfTick' | 'querySegments'> => ({
+  label: (key) => quoted(ctx, { begin: key, end: key + 1 }),
+  tick: (token) => (ctx.text.itemsOf(token) ? ctx.text.label(token) : String(token)),
+  rowLabel: (row) => rowName(ctx, { begin: row, end: row + 1 }),
+  rowOfTick: (token) => rowOfToken(ctx, token),
+  querySegments: rowsOfSegments(ctx, ctx.segments),
+});

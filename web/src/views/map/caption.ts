@@ -3,11 +3,12 @@
 import type { Context } from '../../context';
 import { head as headName, whole } from '../../format';
 import type { MapRequest, Picture } from '../../source/source';
+import { conventionOf } from '../../rows';
 import type { Rect } from '../../state';
 
 export function captionOf(ctx: Context, request: MapRequest, picture: Picture, all: Rect): string {
   const cell = 2 ** picture.z;
-  return ctx.t(request.band ? 'map.caption.near' : cell > 1 ? 'map.caption.pooled' : 'map.caption', {
+  const sizes = ctx.t(request.band ? 'map.caption.near' : cell > 1 ? 'map.caption.pooled' : 'map.caption', {
     head: headName(request.at),
     queries: whole(all.q1 - all.q0),
     keys: whole(all.k1 - all.k0),
@@ -16,4 +17,5 @@ export function captionOf(ctx: Context, request: MapRequest, picture: Picture, a
     ahead: whole(request.band?.ahead ?? 0),
     across: 2 ** (picture.columnZ ?? 0),
   });
+  return sizes + conventionOf(ctx);
 }

@@ -6,6 +6,7 @@ import { cell as printCell } from '../../format';
 import type { Pool } from '../../paint/picture';
 import type { MapRequest, Picture } from '../../source/source';
 import type { Rect } from '../../state';
+import { placeOfRow, rowName } from '../../rows';
 import { legendOf } from '../../ui/legend';
 import { type WeightGrid, loadWeightGrid } from './weightGrid';
 
@@ -27,14 +28,17 @@ export async function figureOfMap(
 /** `back`: columns are key − query, from −back on; null: columns are keys. */
 function matrixOf(ctx: Context, grid: WeightGrid, back: number | null): Matrix {
   const state = ctx.store.now;
-  const axis = (name: string, begin: number, count: number): Axis => ({
+  const axis = (name: string, begin: number, count: number, isRows: boolean): Axis => ({
     name,
     count,
     labels:
       grid.step === 1 && count <= kMaxLabels
-        ? Array.from({ length: count }, (_, i) => quoted(ctx, { begin: begin + i, end: begin + i + 1 }))
+        ? Array.from({ length: count }, (_, i) => {
+            const span = { begin: begin + i, end: begin + i + 1 };
+            return isRows ? rowName(ctx, span) : quoted(ctx, span);
+          })
         : [],
-    begin: Math.round(begin),
+    begin: isRows ? placeOfRow(ctx, Math.round(begin)) : Math.round(begin),
     step: grid.step,
   });
   const cellsOf = (spans: readonly Span[], begin: number, count: number): Span[] =>
@@ -66,8 +70,8 @@ function matrixOf(ctx: Context, grid: WeightGrid, back: number | null): Matrix {
   const high = max || all;
   return {
     kind: 'matrix',
-    rows: axis(ctx.t('lines.query'), grid.begin.query, grid.rows),
-    columns: back === null ? axis(ctx.t('lines.key'), grid.begin.key, grid.columns) : offsets,
+    rows: axis(ctx.t('lines.query'), grid.begin.query, grid.rows, true),
+    columns: back === null ? axis(ctx.t('lines.key'), grid.begin.key, grid.columns, false) : offsets,
     values: grid.values,
     max: high,
     scale: state.scale,

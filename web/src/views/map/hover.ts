@@ -1,13 +1,14 @@
 // The status line for the pair under the pointer: its exact weight, read from its own row.
 
 import { type Context, memoryMark, positionLabel, printWeight } from '../../context';
+import { rowLabel } from '../../rows';
 import { type HeadId, type Span, isAbort } from '../../source/source';
 
 /** Null if a later pair was requested in the meantime. */
 export async function weightAt(ctx: Context, at: HeadId, { query, key }: { query: number; key: number }): Promise<string | null> {
   const state = ctx.store.now;
   const spans: Span[] = [{ begin: query, end: query + 1 }];
-  const where = `${positionLabel(ctx, query)} → ${positionLabel(ctx, key)}`;
+  const where = `${rowLabel(ctx, query)} → ${positionLabel(ctx, key)}`;
   const family = ctx.family.id;
   const request = {
     family,

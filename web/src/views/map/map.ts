@@ -1,8 +1,8 @@
 // The map panel: the matrix, zoomed and moved like an online map. Wheel or +/− zooms, drag moves, click selects query and key, Shift+drag
 // selects spans.
 
-import type { Context, Numbers, View } from '../../context';
-import { unavailableReason, badgeTitle, isShare, quoted } from '../../context';
+import { type Context, type Numbers, type View, unavailableReason, badgeTitle, isShare } from '../../context';
+import { placeOfRow } from '../../rows';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, maxOf } from '../../paint/picture';
 import {
@@ -22,7 +22,7 @@ import type { Exported } from '../../figure/figure';
 import type { Badge, Band, Cells, MapRequest, Picture, Span } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
-import { cellOf, finerLevels, availableBand, shownBand, openingRect, wholeOf, zoomed } from './axes';
+import { cellOf, finerLevels, availableBand, namesOfAxes, shownBand, openingRect, wholeOf, zoomed } from './axes';
 import { Bitmaps } from './bitmaps';
 import { captionOf } from './caption';
 import { weightAt } from './hover';
@@ -266,8 +266,9 @@ export class MapView implements View {
   }
 
   choose(q: readonly Span[], k: readonly Span[], how: 'push' | 'replace' = 'push'): void {
-    this.ctx.store.set({ q, k }, how);
-    if (q[0]) this.ctx.reveal(this.ctx.store.now.direction === 'out' ? q[0].begin : (k[0] ?? q[0]).begin, false);
+    const { ctx } = this;
+    ctx.store.set({ q, k }, how);
+    if (q[0]) ctx.reveal(ctx.store.now.direction === 'out' || !k[0] ? placeOfRow(ctx, q[0].begin) : k[0].begin, false);
   }
 
   /** Handles a pointer over a point of the canvas; null: the pointer has left. */
@@ -404,9 +405,7 @@ export class MapView implements View {
       hover: this.hover && { query: this.hover.query, key: this.columnOf(this.hover.query, this.hover.key) },
       sinks,
       keySegments: band ? [] : ctx.segments,
-      querySegments: ctx.segments,
-      label: (token) => quoted(ctx, { begin: token, end: token + 1 }),
-      tick: (token) => (ctx.text.itemsOf(token) ? ctx.text.label(token) : String(token)),
+      ...namesOfAxes(ctx),
       select: this.select ?? (band ? this.chosenPair() : null),
       theme: ctx.theme(),
       ...(band ? { columnOrigin: band.back } : {}),

@@ -4,6 +4,7 @@
 import { type Context, isShare } from '../../context';
 import { share, power, weight as printNumber, whole } from '../../format';
 import { type Badge, type MapRequest, type Picture, type Span, isAbort } from '../../source/source';
+import { rowName, tokensOfRows } from '../../rows';
 import type { Rect } from '../../state';
 import { truncateAtCharacter } from '../../text/model';
 import { h, replace } from '../../ui/dom';
@@ -88,7 +89,9 @@ function captionOf(ctx: Context, grid: WeightGrid, down: number, across: number)
 /** A heading with the tokens of a row or column: “#12 word”, “#12–15 words of the text”. */
 function heading(ctx: Context, scope: 'row' | 'col', ids: Span, count: number): HTMLElement {
   const { text } = ctx;
-  const span = { begin: ids.begin, end: Math.min(ids.end, count) };
+  const own = { begin: ids.begin, end: Math.min(ids.end, count) };
+  const span = scope === 'row' ? tokensOfRows(ctx, [own])[0] : own;
+  if (!span) return h('th', { scope }, rowName(ctx, own));
   const label = text.labelOf(span).replace(/\s+/g, ' ').trim() || '␣';
   if (text.itemsOf(span.begin)) return h('th', { scope, title: label }, shortened(label));
   const where = span.end === span.begin + 1 ? `#${whole(span.begin)}` : `#${whole(span.begin)}–${whole(span.end - 1)}`;

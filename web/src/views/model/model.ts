@@ -2,13 +2,14 @@
 // The lines of the chosen rows or keys stand out. A click opens the head among the lines of its own view.
 
 import type { Context, Numbers, View } from '../../context';
+import type { Exported } from '../../figure/figure';
 import { badgeTitle, quoted, rangeOf, selectedAxis, selectedSpans, unavailableReason } from '../../context';
 import { head as headName } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { css, kPinColours } from '../../paint/ramp';
-import { type Cells, type HeadId, type Span, isAbort } from '../../source/source';
+import { type Badge, type Cells, type HeadId, type Span, isAbort } from '../../source/source';
 import { type State, sameHead } from '../../state';
-import type { TextModel } from '../../text/model';
+import { conventionOf, rowName } from '../../rows';
 import { badgeElement } from '../../ui/badge';
 import { h, replace } from '../../ui/dom';
 import { setSentence } from '../../ui/glossary';
@@ -28,6 +29,9 @@ interface Cell {
   curves: Curve[];
 }
 
+const namesOf = ({ begin, end }: Span, name: (id: number) => string): string[] =>
+  Array.from({ length: end - begin }, (_, i) => name(begin + i));
+
 /** True if the text is short enough for this view. */
 export const fitsModelView = ({ family }: Pick<Context, 'family'>): boolean =>
   [family.query_range, family.key_range].every(([begin, end]) => end - begin <= kMost);
@@ -40,6 +44,7 @@ export class ModelView implements View {
   private readonly draw: () => void;
   private wanted = '';
   private loading = new AbortController();
+  private loaded: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
@@ -75,6 +80,9 @@ export class ModelView implements View {
     return { queries: rangeOf(this.ctx.family, 'query'), keys: rangeOf(this.ctx.family, 'key') };
   }
 
+  private readonly rowName = (id: number): string => rowName(this.ctx, { begin: id, end: id + 1 });
+  private readonly keyName = (id: number): string => quoted(this.ctx, { begin: id, end: id + 1 }, this.ctx.keyText);
+
   private cellOf(at: HeadId): Cell {
     const canvas = h('canvas', { 'aria-hidden': 'true' });
     const open = (): void => this.ctx.store.set({ view: 'lines', heads: [at] }, 'push');
@@ -107,7 +115,8 @@ export class ModelView implements View {
         this.show();
       }
     };
-    Promise.all(Array.from({ length: kAtOnce }, work)).catch((error: unknown) => {
+    this.loaded = Promise.all(Array.from({ length: kAtOnce }, work));
+    this.loaded.catch((error: unknown) => {
       if (!isAbort(error) && this.wanted === key) this.caption.textContent = error instanceof Error ? error.message : String(error);
     });
   }
@@ -119,17 +128,54 @@ export class ModelView implements View {
     const read = this.cells.filter((cell) => cell.cells.length > 0);
     if (read.length === 0) return;
     for (const cell of read) cell.curves = curvesOf([cell.cells], this.stretch, ctx.family.sinks, state.scale).curves;
-    const parts = read.flatMap((cell) => cell.cells);
-    const error = Math.max(0, ...parts.map((part) => part.error));
-    const badge = parts.find((part) => part.badge !== 'exact')?.badge ?? 'exact';
+    const { badge, error } = this.badgeOf();
     replace(this.badge, badgeElement(ctx, badge, badgeTitle(ctx, badge, error), read.length < this.cells.length));
-    setSentence(this.caption, ctx.t, ctx.t('model.caption', { scale: ctx.t(`legend.${state.scale}`) }));
+    setSentence(this.caption, ctx.t, `${this.description()} ${ctx.t('model.how')}`);
     this.element.dataset['heads'] = String(read.length);
     this.draw();
   });
 
+  private description(): string {
+    const { ctx } = this;
+    return ctx.t('model.caption', { scale: ctx.t(`legend.${ctx.store.now.scale}`) }) + conventionOf(ctx);
+  }
+
+  private badgeOf(): { badge: Badge; error: number } {
+    const parts = this.cells.flatMap((cell) => cell.cells);
+    const error = Math.max(0, ...parts.map((part) => part.error));
+    return { badge: parts.find((part) => part.badge !== 'exact')?.badge ?? 'exact', error };
+  }
+
+  /** True if a line begins or ends at the selection. */
+  private get standsOut(): (curve: Curve) => boolean {
+    const state = this.ctx.store.now;
+    const [axis, spans] = [selectedAxis(state), selectedSpans(state)];
+    return (curve) => spans.some(({ begin, end }) => begin <= curve[axis] && curve[axis] < end);
+  }
+
+  async figure(): Promise<Exported> {
+    await this.loaded;
+    const { ctx, stretch, standsOut } = this;
+    const { queries, keys } = stretch;
+    const state = ctx.store.now;
+    const cells = this.cells.map((cell) => ({
+      chosen: sameHead(cell.at, state.heads[0]),
+      lines: curvesOf([cell.cells], stretch, ctx.family.sinks, state.scale).curves.map((curve) => ({
+        query: curve.query - queries.begin,
+        key: curve.key - keys.begin,
+        strength: curve.strength,
+        standsOut: standsOut(curve),
+      })),
+    }));
+    const { layers, heads } = ctx.family;
+    const names = { queries: namesOf(queries, this.rowName), keys: namesOf(keys, this.keyName) };
+    const part = { kind: 'headLines', layers, heads, ...names, cells } as const;
+    return { parts: [part], description: this.description(), badge: this.badgeOf().badge };
+  }
+
   /** The weights of all heads, [layer, head, query, key]; NaN: not visible. */
-  numbers(): Numbers {
+  async numbers(): Promise<Numbers> {
+    await this.loaded;
     const { ctx } = this;
     const { queries, keys } = this.stretch;
     const columns = keys.end - keys.begin;
@@ -147,15 +193,13 @@ export class ModelView implements View {
         return row;
       }),
     );
-    const names = ({ begin, end }: Span, text: TextModel): string[] =>
-      Array.from({ length: end - begin }, (_, i) => quoted(ctx, { begin: begin + i, end: begin + i + 1 }, text));
     const each = rows.length / Math.max(1, this.cells.length);
     const heads = this.cells.map(({ at }, i) => ({
       ...at,
       weights: rows.slice(i * each, (i + 1) * each).map((row) => Array.from(row, (value) => (Number.isNaN(value) ? null : value))),
     }));
     return {
-      json: { view: 'model', queries: names(queries, ctx.text), keys: names(keys, ctx.keyText), heads },
+      json: { view: 'model', queries: namesOf(queries, this.rowName), keys: namesOf(keys, this.keyName), heads },
       rows,
       shape: [ctx.family.layers, ctx.family.heads, queries.end - queries.begin, columns],
     };
@@ -164,12 +208,9 @@ export class ModelView implements View {
   private paint(): void {
     const { ctx } = this;
     const theme = ctx.theme();
-    const state = ctx.store.now;
     const { queries, keys } = this.stretch;
     const rows = Math.max(queries.end - queries.begin, keys.end - keys.begin);
-    const axis = selectedAxis(state);
-    const spans = selectedSpans(state);
-    const stands = (curve: Curve): boolean => spans.some(({ begin, end }) => begin <= curve[axis] && curve[axis] < end);
+    const stands = this.standsOut;
     const colour = (theme.dark ? kPinColours.dark : kPinColours.light)[0];
     for (const { canvas, curves } of this.cells) {
       const { context: c, width, height } = canvas;
@@ -193,13 +234,12 @@ export class ModelView implements View {
       c.fillStyle = css(theme.ink);
       c.font = `${Math.min(13, step - 1)}px serif`;
       c.textBaseline = 'middle';
-      const write = (from: Span, text: TextModel, x: number, align: CanvasTextAlign): void => {
+      const write = (from: Span, name: (id: number) => string, x: number, align: CanvasTextAlign): void => {
         c.textAlign = align;
-        for (let id = from.begin; id < from.end; id++)
-          c.fillText(quoted(ctx, { begin: id, end: id + 1 }, text), x, y(id - from.begin), margin - 4);
+        for (let id = from.begin; id < from.end; id++) c.fillText(name(id), x, y(id - from.begin), margin - 4);
       };
-      write(queries, ctx.text, margin - 4, 'right');
-      write(keys, ctx.keyText, width - margin + 4, 'left');
+      write(queries, this.rowName, margin - 4, 'right');
+      write(keys, this.keyName, width - margin + 4, 'left');
     }
   }
 }

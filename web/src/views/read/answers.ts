@@ -5,11 +5,12 @@ import type { Context } from '../../context';
 import { selectedSpans, gradientOf, hasValueNorm, isGradient, memoryMark, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
 import { swatch } from '../../paint/pixels';
-import { SourceError, type Span, type TopItem } from '../../source/source';
+import { areWritten, itemName, itemTokens } from '../../rows';
+import { type Direction, SourceError, type Span, type TopItem } from '../../source/source';
 import type { ShownLine } from '../../focus';
 import { setSentence } from '../../ui/glossary';
 import { h, icon, iconButton, replace } from '../../ui/dom';
-import { topOf, lineName } from './top';
+import { lineCaption, lineName, topOf } from './top';
 
 const kContextTokens = 8; // tokens of context on each side
 
@@ -51,11 +52,11 @@ export class Answers {
       replace(this.list);
       return;
     }
-    const key = shown.request.direction === 'out' ? 'answers.out' : 'answers.in';
-    replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', ctx.t(key, { whom: lineName(ctx, shown) }));
+    replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', lineCaption(ctx, shown, 'answers'));
     setSentence(this.sum, ctx.t, captionOf(ctx, shown));
     const top = topOf(ctx, shown, this.table ? 32 : 8);
-    replace(this.list, ...(this.table ? [this.tableOf(top)] : top.map((item, i) => this.lineOf(item, top[0].weight, i))));
+    const { direction } = shown.request;
+    replace(this.list, ...(this.table ? [this.tableOf(top, direction)] : top.map((item, i) => this.lineOf(item, shown, top[0].weight, i))));
   }
 
   fail(error: Error): void {
@@ -85,24 +86,28 @@ export class Answers {
     this.show(this.shown);
   }
 
-  private lineOf(item: TopItem, max: number, rank: number): HTMLElement {
+  private lineOf(item: TopItem, { request }: ShownLine, max: number, rank: number): HTMLElement {
     const { ctx } = this;
     const { text } = ctx;
-    const sink = ctx.family.sinks.some((s) => item.begin <= s && s < item.end);
-    const { before, mark, after } = contextOf(ctx, item);
-    const items = text.itemsOf(item.begin);
-    const segment = items ? -1 : text.segmentOf(item.begin);
+    const tokens = itemTokens(ctx, request.direction, item);
+    const place = tokens?.begin ?? item.begin;
+    const sink = tokens !== null && ctx.family.sinks.some((s) => tokens.begin <= s && s < tokens.end);
+    const { before, mark, after } = tokens
+      ? contextOf(ctx, tokens)
+      : { before: '', mark: itemName(ctx, request.direction, item), after: '' };
+    const items = tokens && text.itemsOf(place);
+    const segment = items || !tokens ? -1 : text.segmentOf(place);
     return h(
       'li',
       { class: 'answer', style: `--t: ${max > 0 ? (item.weight / max).toFixed(3) : 0}` },
       h(
         'button',
-        { type: 'button', 'data-token': item.begin, 'data-rank': rank, onclick: () => ctx.reveal(item.begin, true) },
+        { type: 'button', 'data-token': place, 'data-rank': rank, onclick: () => ctx.reveal(place, true) },
         h('span', { class: 'answer-weight' }, this.print(item.weight)),
         h(
           'span',
           { class: 'answer-text', dir: 'auto' },
-          swatch(ctx, item.begin),
+          swatch(ctx, place),
           h('span', { class: 'before' }, h('bdi', {}, before.trimEnd())),
           before.endsWith(' ') ? h('span', {}, ' ') : null, // inside the part that is truncated at its start, it would move to the other end
           h('mark', {}, mark),
@@ -111,25 +116,29 @@ export class Answers {
         h(
           'span',
           { class: 'answer-where' },
-          items ? '' : `#${whole(item.begin)}`,
+          items || !tokens ? '' : `#${whole(place)}`,
           segment >= 0 ? ` · ${ctx.segments[segment].name}` : '',
           sink ? ` · ${ctx.t('sink')}` : '',
-          this.shown ? memoryMark(ctx, this.shown.request, item.begin) : '',
+          memoryMark(ctx, request, item.begin),
         ),
       ),
     );
   }
 
-  private tableOf(top: TopItem[]): HTMLElement {
+  private tableOf(top: TopItem[], direction: Direction): HTMLElement {
     const { ctx } = this;
-    const row = (item: TopItem): HTMLElement =>
-      h(
+    const row = (item: TopItem): HTMLElement => {
+      const name = itemName(ctx, direction, item);
+      const at = itemTokens(ctx, direction, item)?.begin;
+      const isItem = at !== undefined && ctx.text.itemsOf(at) !== null;
+      return h(
         'tr',
         {},
-        h('th', { scope: 'row' }, ctx.text.itemsOf(item.begin) ? ctx.text.label(item.begin) : `#${item.begin}`),
-        h('td', { dir: 'auto' }, ctx.text.itemsOf(item.begin) ? ctx.text.excerpt(item.begin) : quoted(ctx, item)),
+        h('th', { scope: 'row' }, at === undefined ? '' : isItem ? ctx.text.label(at) : `#${at}`),
+        h('td', { dir: 'auto' }, isItem ? ctx.text.excerpt(at) : name),
         h('td', { class: 'number' }, this.print(item.weight)),
       );
+    };
     return h(
       'li',
       { class: 'plain' },
@@ -206,7 +215,10 @@ function contextOf(ctx: Context, item: Span): { before: string; mark: string; af
 
 /** The sentence for screen readers (aria-live): L5.H3: it → animal 41 %, street 12 %. */
 export function announcement(ctx: Context, shown: ShownLine): string {
-  const top = topOf(ctx, shown, 5).map((i) => `${quoted(ctx, i)} ${printWeight(ctx, i.weight, shown.line.badge, shown.line.error)}`);
-  const { at, direction } = shown.request;
-  return `${headName(at)}: ${lineName(ctx, shown)} ${direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
+  const { at, direction, spans } = shown.request;
+  const weight = (item: TopItem): string => printWeight(ctx, item.weight, shown.line.badge, shown.line.error);
+  const top = topOf(ctx, shown, 5).map((item) => `${itemName(ctx, direction, item)} ${weight(item)}`);
+  const isWritten = direction === 'out' && areWritten(ctx, spans);
+  const whom = isWritten ? ctx.t('row.writing', { whom: lineName(ctx, shown) }) : lineName(ctx, shown);
+  return `${headName(at)}: ${whom} ${direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
 }

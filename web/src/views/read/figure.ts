@@ -2,6 +2,7 @@
 // tokens.
 
 import { type Context, isShare, printWeight, quoted } from '../../context';
+import { areWritten, itemName, itemTokens, rowName } from '../../rows';
 import type { Exported, Part, PicturePart, Word, Words } from '../../figure/figure';
 import { head as headName, shortShare, weight as printNumber } from '../../format';
 import { isOnPicture, type Items, type Pixels } from '../../source/source';
@@ -33,17 +34,21 @@ export async function figureOfRead(
   else if (text.text !== '') parts.push(words(ctx, view, paint));
   const { shown } = focus;
   if (shown) {
-    const rows = topOf(ctx, shown, kTop).map((item) => [
-      printWeight(ctx, item.weight, shown.line.badge, shown.line.error),
-      text.itemsOf(item.begin) ? text.label(item.begin) : `#${item.begin} ${quoted(ctx, item)}`,
-      contextAround(ctx, item.begin, item.end),
-    ]);
+    const { direction } = shown.request;
+    const rows = topOf(ctx, shown, kTop).map((item) => {
+      const [name, tokens] = [itemName(ctx, direction, item), itemTokens(ctx, direction, item)];
+      const weight = printWeight(ctx, item.weight, shown.line.badge, shown.line.error);
+      if (!tokens) return [weight, name, ''];
+      const label = text.itemsOf(tokens.begin) ? text.label(tokens.begin) : `#${tokens.begin} ${name}`;
+      return [weight, label, contextAround(ctx, tokens.begin, tokens.end)];
+    });
     if (rows.length > 0) parts.push({ kind: 'table', head: [t('weight'), t('token'), t('figure.place')], rows });
   }
-  const whom = shown?.request.spans.map((s) => quoted(ctx, s)).join(', ');
-  const says = shown
-    ? `${t(ctx.store.now.direction === 'out' ? 'figure.out' : 'figure.in', { whom: whom ?? '' })} ${captionOf(ctx, shown)}`
-    : '';
+  const isOut = ctx.store.now.direction === 'out';
+  const spans = shown?.request.spans ?? [];
+  const whom = spans.map((s) => (isOut ? rowName(ctx, s) : quoted(ctx, s))).join(', ');
+  const key = !isOut ? 'figure.in' : areWritten(ctx, spans) ? 'figure.out.written' : 'figure.out';
+  const says = shown ? `${t(key, { whom })} ${captionOf(ctx, shown)}` : '';
   return { parts, description: says, badge: shown?.line.badge ?? 'exact' };
 }
 

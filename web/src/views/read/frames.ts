@@ -2,7 +2,8 @@
 // it, and a row for each query of the family, so that an alignment appears under the sound it belongs to.
 
 import type { Context } from '../../context';
-import { unavailableReason, quoted, rangeOf } from '../../context';
+import { unavailableReason, rangeOf } from '../../context';
+import { rowName, tokenOfRow } from '../../rows';
 import { surface, type Surface } from '../../paint/canvas';
 import { drawPicture } from '../../paint/pixels';
 import { css, mix, shade } from '../../paint/ramp';
@@ -92,7 +93,7 @@ export class FramePanel extends PicturePanel {
 
   private idAt(x: number, y: number): number | null {
     const row = Math.floor((y - this.top('rows')) / kRow);
-    if (row >= 0 && row < this.queries.length) return this.queries[row];
+    if (row >= 0 && row < this.queries.length) return tokenOfRow(this.ctx, this.queries[row]);
     const frame = Math.floor((x - this.left) / this.step);
     return frame >= 0 && frame < this.items.end - this.items.begin && y < this.top('rows') ? this.items.begin + frame : null;
   }
@@ -191,7 +192,7 @@ export class FramePanel extends PicturePanel {
         c.fillRect(this.x(id), top + 1, this.step + 0.5, kRow - 2);
       }
       c.fillStyle = css(theme.ink);
-      c.fillText(quoted(ctx, { begin: query, end: query + 1 }), kNames - 10, top + kRow / 2, kNames - 14);
+      c.fillText(rowName(ctx, { begin: query, end: query + 1 }), kNames - 10, top + kRow / 2, kNames - 14);
     });
   }
 
@@ -217,7 +218,8 @@ export class FramePanel extends PicturePanel {
     for (let id = this.items.begin; id < this.items.end; id++) if (isChosen(paint.anchors, id)) band(id, accent, 2);
     if (this.hovered !== null && this.contains(this.hovered)) band(this.hovered, css(mix(ctx.theme().paper, ctx.theme().ink, 0.6)), 1);
     this.queries.forEach((query, i) => {
-      if (!isChosen(paint.anchors, query)) return;
+      const token = tokenOfRow(ctx, query);
+      if (token === null || !isChosen(paint.anchors, token)) return;
       c.strokeStyle = accent;
       c.lineWidth = 2;
       c.strokeRect(this.left, bottom + i * kRow + 1, this.step * (this.items.end - this.items.begin), kRow - 2);

@@ -2,11 +2,12 @@
 // text (patches, frames).
 
 import type { Context, View } from '../../context';
-import { memoryMark, selectedSpans, printWeight, rangeOf, selectSpans } from '../../context';
+import { memoryMark, printWeight, rangeOf, selectSpans } from '../../context';
 import { head as headName, shortShare, weight as printNumber } from '../../format';
 import type { Exported } from '../../figure/figure';
 import type { ShownLine } from '../../focus';
 import { oncePerFrame } from '../../paint/canvas';
+import { itemTokens, rowOfToken, rowsNamedBy, selectedTokens, tokensOfRows } from '../../rows';
 import type { Line, Span } from '../../source/source';
 import { isAbort } from '../../source/source';
 import { sameHead, type State } from '../../state';
@@ -22,7 +23,7 @@ import { type BoxStyle, type Paint, type StepStyle, stepStyles, styleOf } from '
 import { type LiveBlock, TextPane, describeToken } from './pane';
 import { itemBox, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 import { createItemPanels } from './itemPanels';
-import { paintedWeights, topOf, lineName } from './top';
+import { lineCaption, paintedWeights, topOf } from './top';
 
 const kShort = 600; // UTF-16 units: a shorter text needs no minimap
 const kShortest = 300; // a shorter text stands large
@@ -105,7 +106,7 @@ export class ReadView implements View {
   }
 
   update(state: State, before: State): void {
-    this.minimap.setMarks(selectedSpans(state));
+    this.minimap.setMarks(selectedTokens(this.ctx, state));
     if (state.scale !== before.scale || state.words !== before.words) {
       this.setLine(this.ctx.focus.shown);
       this.setPinLines(this.ctx.focus.pinLines);
@@ -199,9 +200,14 @@ export class ReadView implements View {
       for (let t = box.begin; t < box.end; t++) sum += values[t] ?? 0;
       return sum;
     };
-    const top = shown ? topOf(ctx, shown, 5) : [];
+    const top = (shown ? topOf(ctx, shown, 5) : []).flatMap((item) => {
+      const tokens = itemTokens(ctx, shown?.request.direction ?? 'out', item);
+      return tokens ? [{ ...tokens, weight: item.weight }] : [];
+    });
     const preview = ctx.focus.previewed.span;
-    const anchors = preview === null || !shown ? selectedSpans(state) : shown.request.spans;
+    const shownTokens = (line: ShownLine): readonly Span[] =>
+      line.request.direction === 'out' ? tokensOfRows(ctx, line.request.spans) : line.request.spans;
+    const anchors = preview === null || !shown ? selectedTokens(ctx, state) : shownTokens(shown);
     return {
       intensity: (box) =>
         words && isWord(box)
@@ -215,11 +221,11 @@ export class ReadView implements View {
       bars: (box) => this.pinValues.map((p) => (p.values.length ? intensity(weightOf(p.values, box), p.max, state.scale) : 0)),
       top: top.map((i) => ({ ...i, label: share ? shortShare(i.weight, approximate) : printNumber(i.weight) })),
       anchors,
-      others: state.view === 'read' ? [] : state.direction === 'out' ? state.k : state.q,
+      others: state.view === 'read' ? [] : state.direction === 'out' ? state.k : tokensOfRows(ctx, state.q),
       sinks: new Set(state.direction === 'out' ? ctx.family.sinks : []),
       hideSinks: state.sink !== 'mark',
       special: (token) => ctx.text.isSpecial(token),
-      visibility: (box) => (isWord(box) || !this.canHaveWeight(box) ? 'visible' : visibility(shown, box)),
+      visibility: (box) => (isWord(box) || !this.canHaveWeight(box) ? 'visible' : visibility(ctx, shown, box)),
       canHaveWeight: (box) => this.canHaveWeight(box),
       hits: this.hits,
       hit: this.hit,
@@ -235,7 +241,8 @@ export class ReadView implements View {
     const { ctx } = this;
     if (ctx.text.tokens === ctx.text.count) return true;
     const { begin, end } = rangeOf(ctx.family, ctx.store.now.direction === 'out' ? 'key' : 'query');
-    return begin <= box.begin && box.begin < end;
+    const at = ctx.store.now.direction === 'out' ? box.begin : rowOfToken(ctx, box.begin);
+    return begin <= at && at < end;
   }
 
   private hover(token: number | null): void {
@@ -255,14 +262,14 @@ export class ReadView implements View {
     const { ctx } = this;
     const { pinned } = ctx.focus;
     if (!pinned?.line.values || !this.canHaveWeight(box)) return '';
-    const seen = visibility(pinned, box);
+    const seen = visibility(ctx, pinned, box);
     if (seen !== 'visible') return seen === 'hidden' ? `   ${ctx.t('map.hidden')}` : '';
     const values = paintedWeights(ctx, pinned) ?? pinned.line.values;
     let sum = 0;
     for (let t = box.begin; t < (ctx.store.now.words ? box.begin + 1 : box.end); t++) sum += values[t] ?? 0;
     const weight = printWeight(ctx, sum, pinned.line.badge, pinned.line.error);
-    const memory = memoryMark(ctx, pinned.request, box.begin);
-    return `   ${ctx.t(`status.${pinned.request.direction}`, { whom: lineName(ctx, pinned), weight })}${memory}`;
+    const at = pinned.request.direction === 'out' ? box.begin : rowOfToken(ctx, box.begin);
+    return `   ${lineCaption(ctx, pinned, 'status', { weight })}${memoryMark(ctx, pinned.request, at)}`;
   }
 
   private pick(token: number, event: MouseEvent): void {
@@ -270,7 +277,7 @@ export class ReadView implements View {
     const state = ctx.store.now;
     const box = this.pane.boxOf(token)?.box ?? { begin: token, end: token + 1 };
     const span = state.words ? wordAround(ctx.text.data.word, token) : { begin: box.begin, end: box.end };
-    const current = ctx.picking === 'k' ? state.k : ctx.picking === 'q' ? state.q : selectedSpans(state);
+    const current = ctx.picking === 'k' ? state.k : ctx.picking === 'q' ? tokensOfRows(ctx, state.q) : selectedTokens(ctx, state);
     const last = current[current.length - 1];
     if (event.shiftKey && last) {
       selectSpans(ctx, [...current.slice(0, -1), { begin: Math.min(last.begin, span.begin), end: Math.max(last.end, span.end) }], 'push');
@@ -297,9 +304,11 @@ export class ReadView implements View {
   }
 }
 
-function visibility(shown: ShownLine | null, box: Box): 'visible' | 'hidden' | 'unscored' {
+function visibility(ctx: Context, shown: ShownLine | null, box: Box): 'visible' | 'hidden' | 'unscored' {
   if (!shown) return 'visible';
-  const inside = (ranges: readonly [number, number][]): boolean => ranges.some(([begin, end]) => begin < box.end && box.begin < end);
+  const at = shown.request.direction === 'out' ? box : rowsNamedBy(ctx, box);
+  if (at.begin >= at.end) return 'visible'; // no row is named by this token
+  const inside = (ranges: readonly [number, number][]): boolean => ranges.some(([begin, end]) => begin < at.end && at.begin < end);
   if (inside(shown.line.visible)) return 'visible';
   return inside(shown.line.unscored) ? 'unscored' : 'hidden';
 }

@@ -2,6 +2,7 @@
 
 import { type Context, quoted } from '../../context';
 import type { ShownLine } from '../../focus';
+import { areWritten, movedToTokens, rowName, rowsNamedBy, tokenOfRow } from '../../rows';
 import type { Span, TopItem } from '../../source/source';
 import { topK, topWords, wordSpans } from '../../weights';
 
@@ -13,13 +14,31 @@ function words(ctx: Context): Span[] {
   return spans;
 }
 
-/** The name of the line's query or key: “word”, “word and 2 more”. */
+/** The rows of each word. A row whose token is not in the text is a word by itself. */
+function rowsOfWords(ctx: Context): Span[] {
+  const rows = words(ctx)
+    .map((word) => rowsNamedBy(ctx, word))
+    .filter(({ begin, end }) => begin < end);
+  const last = ctx.family.query_range[1] - 1;
+  return tokenOfRow(ctx, last) === null ? [...rows, { begin: last, end: last + 1 }] : rows;
+}
+
+/** The name of the line's row or key: “word”, “word and 2 more”. */
 export function lineName(ctx: Context, shown: ShownLine): string {
-  const { spans } = shown.request;
-  const whom = quoted(ctx, spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 });
+  const { spans, direction } = shown.request;
+  const span = spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 };
+  const whom = direction === 'out' ? rowName(ctx, span) : quoted(ctx, span);
   return spans.length > 1 ? `${whom}${ctx.t('answers.more', { n: spans.length - 1 })}` : whom;
 }
 
+/** A caption of the line; it says if the rows write what they are named by. */
+export function lineCaption(ctx: Context, shown: ShownLine, key: string, values: Record<string, string> = {}): string {
+  const { spans, direction } = shown.request;
+  const isWritten = direction === 'out' && areWritten(ctx, spans);
+  return ctx.t(`${key}.${direction}${isWritten ? '.written' : ''}`, { ...values, whom: lineName(ctx, shown) });
+}
+
+/** The heaviest keys of a row, or rows of a column. */
 export function topOf(ctx: Context, shown: ShownLine, count: number): TopItem[] {
   const state = ctx.store.now;
   const { direction, sink } = shown.request;
@@ -28,7 +47,7 @@ export function topOf(ctx: Context, shown: ShownLine, count: number): TopItem[] 
   if (!values) return top.filter((i) => !skip.includes(i.begin)).slice(0, count);
   if (!state.words) return topK(values, count, skip);
   if (direction === 'out') return topWords(values, words(ctx), count, skip);
-  const spans = words(ctx); // in direction in, a word's weight is the mean over its query rows
+  const spans = rowsOfWords(ctx); // in direction in, a word's weight is the mean over its query rows
   const means = new Float32Array(values.length);
   for (const w of spans) {
     let sum = 0;
@@ -41,8 +60,14 @@ export function topOf(ctx: Context, shown: ShownLine, count: number): TopItem[] 
   });
 }
 
-/** Weight per token as painted: in word mode, every piece has the weight of its word. */
+/** Weight per token as painted, on keys or on the tokens that rows are named by. In word mode, every piece has the weight of its word. */
 export function paintedWeights(ctx: Context, shown: ShownLine): Float32Array | null {
+  const weights = weightsOfLine(ctx, shown);
+  return shown.request.direction === 'in' ? movedToTokens(ctx, weights) : weights;
+}
+
+/** The same by keys or rows. */
+function weightsOfLine(ctx: Context, shown: ShownLine): Float32Array {
   const { values, top } = shown.line;
   const state = ctx.store.now;
   const { direction } = shown.request;
@@ -54,7 +79,7 @@ export function paintedWeights(ctx: Context, shown: ShownLine): Float32Array | n
   }
   if (!state.words) return values;
   const out = new Float32Array(length);
-  for (const w of words(ctx)) {
+  for (const w of direction === 'out' ? words(ctx) : rowsOfWords(ctx)) {
     let sum = 0;
     for (let t = w.begin; t < w.end; t++) sum += values[t];
     out.fill(direction === 'out' ? sum : sum / (w.end - w.begin), w.begin, w.end);

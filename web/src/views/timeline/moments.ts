@@ -3,6 +3,7 @@
 import type { Context } from '../../context';
 import { quoted } from '../../context';
 import { share, whole } from '../../format';
+import { placeOfRow } from '../../rows';
 import type { State } from '../../state';
 
 export interface Moments {
@@ -54,12 +55,12 @@ function rowsFrom(ctx: Context, first: number, count: number): Pick<Moments, 'co
     go: (moment) => {
       const row = first + moment;
       ctx.store.set({ q: [{ begin: row, end: row + 1 }], direction: 'out' });
-      ctx.reveal(row, false);
+      ctx.reveal(placeOfRow(ctx, row), false);
     },
   };
 }
 
-/** A token was predicted from the row of the preceding token: selecting the token shows that row. */
+/** Selecting a token shows the row that wrote it. */
 function generated(ctx: Context): Moments {
   const chances = ctx.info.generated;
   const begin = ctx.text.count - chances.length;

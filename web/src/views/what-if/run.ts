@@ -4,15 +4,16 @@ import { type Context, type Numbers, visibleSpace } from '../../context';
 import type { Table } from '../../figure/figure';
 import { change, head as headName, share, shortShare } from '../../format';
 import type { Progress, WhatIfResult } from '../../source/explain';
-import type { Alignment, Source, CompareTarget } from '../../source/source';
+import type { Alignment, Family, Source, CompareTarget } from '../../source/source';
 import { TextModel } from '../../text/model';
-import { type Pair, numbersOfPair } from '../compare/pairMap';
+import { type Pair, type PlaceNames, numbersOfPair } from '../compare/pairMap';
 import { type Edit, idMaps, whatIfRequest } from './edits';
 import { divergences } from './panels';
 
 export interface Run {
   source: Source;
   text: TextModel;
+  family: Family; // the family shown, in this run
   result: WhatIfResult | null;
   toBefore: Int32Array;
   target: CompareTarget;
@@ -20,8 +21,8 @@ export interface Run {
 }
 
 /** The numbers of an edited run, for export. */
-export function numbersOfRun(run: Run, pair: Pair, edit: string, place: (place: number) => string): Numbers {
-  const { json, rows } = numbersOfPair(pair, place);
+export function numbersOfRun(run: Run, pair: Pair, edit: string, places: PlaceNames): Numbers {
+  const { json, rows } = numbersOfPair(pair, places);
   const { answers = [], kl = null, families = [] } = run.result ?? {};
   return { json: { edit, answers, kl, families, map: json }, rows };
 }
@@ -30,7 +31,7 @@ export function originalRun(ctx: Context): Run {
   const same = Int32Array.from({ length: ctx.text.count }, (_, i) => i);
   const target = { step: null, edited: null };
   const alignment: Alignment = { method: 'same', whole: true, before: same, after: same };
-  return { source: ctx.source, text: ctx.text, result: null, toBefore: same, target, alignment };
+  return { source: ctx.source, text: ctx.text, family: ctx.family, result: null, toBefore: same, target, alignment };
 }
 
 export async function runEdited(ctx: Context, edits: readonly Edit[], onProgress: Progress, signal: AbortSignal): Promise<Run> {
@@ -42,7 +43,8 @@ export async function runEdited(ctx: Context, edits: readonly Edit[], onProgress
   const isSame = result.aligned.length === 1 && result.aligned[0][2] === ctx.text.count && data.begin.length === ctx.text.count;
   const text = isSame ? ctx.text : new TextModel(data, segments, info.special);
   const { toBefore } = idMaps(result.aligned, ctx.text.count, text.count);
-  return { source, text, result, toBefore, target, alignment };
+  const family = info.families.find(({ id }) => id === ctx.family.id) ?? ctx.family;
+  return { source, text, family, result, toBefore, target, alignment };
 }
 
 /**

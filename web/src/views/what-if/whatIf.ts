@@ -7,6 +7,7 @@ import { scaleOfRows } from '../compare/texts';
 import { type Context, type Numbers, type View, unavailableReason, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share } from '../../format';
+import { type RowText, rowsOfTokens, tokenBefore, tokensOfRows } from '../../rows';
 import { type HeadId, type LineRequest, type Source, type Span, isAbort } from '../../source/source';
 import { type State, sameHead } from '../../state';
 import type { Box } from '../../text/boxes';
@@ -20,6 +21,7 @@ import { type LiveBlock, TextPane } from '../read/pane';
 import { shadedWords } from '../why/figure';
 import { type Shading, shaded } from '../why/shading';
 import { answersPanel, headsPanel } from './panels';
+import { captionOfRows, placeNames } from './rows';
 import { type Run, answersTable, numbersOfRun, queryRangeOf, originalRun, runEdited, effectSentence } from './run';
 import { labelledSums, weightsOf } from './sums';
 import { Toolbar } from './toolbar';
@@ -69,7 +71,7 @@ export class WhatIfView implements View {
         read: (found) => this.readCell(found),
         choose: (place) => {
           const id = this.run?.alignment.after[place] ?? -1;
-          if (id >= 0) this.choose({ begin: id, end: id + 1 });
+          if (id >= 0) ctx.store.set({ q: [{ begin: id, end: id + 1 }], direction: 'out' }, 'push');
         },
       },
       'if-map',
@@ -143,11 +145,21 @@ export class WhatIfView implements View {
     this.status.textContent = t('if.how');
   }
 
-  /** The selected row: the selected tokens, in the shown text. */
+  /** The selected tokens, in the shown text: those that the selected rows are named by. */
   private selection(): Span | null {
+    const rows = this.selectedRows();
+    return rows ? (tokensOfRows(this.rowText, [rows])[0] ?? null) : null;
+  }
+
+  private selectedRows(): Span | null {
     const span = this.ctx.store.now.q[0];
     const count = this.run?.text.tokens ?? 0;
     return span && span.end <= count ? span : null;
+  }
+
+  private get rowText(): RowText {
+    const { ctx, run } = this;
+    return run ?? ctx;
   }
 
   private words(span: Span, text = this.run?.text ?? this.ctx.text): string {
@@ -247,7 +259,7 @@ export class WhatIfView implements View {
   }
 
   private choose(span: Span): void {
-    this.ctx.store.set({ q: [span], direction: 'out' }, 'push');
+    this.ctx.store.set({ q: [rowsOfTokens(this.rowText, span)], direction: 'out' }, 'push');
   }
 
   private onKey(event: KeyboardEvent): void {
@@ -258,7 +270,8 @@ export class WhatIfView implements View {
     event.preventDefault();
     event.stopPropagation();
     const span = this.selection() ?? { begin: 0, end: 1 };
-    const next = down !== 0 ? pane.verticalNeighbour(span.begin, down > 0) : across > 0 ? span.end : span.begin - 1;
+    const beside = across > 0 ? span.end : tokenBefore(this.rowText, span.begin);
+    const next = down !== 0 ? pane.verticalNeighbour(span.begin, down > 0) : beside;
     if (next === null || next < 0 || next >= run.text.tokens) return;
     const word = this.wordAt(next);
     this.choose(event.shiftKey && across > 0 ? { begin: span.begin, end: word.end } : word);
@@ -270,7 +283,7 @@ export class WhatIfView implements View {
     const { ctx, run } = this;
     const at = state.heads[0];
     if (!run || !at) return;
-    const span = this.selection();
+    const span = this.selectedRows();
     const map = JSON.stringify([at, ctx.family.id, run.result?.id ?? '', state.edit]);
     const key = JSON.stringify([map, span]);
     if (key === this.rowKey) {
@@ -317,10 +330,10 @@ export class WhatIfView implements View {
   figure(): Exported {
     const { ctx, run, pane, pair } = this;
     if (!run || !pane || !pair) throw new Error(this.note.textContent || ctx.t('loading'));
-    const span = this.selection();
+    const rows = this.selectedRows();
     const words = shadedWords(ctx, run.text, pane.visibleRange(), this.shading(run));
-    const options = { place: (at: number): string => this.placeName(at), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
-    const whom = span ? this.captionOf(span) : '';
+    const options = { places: placeNames(ctx, this.run), chosen: this.chosenPlaces(run), bars: this.show === 'difference' };
+    const whom = rows ? captionOfRows(ctx, this.rowText, rows, this.show) : '';
     const description = [this.tools.description, whom, run.text === ctx.text ? '' : ctx.t('compare.grey')].filter(Boolean).join(' ');
     return {
       parts: [words, matrixOfPair(ctx, pair, this.show, options), ...answersTable(ctx, run.result)],
@@ -332,17 +345,12 @@ export class WhatIfView implements View {
 
   numbers(): Numbers {
     if (!this.run || !this.pair) throw new Error(this.note.textContent || this.ctx.t('loading'));
-    return numbersOfRun(this.run, this.pair, this.ctx.store.now.edit, (at) => this.placeName(at));
-  }
-
-  private captionOf(span: Span): string {
-    const at = this.ctx.store.now.heads[0] ?? { layer: 0, head: 0 };
-    return this.ctx.t(`if.caption${this.show === 'difference' ? '' : '.' + this.show}`, { whom: this.words(span), head: headName(at) });
+    return numbersOfRun(this.run, this.pair, this.ctx.store.now.edit, placeNames(this.ctx, this.run));
   }
 
   private chosenPlaces(run: Run): number[] {
-    const span = this.selection();
-    return span ? [run.alignment.after.indexOf(span.begin)] : [];
+    const rows = this.selectedRows();
+    return rows ? [run.alignment.after.indexOf(rows.begin)] : [];
   }
 
   private shading(run: Run): Shading {
@@ -367,7 +375,7 @@ export class WhatIfView implements View {
     const state = ctx.store.now;
     if (this.shown) setChosen(this.shown, this.show);
     const at = state.heads[0] ?? { layer: 0, head: 0 };
-    const span = this.selection();
+    const rows = this.selectedRows();
     const difference = this.show === 'difference';
     const shading = this.shading(run);
     this.style = (box) => shaded(box, shading);
@@ -378,25 +386,24 @@ export class WhatIfView implements View {
     pane.spreadShares();
     this.updateStatus();
     const hatched = run.text === ctx.text ? '' : t('compare.hatched');
-    this.caption.textContent = span ? [this.captionOf(span), hatched].filter(Boolean).join(' ') : t('if.how');
+    this.caption.textContent = rows ? [captionOfRows(ctx, this.rowText, rows, this.show), hatched].filter(Boolean).join(' ') : t('if.how');
     this.mapTitle.textContent = t(difference ? 'if.map' : `if.map.${this.show}`, { head: headName(at) });
     this.map.canvas.setAttribute('aria-label', t('if.map.label', { head: headName(at) }));
     this.map.element.hidden = !this.pair;
     const chosen = this.chosenPlaces(run);
-    const label = (place: number): string => this.placeName(place);
     this.map.set({
       pair: this.pair,
       show: this.show,
       scale: state.scale,
       theme: ctx.theme(),
-      label,
+      names: placeNames(ctx, this.run),
       strip: this.show === 'difference' ? 'bars' : 'room',
       chosen,
     });
     const open = this.changes.querySelector('details')?.open ?? false;
     const names = [t('if.before'), t('if.after')] as const;
-    const place = (at: number): string => this.placeName(at, true);
-    replace(this.changes, this.pair && run.result ? changesPanel(ctx, this.pair, { names, place, open, testid: 'if-changes' }) : null);
+    const places = placeNames(ctx, this.run, true);
+    replace(this.changes, this.pair && run.result ? changesPanel(ctx, this.pair, { names, places, open, testid: 'if-changes' }) : null);
     this.markHeads();
   }
 
@@ -427,24 +434,16 @@ export class WhatIfView implements View {
     }
   }
 
-  /** The name of a place: its token in the edited text, else in the original. */
-  private placeName(place: number, numbered = false): string {
-    const { ctx, run } = this;
-    const after = run?.alignment.after[place] ?? -1;
-    const [id, text] = after >= 0 ? [after, run?.text] : [run?.alignment.before[place] ?? -1, ctx.text];
-    if (id < 0) return '';
-    return `${numbered ? `#${id} ` : ''}${this.words({ begin: id, end: id + 1 }, text)}`;
-  }
-
   private readCell(found: Change | null): void {
     const { ctx } = this;
     if (!found) {
       this.cellNote.textContent = '';
       return;
     }
+    const places = placeNames(ctx, this.run, true);
     this.cellNote.textContent = ctx.t('if.cell', {
-      row: this.placeName(found.row, true),
-      key: this.placeName(found.key, true),
+      row: places.row(found.row),
+      key: places.key(found.key),
       before: share(found.before),
       after: share(found.after),
       change: change(hiddenAsZero(found.after) - hiddenAsZero(found.before)),

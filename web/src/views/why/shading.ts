@@ -2,6 +2,8 @@
 // forced colours the thickness of an underline shows the size, dashed for negative values. Pure functions from numbers to class and style.
 
 import { type Theme, css, diverge, inkOn, shade } from '../../paint/ramp';
+import { type RowText, tokensOfRows } from '../../rows';
+import type { WhyResult } from '../../source/explain';
 import type { Scale, Span } from '../../source/source';
 import type { Box } from '../../text/boxes';
 import { intensity } from '../../weights';
@@ -43,4 +45,11 @@ export function shaded(box: Box, shading: Shading): BoxStyle {
 export function largestOf(values: ArrayLike<number>, count: number): number[] {
   const order = Array.from({ length: values.length }, (_, i) => i).filter((i) => values[i] !== 0 && Number.isFinite(values[i]));
   return order.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b).slice(0, count);
+}
+
+/** The tokens that the rows of the answer are named by; their own tokens if the text does not contain the answer. */
+export function answerMarks(ctx: RowText, { read_from: rows }: WhyResult): readonly Span[] {
+  const own = rows.map((row) => ({ begin: row, end: row + 1 }));
+  const named = tokensOfRows(ctx, own);
+  return named.length > 0 ? named : own;
 }

@@ -13,7 +13,7 @@ import { type LiveBlock, TextPane } from '../read/pane';
 import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
 import { ShareOverlay } from './shareOverlay';
-import { type Shading, largestOf, shaded } from './shading';
+import { type Shading, answerMarks, largestOf, shaded } from './shading';
 import { type SupportedMethod, agreementTable, answerOf, printAnswer, supportedMethods, sharesTable, trustTable } from './tables';
 
 const kDefaultMethods: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
@@ -395,7 +395,7 @@ export class WhyView implements View {
     if (!result || !front) return null;
     const top = new Set(largestOf(front.shares, 5));
     const token = /^#(\d+)$/.exec(ctx.store.now.target);
-    const marks = token ? [Number(token[1])] : result.read_from;
+    const marks = token ? [{ begin: Number(token[1]), end: Number(token[1]) + 1 }] : answerMarks(ctx, result);
     const itemOf = (box: Box): number => {
       for (let id = box.begin; id < box.end; id++) if (this.itemOf[id] >= 0) return this.itemOf[id];
       return -1;
@@ -411,7 +411,7 @@ export class WhyView implements View {
       signed: true,
       scale: ctx.store.now.scale,
       special: (id) => ctx.text.isSpecial(id),
-      marks: marks.map((id) => ({ begin: id, end: id + 1 })),
+      marks,
       cursor: this.cursor === null ? null : { begin: this.cursor, end: this.cursor + 1 },
       theme: ctx.theme(),
     };
