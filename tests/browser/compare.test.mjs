@@ -137,6 +137,34 @@ test('two texts: aligned by their tokens, what stands in one only is hatched and
   assert.equal(`L${stateOf(page).h.split(',')[0].replace('.', '.H')}`, chosen);
 });
 
+test('entered from another view, it opens on the head and the row that differ most, unless its link names them', { skip }, async () => {
+  const server = await view(traced('first', book, kStory), traced('second', book, kOther));
+  const [{ arrays }] = (await frames(server, 'compare-heads?t=0&with=1&l=0&h=0')).slice(-2);
+  const [layers, heads] = arrays.divergence.shape;
+  const largest = (list) => list.reduce((best, value, i) => (value > (list[best] ?? 0) ? i : best), 0);
+  const best = largest(arrays.divergence.data);
+  const [layer, head] = [Math.floor(best / heads), best % heads];
+  assert.ok(layer < layers && best > 0, 'not the head that is selected before');
+  const [map] = await frames(server, `compare?t=0&with=1&l=${layer}&h=${head}`);
+  const places = await json(server, 'aligned?t=0&with=1&format=json');
+  const row = places.arrays.before.data[largest(map.arrays.divergence.data)];
+
+  const page = await open(`${server.url}#v=read&t=0&h=0.0&q=1`);
+  await page.waitForSelector('[data-testid=answers] button');
+  await page.keyboard.press('d');
+  await eventually(
+    () => stateOf(page).h.split(',')[0] === `${layer}.${head}` && stateOf(page).q === String(row),
+    `L${layer}.H${head}, row ${row}`,
+  );
+  await page.goBack();
+  await eventually(() => stateOf(page).v === 'read' && stateOf(page).h === '0.0' && stateOf(page).q === '1', 'what was read before');
+
+  const linked = await open(`${server.url}#v=compare&t=0&h=0.1&q=2`);
+  await waited(linked);
+  await settled(linked);
+  assert.deepEqual([stateOf(linked).h, stateOf(linked).q], ['0.1', '2']);
+});
+
 test('two models on one text: tokens over the same characters are aligned, others are hatched', { skip }, async () => {
   const other = join(folder, 'bytes');
   execFileSync(maker, ['causal', other], { stdio: 'ignore' });

@@ -304,7 +304,13 @@ for (const name of kTraces) {
       const page = await open(url);
       await page.waitForSelector('[data-testid=answers] button');
       const hasPicture = ['patches', 'scene'].includes(name);
-      if (hasPicture) await page.waitForFunction(() => Number(document.querySelector('[data-testid=picture-lit]')?.dataset.patches) > 0);
+      if (hasPicture) {
+        await page.waitForFunction(() => Number(document.querySelector('[data-testid=picture-lit]')?.dataset.patches) > 0);
+        await page.waitForFunction(() => {
+          const canvas = document.querySelector('[data-testid=picture-as-is]'); // drawn in a frame of its own
+          return canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 8, 1, 1).data[3] > 0;
+        });
+      }
       const pixels = await page.$$eval('[data-testid=picture-as-is]', (list) =>
         list.map((canvas) => [...canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 8, 1, 1).data].join()),
       );

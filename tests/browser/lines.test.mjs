@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { answers, assertPrinted, eventually, settled, stateOf, useBrowser } from './harness.mjs';
-import { plantedRun, serve, serveProse, skip } from './traces.mjs';
+import { planted, plantedRun, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 
@@ -35,6 +35,37 @@ test('a token at the left shows what it gives, one at the right what it gets', {
   );
   assert.ok(given.length >= 1);
   for (const [query, part] of given) assertPrinted(part, column[query]);
+});
+
+test('words are joined by the sum over their keys and the mean over their rows', { skip }, async () => {
+  const text = 'The internationalisation of interpretability engineering requires considerable understanding of representations.';
+  const server = await serve(planted(text, { layers: 2, heads: 4 }));
+  const index = await server.words();
+  const begins = index.map((word, at) => at).filter((at) => at === 0 || index[at] < 0 || index[at] !== index[at - 1]);
+  const spanOf = (at) => [at, begins.find((next) => next > at) ?? index.length];
+  const long = begins.filter((at) => spanOf(at)[1] > at + 1);
+  assert.ok(long.length > 1, 'some words have several tokens');
+  const page = await open(`${server.url}#v=lines&h=0.1&word=1`);
+  await drawn(page);
+  const shown = await page.$$eval('.lines-column.of-query .line-token', (list) => list.map((e) => Number(e.dataset.token)));
+  assert.deepEqual(shown, begins);
+  const [begin, end] = spanOf(long[1]);
+  await page.click(token('query', begin));
+  await answers(page, begin);
+  await settled(page);
+  assert.equal(stateOf(page).q, `${begin}-${end}`);
+  const row = await server.row([0, 1], `${begin}-${end}`, { reduce: 'mean' });
+  const parts = await page.$$eval('.lines-column.of-key [data-part]', (list) => list.map((e) => [Number(e.dataset.token), e.dataset.part]));
+  assert.ok(parts.length >= 1);
+  for (const [key, part] of parts) {
+    const [from, to] = spanOf(key);
+    assertPrinted(
+      part,
+      row.slice(from, to).reduce((a, b) => a + b, 0),
+    );
+  }
+  await page.click('[data-testid=words]');
+  assert.equal(await page.locator('.lines-column.of-query .line-token').count(), index.length);
 });
 
 test('what scrolls under a pointer that rests is not pointed at', { skip }, async () => {

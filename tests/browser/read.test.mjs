@@ -249,6 +249,37 @@ test('context lines scroll to their key, and back returns', { skip }, async () =
   await page.waitForFunction((t) => Math.abs(document.querySelector('.prose').scrollTop - t) < 900, start0);
 });
 
+test('the parts of a text are listed with their share, and the share by their length', { skip }, async () => {
+  const row = 1800;
+  const server = await serveProse(2000, { causal: true, layers: 2, heads: 4 });
+  const page = await open(`${server.url}#v=read&h=1.2&q=${row}`);
+  await answers(page, row);
+  const shown = await page.$$eval('[data-testid=parts] tbody tr', (list) =>
+    list.map((line) => [...line.children].map((cell) => cell.textContent)),
+  );
+  const weights = await server.row([1, 2], row);
+  const total = weights.reduce((sum, v) => (v > 0 ? sum + v : sum), 0);
+  const expected = server.plan.segments
+    .map(({ name, begin, end }) => {
+      const seen = weights.slice(begin, Math.min(end, row + 1)); // a row sees the tokens before it and itself
+      return { name, share: seen.reduce((sum, v) => (v > 0 ? sum + v : sum), 0) / total, chance: seen.length / (row + 1) };
+    })
+    .filter(({ chance }) => chance > 0)
+    .sort((a, b) => b.share - a.share);
+  assert.ok(expected.length > 1, 'the text has chapters');
+  assert.deepEqual(
+    shown.map(([name]) => name),
+    expected.slice(0, 6).map(({ name }) => name),
+  );
+  shown.forEach(([, share, chance, ratio], i) => {
+    assertPrinted(share, expected[i].share);
+    assertPrinted(chance, expected[i].chance);
+    assert.equal(ratio, `${(expected[i].share / expected[i].chance).toFixed(1)} ×`);
+  });
+  await page.click(`[data-testid=parts] tbody tr:nth-child(${shown.length}) button`);
+  await page.waitForSelector('.answers-panel .panel-head button.quiet:not([hidden])'); // the way back
+});
+
 test('search finds text, expressions, positions, heads and segments', { skip }, async () => {
   const server = await serveProse(1500, { layers: 3, heads: 4 });
   const page = await open(`${server.url}#h=0.0`);

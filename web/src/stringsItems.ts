@@ -60,4 +60,13 @@ export const kItems = {
   'kind.object': ['objects', '物体'],
   'kind.node': ['nodes', '节点'],
   'kind.query': ['query', '查询'],
+  'parts.part': ['part of the text', '文本的部分'],
+  'parts.part.title': ['A click goes to the beginning of the part', '点击可跳到该部分的开头'],
+  'parts.share': ['share', '占比'],
+  'parts.share.title': ['The share of the weight of this row that its tokens receive', '该部分的词元得到的本行权重占比'],
+  'parts.chance': ['by length', '按长度'],
+  'parts.chance.title': ['The share if every token that this row sees had the same weight', '若本行可见的词元权重相同，该部分的占比'],
+  'parts.ratio': ['ratio', '倍数'],
+  'parts.ratio.title': ['The share divided by the share by length', '占比除以按长度的占比'],
+  'parts.more': ['and {n} more; the table button shows them', '另有 {n} 个；点击表格按钮可查看'],
 } as const satisfies Record<string, readonly [string, string]>;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Cells } from '../src/source/source';
 import { curvesOf, kMaxCurves, kMaxTokens, stretchesOf } from '../src/views/lines/curves';
+import { Entries, mergedCells } from '../src/views/lines/entries';
 
 const cells = (values: number[], columns: number, queryBegin = 0, keyBegin = 0): Cells => ({
   badge: 'exact',
@@ -86,5 +87,34 @@ describe('curves', () => {
       { max: 0.5, largest: 0.75 },
       { max: 0.25, largest: 0.25 },
     ]);
+  });
+});
+
+describe('lines between words', () => {
+  const entries = (...spans: [number, number][]): Entries => {
+    const list = spans.map(([begin, end]) => ({ begin, end }));
+    return new Entries({ begin: list[0].begin, end: list[list.length - 1].end }, list);
+  };
+  // Rows 4 and 5 are one word; keys 0 and 1 are one word, key 2 another.
+  const [rows, columns] = [entries([4, 6], [6, 7]), entries([0, 2], [2, 3])];
+  const stretch = { queries: { begin: 4, end: 7 }, keys: { begin: 0, end: 3 } };
+  const cells = (keyBegin: number, columns: number, values: number[]): Cells =>
+    ({ badge: 'exact', error: 0.001, queryBegin: 4, keyBegin, rows: 3, columns, values: Float32Array.from(values) }) as Cells;
+
+  it('sum over the keys of a word, and are the mean over its rows', () => {
+    const [merged] = mergedCells([cells(0, 2, [0.25, 0.25, 0.5, 0.25, 0, NaN]), cells(2, 1, [0.5, 0.25, 1])], stretch, rows, columns);
+    const { curves } = curvesOf([[merged]], stretch, [], 'linear');
+    const found = new Map(curves.map(({ query, key, weight }) => [`${query} → ${key}`, weight]));
+    expect(found.get('4 → 0')).toBeCloseTo((0.5 + 0.75) / 2, 6);
+    expect(found.get('4 → 2')).toBeCloseTo((0.5 + 0.25) / 2, 6);
+    expect(found.get('6 → 2')).toBeCloseTo(1, 6);
+    expect(found.size).toBe(3);
+    expect(merged.error).toBeCloseTo(0.002, 6);
+  });
+  it('stand at the places of their words', () => {
+    expect([4, 5, 6].map((id) => rows.placeOf(id))).toEqual([0, 0, 1]);
+    expect([rows.placeOf(3), rows.placeOf(7)]).toEqual([-1, -1]);
+    expect([...rows.touchedBy([{ begin: 5, end: 6 }])]).toEqual([4]);
+    expect(rows.spanOf(5)).toEqual({ begin: 4, end: 6 });
   });
 });

@@ -2,24 +2,31 @@
 // changed, the two maps or their difference, the divergence of every row, and the heads ranked by how much they differ. The address names
 // what is compared.
 
-import { type Context, type Numbers, type View, unavailableReason, badgeTitle, pin } from '../../context';
+import { type Context, type Numbers, type View, unavailableReason, badgeTitle } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { change, head as headName, share, whole } from '../../format';
 import { areWritten, placeOfRow, rowName } from '../../rows';
-import { type CompareRequest, type HeadRanking, type Source, type Span, isAbort } from '../../source/source';
+import {
+  type CompareRequest,
+  type HeadId,
+  type HeadRanking,
+  type MapComparison,
+  type Source,
+  type Span,
+  isAbort,
+} from '../../source/source';
 import type { CompareLayout, State } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { legendSlot, showLegend } from '../../ui/legend';
 import { h, replace, segmented, setChosen } from '../../ui/dom';
-import { type Choice, type NamedHead, choiceOf, othersOf, formatHead } from './choice';
+import { type Choice, type NamedHead, choiceOf, othersOf } from './choice';
 import { choiceControls } from './controls';
 import { matrixOfPair, tableOfHeads } from './figure';
-import { type Change, type Pair, PairMap, numbersOfPair, pairOf, hiddenAsZero } from './pairMap';
+import { LargestDifference, largestRow } from './largest';
+import { type Change, type Pair, PairMap, numbersOfPair, pairOf, partAround, hiddenAsZero } from './pairMap';
 import { changesPanel, headsPanel, nats, rankedHeads, rowsPanel } from './panels';
 import { type Rows, Texts } from './texts';
-import { type Comparison, frontOf, openComparison } from './comparison';
-
-const kFinest = 256; // places that a map can show one by one
+import { type Comparison, chooseHead, frontOf, openComparison } from './comparison';
 
 export class CompareView implements View {
   readonly element: HTMLElement;
@@ -47,11 +54,13 @@ export class CompareView implements View {
   private ranked: HeadRanking | null = null;
   private rows: Rows = { before: null, after: null };
   private allHeads = false;
+  private readonly largest: LargestDifference;
   private requested: Record<'comparison' | 'maps' | 'heads' | 'row', string> = { comparison: '', maps: '', heads: '', row: '' };
   private aborts: Partial<Record<'comparison' | 'maps' | 'heads' | 'row', AbortController>> = {};
 
   constructor(private readonly ctx: Context) {
     const { t } = ctx;
+    this.largest = new LargestDifference(ctx);
     this.element = h('section', { class: 'panel explain-panel compare-panel', 'aria-label': t('compare.label') });
     const events = (other: () => PairMap): ConstructorParameters<typeof PairMap>[0] => ({
       read: (found) => this.readCell(found),
@@ -77,12 +86,15 @@ export class CompareView implements View {
 
   refetch(): void {
     this.requested = { comparison: '', maps: '', heads: '', row: '' };
-    this.update(this.ctx.store.now);
+    this.update(this.ctx.store.now, this.ctx.store.now);
   }
 
-  update(state: State): void {
+  update(state: State, before: State): void {
     if (state.view !== 'compare') return;
-    if (!this.built) this.build();
+    if (!this.built) {
+      this.build();
+      if (before.view !== 'compare' && !state.compareHead) this.largest.begin();
+    }
     if (unavailableReason(this.ctx, 'compare')) return;
     this.openOther(state);
     if (this.comparison) this.load();
@@ -214,6 +226,7 @@ export class CompareView implements View {
         (found) => {
           if (this.requested.maps !== key) return;
           this.pair = pairOf(found);
+          this.chooseLargestRow(found);
           this.paint();
           if (found.badge !== 'sampled') ctx.announce(this.mapNote.textContent ?? '');
         },
@@ -235,6 +248,9 @@ export class CompareView implements View {
       if (this.requested.heads !== key) return;
       this.ranked = found;
       this.showHeads();
+      const [{ at, value }] = rankedHeads(found);
+      if (value > 0) this.largest.take('head', () => chooseHead(ctx, comparison, at, 'replace'));
+      this.chooseLargestRow(this.pair); // if it was this head's already
     };
     ctx.source.compareHeads(request, onRanking, abort.signal).catch(this.fail('heads', key, this.heads));
   }
@@ -268,12 +284,17 @@ export class CompareView implements View {
     );
   }
 
-  private choosePlace(place: number): void {
+  private chooseLargestRow(found: MapComparison | null): void {
+    const place = found && largestRow(found);
+    if (place !== null && this.comparison?.isShared(place)) this.largest.take('row', () => this.choosePlace(place, 'replace'));
+  }
+
+  private choosePlace(place: number, how: 'push' | 'replace' = 'push'): void {
     const { ctx, comparison } = this;
     if (!comparison) return;
     if (!comparison.isShared(place)) return ctx.notify(ctx.t('compare.only', { what: comparison.rowName(place) }));
     const id = comparison.alignment.before[place];
-    ctx.store.set({ q: [{ begin: id, end: id + 1 }], direction: 'out' }, 'push');
+    ctx.store.set({ q: [{ begin: id, end: id + 1 }], direction: 'out' }, how);
     this.texts.reveal(placeOfRow(ctx, id));
   }
 
@@ -385,9 +406,9 @@ export class CompareView implements View {
       pair.cell > 1 ? button(t('compare.zoom'), () => this.zoomTo(this.zoomTarget(comparison), 4)) : null,
       isPart ? button(t('compare.whole'), () => store.set({ rect: null }, 'push')) : null,
       waits
-        ? button(t('compare.exact', { rows: whole(pair.of) }), () => {
-            this.loadMaps({ ...comparison.request(), ...comparison.visibleSpans() }, true);
-          })
+        ? button(t('compare.exact', { rows: whole(pair.of) }), () =>
+            this.loadMaps({ ...comparison.request(), ...comparison.visibleSpans() }, true),
+          )
         : null,
     );
   }
@@ -402,14 +423,7 @@ export class CompareView implements View {
   private zoomTo(at: { row: number; key: number } | null, factor: number): void {
     const { ctx, pair } = this;
     if (!at || !pair || pair.cell === 1) return;
-    const around = (place: number, { begin, end }: Span): [number, number] => {
-      const size = Math.min(end - begin, Math.max(kFinest, Math.ceil((end - begin) / factor)));
-      const from = Math.max(begin, Math.min(end - size, Math.round(place - size / 2)));
-      return [from, from + size];
-    };
-    const [q0, q1] = around(at.row, pair.rows);
-    const [k0, k1] = around(at.key, pair.columns);
-    ctx.store.set({ rect: { q0, q1, k0, k1 } }, 'push');
+    ctx.store.set({ rect: partAround(pair, at, factor) }, 'push');
   }
 
   private showHeads(): void {
@@ -425,14 +439,7 @@ export class CompareView implements View {
         this.allHeads = true;
         this.showHeads();
       },
-      choose: (at: { layer: number; head: number }) => {
-        const family = comparison.head.family;
-        if (within) ctx.store.set({ compareHead: formatHead({ ...at, family }, frontOf(ctx).family) }, 'push');
-        else if (frontOf(ctx).layer !== at.layer || frontOf(ctx).head !== at.head) {
-          ctx.store.set({ compareHead: '' }, 'replace');
-          pin(ctx, at);
-        }
-      },
+      choose: (at: HeadId) => chooseHead(ctx, comparison, at, 'push'),
     };
     replace(this.heads, ...headsPanel(ctx, this.ranked, options));
     if (focused) this.heads.querySelector<HTMLElement>(`[data-head="${focused}"]`)?.focus();
@@ -440,10 +447,7 @@ export class CompareView implements View {
 
   private readCell(found: Change | null): void {
     const { ctx, comparison, pair } = this;
-    if (!found || !comparison || !pair) {
-      this.cellNote.textContent = '';
-      return;
-    }
+    if (!found || !comparison || !pair) return void (this.cellNote.textContent = '');
     const alone = [found.row, found.key].find(
       (at) => pair.cell === 1 && (comparison.alignment.before[at] < 0 || comparison.alignment.after[at] < 0),
     );

@@ -3,11 +3,12 @@
 import { type Context, quoted } from '../../context';
 import { head as headName, whole } from '../../format';
 import { type RowText, rowLabel, rowName } from '../../rows';
-import type { CompareRequest, Family, Info, Alignment, Source, Span, CompareTarget } from '../../source/source';
+import type { CompareRequest, Family, HeadId, Info, Alignment, Source, Span, CompareTarget } from '../../source/source';
+import { kMaxPins, sameHead } from '../../state';
 import { TextModel } from '../../text/model';
 import { parseEdits, whatIfRequest } from '../what-if/edits';
 import type { PlaceNames } from './pairMap';
-import { type Choice, type NamedHead, familiesFor, otherHead, othersOf } from './choice';
+import { type Choice, type NamedHead, familiesFor, formatHead, otherHead, othersOf } from './choice';
 
 interface ComparisonData {
   choice: Choice;
@@ -177,4 +178,15 @@ function placesById(ids: Int32Array, count: number): Int32Array {
     if (id >= 0) out[id] = place;
   });
   return out;
+}
+
+/** Selects a head on the other side: within one trace the other head, else the same head on both sides. */
+export function chooseHead(ctx: Context, comparison: Comparison, at: HeadId, how: 'push' | 'replace'): void {
+  const { store } = ctx;
+  const front = frontOf(ctx);
+  const { family } = comparison.head;
+  if (comparison.isWithin) return store.set({ compareHead: formatHead({ ...at, family }, front.family) }, how);
+  if (sameHead(front, at)) return;
+  const others = store.now.heads.filter((other) => !sameHead(other, at));
+  store.set({ compareHead: '', heads: [at, ...others].slice(0, kMaxPins) }, how);
 }

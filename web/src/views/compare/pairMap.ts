@@ -67,6 +67,24 @@ export function pairOf(found: MapComparison): Pair {
   return { ...found, height, width, cell: 2 ** found.z, max: roundUp(largest), changed };
 }
 
+const kFinest = 256; // places that a map can show one by one
+
+/** The part of a map around a cell, smaller by a factor. */
+export function partAround(
+  pair: Pair,
+  at: { row: number; key: number },
+  factor: number,
+): { q0: number; q1: number; k0: number; k1: number } {
+  const around = (place: number, { begin, end }: Span): [number, number] => {
+    const size = Math.min(end - begin, Math.max(kFinest, Math.ceil((end - begin) / factor)));
+    const from = Math.max(begin, Math.min(end - size, Math.round(place - size / 2)));
+    return [from, from + size];
+  };
+  const [q0, q1] = around(at.row, pair.rows);
+  const [k0, k1] = around(at.key, pair.columns);
+  return { q0, q1, k0, k1 };
+}
+
 /** A number in a cell; a change too small for three decimals is printed as 0. */
 export function cellText(value: number, signed: boolean): string {
   if (signed && Math.abs(value) < 0.001) return '0';

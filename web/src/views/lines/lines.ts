@@ -28,6 +28,7 @@ import { h, iconButton, replace } from '../../ui/dom';
 import { type Legend, legendOf, legendSlot, showLegend } from '../../ui/legend';
 import { kTile } from '../map/store';
 import { type Curve, type Stretch, type Scaled, curvesOf, stretchesOf, tilesOf } from './curves';
+import { Entries, mergedCells } from './entries';
 
 const kRow = 22; // height of a token in pixels
 const kTableRows = 40;
@@ -47,7 +48,8 @@ export class LinesView implements View {
   private readonly stretches: Stretch[];
   private readonly draw: () => void;
   private at = 0; // current stretch
-  private built = -1; // stretch whose tokens are in the columns
+  private built = ''; // stretch whose tokens or words are in the columns
+  private entries: Record<MapAxis, Entries>;
   private wanted = '';
   private loading = new AbortController();
   private cells: Cells[][] = []; // per pinned head
@@ -59,6 +61,7 @@ export class LinesView implements View {
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
     this.stretches = stretchesOf(rangeOf(family, 'query'), rangeOf(family, 'key'), kTile);
+    this.entries = this.entriesOf(false);
     this.draw = oncePerFrame(() => this.paint());
     const canvas = h('canvas', { class: 'curves', role: 'img', 'aria-label': t('lines.label'), 'data-testid': 'lines' });
     this.columns = { query: this.column('query'), key: this.column('key') };
@@ -104,11 +107,11 @@ export class LinesView implements View {
   update(state: State, before: State): void {
     if (state.view !== 'lines') return;
     const chosen = state.direction === 'out' ? state.q : state.k;
-    const changed = state.view !== before.view || state.q !== before.q || state.k !== before.k || this.built < 0;
+    const changed = state.view !== before.view || state.q !== before.q || state.k !== before.k || this.built === '';
     if (changed && chosen[0]) this.at = this.stretchOf(selectedAxis(state), chosen[0].begin);
     this.build();
     this.load(state);
-    if (state.scale !== before.scale) this.find();
+    if (state.scale !== before.scale || state.words !== before.words) this.find();
     if (changed && chosen[0]) this.reveal(selectedAxis(state), chosen[0].begin);
     this.draw();
   }
@@ -145,8 +148,7 @@ export class LinesView implements View {
 
   /** Scrolls the columns so that a token is well inside the view. */
   private reveal(side: MapAxis, token: number): void {
-    const { queries, keys } = this.stretches[this.at];
-    const top = kRow * (token - (side === 'query' ? queries : keys).begin);
+    const top = kRow * Math.max(0, this.entries[side].placeOf(token));
     const { scrollTop, clientHeight } = this.frame;
     if (top < scrollTop + kRow || top > scrollTop + clientHeight - 3 * kRow) this.frame.scrollTop = top - clientHeight * 0.4;
   }
@@ -162,7 +164,7 @@ export class LinesView implements View {
 
   private choose(side: MapAxis, token: number): void {
     const { ctx } = this;
-    const span = [{ begin: token, end: token + 1 }];
+    const span = [this.entries[side].spanOf(token)];
     const direction = side === 'query' ? 'out' : 'in';
     if (direction === 'in' && unavailableReason(ctx, 'column')) return ctx.notify(unavailableReason(ctx, 'column') ?? '');
     if (ctx.store.now.direction !== direction) setDirection(ctx, direction);
@@ -176,40 +178,46 @@ export class LinesView implements View {
     this.draw();
   }
 
-  /** Fills the columns with the tokens of the stretch. */
-  private build(): void {
-    if (this.built === this.at) return;
-    this.built = this.at;
-    const { ctx } = this;
+  private entriesOf(words: boolean): Record<MapAxis, Entries> {
     const { queries, keys } = this.stretches[this.at];
+    return { query: Entries.of(this.ctx, 'query', queries, words), key: Entries.of(this.ctx, 'key', keys, words) };
+  }
+
+  /** Fills the columns with the tokens or words of the stretch. */
+  private build(): void {
+    const { ctx } = this;
+    const { words } = ctx.store.now;
+    const built = `${this.at} ${words}`;
+    if (this.built === built) return;
+    this.built = built;
+    const { queries } = this.stretches[this.at];
     this.where.textContent = `#${whole(queries.begin)}–${whole(queries.end - 1)}`;
+    this.entries = this.entriesOf(words);
     for (const side of ['query', 'key'] as const) {
-      const { begin, end } = side === 'query' ? queries : keys;
       const text = side === 'query' ? ctx.text : ctx.keyText;
-      this.tokens[side] = Array.from({ length: end - begin }, (_, i) => {
-        const id = side === 'query' ? tokenOfRow(ctx, begin + i) : begin + i;
+      this.tokens[side] = this.entries[side].spans.map((span) => {
+        const id = side === 'query' ? tokenOfRow(ctx, span.begin) : span.begin;
         return h(
           'button',
           {
             type: 'button',
             class: id === null || text.isSpecial(id) ? 'line-token special' : 'line-token',
-            'data-token': begin + i, // the id of the row or key
+            'data-token': span.begin, // the first id of the row or key
             tabindex: -1,
             dir: 'auto',
           },
           id === null ? null : swatch(ctx, id),
-          this.nameOf(side, begin + i),
+          this.nameOf(side, span),
           id !== null && text.inMargin.includes(id) ? h('span', { class: 'line-excerpt' }, ` ${text.excerpt(id)}`) : null,
         );
       });
       this.columns[side].replaceChildren(...this.tokens[side]);
     }
-    this.canvas.element.style.height = `${kRow * Math.max(queries.end - queries.begin, keys.end - keys.begin)}px`;
+    this.canvas.element.style.height = `${kRow * Math.max(this.tokens.query.length, this.tokens.key.length)}px`;
   }
 
-  /** The name of a row or key. */
-  private nameOf(side: MapAxis, id: number): string {
-    const span = { begin: id, end: id + 1 };
+  /** The name of rows or keys. */
+  private nameOf(side: MapAxis, span: Span): string {
     return side === 'query' ? rowName(this.ctx, span) : quoted(this.ctx, span, this.ctx.keyText);
   }
 
@@ -251,7 +259,10 @@ export class LinesView implements View {
   /** Recomputes the curves from the loaded cells. */
   private find(): void {
     const state = this.ctx.store.now;
-    const found = curvesOf(this.cells, this.stretches[this.at], this.ctx.family.sinks, state.scale);
+    const stretch = this.stretches[this.at];
+    const { query, key } = this.entries;
+    const cells = state.words ? this.cells.map((parts) => mergedCells(parts, stretch, query, key)) : this.cells;
+    const found = curvesOf(cells, stretch, this.ctx.family.sinks, state.scale);
     this.curves = found.curves;
     this.scales = found.scales;
     this.canvas.element.dataset['curves'] = String(this.curves.length);
@@ -270,9 +281,8 @@ export class LinesView implements View {
     const { ctx } = this;
     const { badge, error } = this.badgeNow;
     replace(this.badge, this.cells.length ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error)) : null);
-    const { queries } = this.stretches[this.at];
     const front = ctx.store.now.heads[0];
-    const rows = queries.end - queries.begin;
+    const rows = this.entries.query.spans.length;
     const sum = this.curves.reduce((total, c) => total + (c.head === 0 ? c.weight : 0), 0);
     const values = {
       n: whole(this.curves.length),
@@ -300,22 +310,21 @@ export class LinesView implements View {
     const state = this.ctx.store.now;
     const spans = state.direction === 'out' ? state.q : state.k;
     if (spans.length === 0) return null;
-    const tokens = new Set<number>();
-    for (const s of spans) for (let i = s.begin; i < Math.min(s.end, s.begin + 1000); i++) tokens.add(i);
-    return { side: selectedAxis(state), tokens };
+    const side = selectedAxis(state);
+    return { side, tokens: this.entries[side].touchedBy(spans) };
   }
 
   private paint(): void {
     const { context, width, height } = this.canvas;
     const theme = this.ctx.theme();
     const colours = theme.dark ? kPinColours.dark : kPinColours.light;
-    const { queries, keys } = this.stretches[this.at];
+    const { query, key } = this.entries;
     const focused = this.focused;
     const stands = (c: Curve): boolean => !focused || focused.tokens.has(c[focused.side]);
     context.clearRect(0, 0, width, height);
     context.lineCap = 'round';
     const stroke = (c: Curve, alpha: number): void => {
-      const [from, to] = [(c.query - queries.begin + 0.5) * kRow, (c.key - keys.begin + 0.5) * kRow];
+      const [from, to] = [(query.placeOf(c.query) + 0.5) * kRow, (key.placeOf(c.key) + 0.5) * kRow];
       context.globalAlpha = alpha;
       context.strokeStyle = colours[c.head];
       context.lineWidth = 0.6 + 3 * c.strength;
@@ -356,41 +365,40 @@ export class LinesView implements View {
   }
 
   figure(): Exported {
-    const { ctx, curves, focused } = this;
-    const { queries, keys } = this.stretches[this.at];
+    const { ctx, curves, focused, entries } = this;
     const { heads } = ctx.store.now;
     const asksKeys = focused?.side === 'key';
-    const [own, other] = asksKeys ? [keys, queries] : [queries, keys];
+    const [own, other] = asksKeys ? [entries.key, entries.query] : [entries.query, entries.key];
     const beside: MapAxis = asksKeys ? 'query' : 'key';
     const stands = (c: Curve): boolean => !focused || focused.tokens.has(c[focused.side]);
-    const strengths: number[] = focused ? new Array<number>(other.end - other.begin).fill(0) : [];
-    const shares: string[] = focused ? new Array<string>(other.end - other.begin).fill('') : [];
+    const strengths: number[] = focused ? new Array<number>(other.spans.length).fill(0) : [];
+    const shares: string[] = focused ? new Array<string>(other.spans.length).fill('') : [];
     const print = isShare(ctx) ? shortShare : printNumber;
     for (const c of curves) {
       if (!focused || c.head !== 0 || !stands(c)) continue;
-      const place = c[beside] - other.begin;
+      const place = other.placeOf(c[beside]);
       strengths[place] = Math.max(strengths[place], c.strength);
       if (focused.tokens.size === 1 && c.strength > 0.2) shares[place] = print(c.weight, this.badgeNow.error > 0);
     }
-    const names = ({ begin, end }: Span, side: MapAxis, text: TextModel): string[] =>
-      Array.from({ length: end - begin }, (_, i) => {
-        const id = side === 'query' ? tokenOfRow(ctx, begin + i) : begin + i;
-        return `${this.nameOf(side, begin + i)}${id !== null && text.inMargin.includes(id) ? ` ${text.excerpt(id)}` : ''}`;
+    const names = (side: MapAxis, text: TextModel): string[] =>
+      entries[side].spans.map((span) => {
+        const id = side === 'query' ? tokenOfRow(ctx, span.begin) : span.begin;
+        return `${this.nameOf(side, span)}${id !== null && text.inMargin.includes(id) ? ` ${text.excerpt(id)}` : ''}`;
       });
     const part: Part = {
       kind: 'lines',
       queryName: ctx.t('lines.query'),
       keyName: ctx.t('lines.key'),
-      queries: names(queries, 'query', ctx.text),
-      keys: names(keys, 'key', ctx.keyText),
+      queries: names('query', ctx.text),
+      keys: names('key', ctx.keyText),
       lines: curves.map((c) => ({
-        query: c.query - queries.begin,
-        key: c.key - keys.begin,
+        query: entries.query.placeOf(c.query),
+        key: entries.key.placeOf(c.key),
         strength: c.strength,
         head: c.head,
         standsOut: stands(c),
       })),
-      chosen: focused ? [...focused.tokens].filter((id) => own.begin <= id && id < own.end).map((id) => id - own.begin) : [],
+      chosen: focused ? [...focused.tokens].map((id) => own.placeOf(id)) : [],
       asksKeys,
       strengths,
       shares,
@@ -409,7 +417,11 @@ export class LinesView implements View {
   private fillTable(): void {
     const { ctx } = this;
     const { badge, error } = this.badgeNow;
-    const name = (side: MapAxis, id: number): string => (side === 'query' ? rowLabel(ctx, id) : positionLabel(ctx, id, ctx.keyText));
+    const name = (side: MapAxis, id: number): string => {
+      const span = this.entries[side].spanOf(id);
+      if (span.end > span.begin + 1) return this.nameOf(side, span);
+      return side === 'query' ? rowLabel(ctx, id) : positionLabel(ctx, id, ctx.keyText);
+    };
     const heaviest = [...this.curves].sort((a, b) => b.weight - a.weight).slice(0, kTableRows);
     replace(
       this.table,

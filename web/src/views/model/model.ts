@@ -15,6 +15,7 @@ import { h, replace } from '../../ui/dom';
 import { setSentence } from '../../ui/glossary';
 import { fillHeadGrid } from '../../ui/headGrid';
 import { type Curve, type Stretch, curvesOf, tilesOf } from '../lines/curves';
+import { Entries, mergedCells } from '../lines/entries';
 
 const kMost = 64; // tokens on each side
 const kAtOnce = 8; // requests
@@ -29,8 +30,8 @@ interface Cell {
   curves: Curve[];
 }
 
-const namesOf = ({ begin, end }: Span, name: (id: number) => string): string[] =>
-  Array.from({ length: end - begin }, (_, i) => name(begin + i));
+const namesOf = ({ begin, end }: Span, name: (of: Span) => string): string[] =>
+  Array.from({ length: end - begin }, (_, i) => name({ begin: begin + i, end: begin + i + 1 }));
 
 /** True if the text is short enough for this view. */
 export const fitsModelView = ({ family }: Pick<Context, 'family'>): boolean =>
@@ -80,8 +81,15 @@ export class ModelView implements View {
     return { queries: rangeOf(this.ctx.family, 'query'), keys: rangeOf(this.ctx.family, 'key') };
   }
 
-  private readonly rowName = (id: number): string => rowName(this.ctx, { begin: id, end: id + 1 });
-  private readonly keyName = (id: number): string => quoted(this.ctx, { begin: id, end: id + 1 }, this.ctx.keyText);
+  /** The tokens of both sides, or their words. */
+  private get entries(): { query: Entries; key: Entries } {
+    const { queries, keys } = this.stretch;
+    const { words } = this.ctx.store.now;
+    return { query: Entries.of(this.ctx, 'query', queries, words), key: Entries.of(this.ctx, 'key', keys, words) };
+  }
+
+  private readonly rowName = (rows: Span): string => rowName(this.ctx, rows);
+  private readonly keyName = (keys: Span): string => quoted(this.ctx, keys, this.ctx.keyText);
 
   private cellOf(at: HeadId): Cell {
     const canvas = h('canvas', { 'aria-hidden': 'true' });
@@ -124,10 +132,10 @@ export class ModelView implements View {
   /** Recomputes the curves of all heads that have arrived, each relative to its own largest weight. */
   private readonly show = oncePerFrame(() => {
     const { ctx } = this;
-    const state = ctx.store.now;
     const read = this.cells.filter((cell) => cell.cells.length > 0);
     if (read.length === 0) return;
-    for (const cell of read) cell.curves = curvesOf([cell.cells], this.stretch, ctx.family.sinks, state.scale).curves;
+    const { entries } = this;
+    for (const cell of read) cell.curves = this.curvesOf(cell, entries);
     const { badge, error } = this.badgeOf();
     replace(this.badge, badgeElement(ctx, badge, badgeTitle(ctx, badge, error), read.length < this.cells.length));
     setSentence(this.caption, ctx.t, `${this.description()} ${ctx.t('model.how')}`);
@@ -140,6 +148,12 @@ export class ModelView implements View {
     return ctx.t('model.caption', { scale: ctx.t(`legend.${ctx.store.now.scale}`) }) + conventionOf(ctx);
   }
 
+  private curvesOf({ cells }: Cell, { query, key }: { query: Entries; key: Entries }): Curve[] {
+    const { words, scale } = this.ctx.store.now;
+    const shown = words ? mergedCells(cells, this.stretch, query, key) : cells;
+    return curvesOf([shown], this.stretch, this.ctx.family.sinks, scale).curves;
+  }
+
   private badgeOf(): { badge: Badge; error: number } {
     const parts = this.cells.flatMap((cell) => cell.cells);
     const error = Math.max(0, ...parts.map((part) => part.error));
@@ -149,26 +163,26 @@ export class ModelView implements View {
   /** True if a line begins or ends at the selection. */
   private get standsOut(): (curve: Curve) => boolean {
     const state = this.ctx.store.now;
-    const [axis, spans] = [selectedAxis(state), selectedSpans(state)];
-    return (curve) => spans.some(({ begin, end }) => begin <= curve[axis] && curve[axis] < end);
+    const axis = selectedAxis(state);
+    const chosen = this.entries[axis].touchedBy(selectedSpans(state));
+    return (curve) => chosen.has(curve[axis]);
   }
 
   async figure(): Promise<Exported> {
     await this.loaded;
-    const { ctx, stretch, standsOut } = this;
-    const { queries, keys } = stretch;
-    const state = ctx.store.now;
+    const { ctx, entries, standsOut } = this;
+    const { query, key } = entries;
     const cells = this.cells.map((cell) => ({
-      chosen: sameHead(cell.at, state.heads[0]),
-      lines: curvesOf([cell.cells], stretch, ctx.family.sinks, state.scale).curves.map((curve) => ({
-        query: curve.query - queries.begin,
-        key: curve.key - keys.begin,
+      chosen: sameHead(cell.at, ctx.store.now.heads[0]),
+      lines: this.curvesOf(cell, entries).map((curve) => ({
+        query: query.placeOf(curve.query),
+        key: key.placeOf(curve.key),
         strength: curve.strength,
         standsOut: standsOut(curve),
       })),
     }));
     const { layers, heads } = ctx.family;
-    const names = { queries: namesOf(queries, this.rowName), keys: namesOf(keys, this.keyName) };
+    const names = { queries: query.spans.map(this.rowName), keys: key.spans.map(this.keyName) };
     const part = { kind: 'headLines', layers, heads, ...names, cells } as const;
     return { parts: [part], description: this.description(), badge: this.badgeOf().badge };
   }
@@ -208,8 +222,8 @@ export class ModelView implements View {
   private paint(): void {
     const { ctx } = this;
     const theme = ctx.theme();
-    const { queries, keys } = this.stretch;
-    const rows = Math.max(queries.end - queries.begin, keys.end - keys.begin);
+    const { query, key } = this.entries;
+    const rows = Math.max(query.spans.length, key.spans.length);
     const stands = this.standsOut;
     const colour = (theme.dark ? kPinColours.dark : kPinColours.light)[0];
     for (const { canvas, curves } of this.cells) {
@@ -221,7 +235,7 @@ export class ModelView implements View {
       c.clearRect(0, 0, width, height);
       c.strokeStyle = colour;
       for (const curve of curves) {
-        const [from, to] = [y(curve.query - queries.begin), y(curve.key - keys.begin)];
+        const [from, to] = [y(query.placeOf(curve.query)), y(key.placeOf(curve.key))];
         c.globalAlpha = stands(curve) ? 0.3 + 0.7 * curve.strength : 0.06 + 0.5 * curve.strength;
         c.lineWidth = (stands(curve) ? 1 : 0.4) + 1.6 * curve.strength;
         c.beginPath();
@@ -234,12 +248,12 @@ export class ModelView implements View {
       c.fillStyle = css(theme.ink);
       c.font = `${Math.min(13, step - 1)}px serif`;
       c.textBaseline = 'middle';
-      const write = (from: Span, name: (id: number) => string, x: number, align: CanvasTextAlign): void => {
+      const write = ({ spans }: Entries, name: (of: Span) => string, x: number, align: CanvasTextAlign): void => {
         c.textAlign = align;
-        for (let id = from.begin; id < from.end; id++) c.fillText(name(id), x, y(id - from.begin), margin - 4);
+        spans.forEach((span, place) => c.fillText(name(span), x, y(place), margin - 4));
       };
-      write(queries, this.rowName, margin - 4, 'right');
-      write(keys, this.keyName, width - margin + 4, 'left');
+      write(query, this.rowName, margin - 4, 'right');
+      write(key, this.keyName, width - margin + 4, 'left');
     }
   }
 }

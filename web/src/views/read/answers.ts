@@ -10,6 +10,7 @@ import { type Direction, SourceError, type Span, type TopItem } from '../../sour
 import type { ShownLine } from '../../focus';
 import { setSentence } from '../../ui/glossary';
 import { h, icon, iconButton, replace } from '../../ui/dom';
+import { partsTable } from './parts';
 import { lineCaption, lineName, topOf } from './top';
 
 const kContextTokens = 8; // tokens of context on each side
@@ -18,6 +19,7 @@ export class Answers {
   readonly element: HTMLElement;
   private readonly title = h('h2', {});
   private readonly sum = h('p', { class: 'caption', 'data-testid': 'answer-caption' });
+  private readonly parts = h('div', { class: 'parts-frame' });
   private readonly list = h('ol', { class: 'answers', 'data-testid': 'answers' });
   private readonly tableButton: HTMLButtonElement;
   private readonly backButton: HTMLButtonElement;
@@ -38,6 +40,7 @@ export class Answers {
       { class: 'panel answers-panel', 'aria-label': ctx.t('answers.label') },
       h('header', { class: 'panel-head' }, this.title, h('span', { class: 'spring' }), this.backButton, this.tableButton),
       this.sum,
+      this.parts,
       this.list,
     );
   }
@@ -50,10 +53,12 @@ export class Answers {
       this.title.textContent = ctx.t(waiting ? 'loading' : 'answers.none');
       this.sum.textContent = waiting ? '' : ctx.t('answers.how');
       replace(this.list);
+      replace(this.parts);
       return;
     }
     replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', lineCaption(ctx, shown, 'answers'));
     setSentence(this.sum, ctx.t, captionOf(ctx, shown));
+    replace(this.parts, partsTable(ctx, shown, this.table));
     const top = topOf(ctx, shown, this.table ? 32 : 8);
     const { direction } = shown.request;
     replace(this.list, ...(this.table ? [this.tableOf(top, direction)] : top.map((item, i) => this.lineOf(item, shown, top[0].weight, i))));
@@ -64,6 +69,7 @@ export class Answers {
     const command = error instanceof SourceError ? error.command : null;
     this.sum.textContent = command ? `${error.message} ${this.ctx.t('command', { command })}` : error.message;
     replace(this.list);
+    replace(this.parts);
   }
 
   /** Remembers the reader's position before a jump. */

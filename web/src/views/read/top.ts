@@ -1,6 +1,6 @@
 // The heaviest items of the current line, by token or by word, under the sink rule.
 
-import { type Context, quoted } from '../../context';
+import { type Context, type MapAxis, quoted } from '../../context';
 import type { ShownLine } from '../../focus';
 import { areWritten, movedToTokens, rowName, rowsNamedBy, tokenOfRow } from '../../rows';
 import type { Span, TopItem } from '../../source/source';
@@ -22,6 +22,9 @@ function rowsOfWords(ctx: Context): Span[] {
   const last = ctx.family.query_range[1] - 1;
   return tokenOfRow(ctx, last) === null ? [...rows, { begin: last, end: last + 1 }] : rows;
 }
+
+/** The words of an axis: of the keys, or of the rows that write or read them. */
+export const spansOfWords = (ctx: Context, axis: MapAxis): readonly Span[] => (axis === 'query' ? rowsOfWords(ctx) : words(ctx));
 
 /** The name of the line's row or key: “word”, “word and 2 more”. */
 export function lineName(ctx: Context, shown: ShownLine): string {
