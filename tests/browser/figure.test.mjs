@@ -8,7 +8,7 @@ import { before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { json } from './program.mjs';
 import { answers, useBrowser } from './harness.mjs';
-import { folder, pageOf, plantedProse, serve, skip, traceOf } from './traces.mjs';
+import { folder, pageOf, plantedProse, serve, skip, traceOf, slow } from './traces.mjs';
 
 const { open } = useBrowser();
 let trace;
@@ -113,8 +113,10 @@ for (const view of ['read', 'lines', 'map']) {
 }
 
 test('the model view is exported with all heads, even if it has only begun to load them', { skip }, async () => {
-  const page = await open(`${server.url}#v=model&h=1.2&q=7&lang=en`);
-  await page.waitForSelector('.model-head');
+  const page = await open(`${server.url}#v=read&h=1.2&q=7&lang=en`);
+  await page.waitForSelector('[data-testid=answers] button');
+  await slow(page, 1000);
+  await page.keyboard.press('v');
   const { text } = await exported(page, 'svg');
   const found = await read(text);
   assert.deepEqual(found.outside, []);
