@@ -40,8 +40,9 @@ WrittenRows written_rows(const Trace& trace, const MapFamily& family) {
     if (segment.name == "target" && segment.begin == rows.begin && segment.end == rows.end) return {rows.begin, rows.end};
   }
   const ItemRange* items = text.items_of(rows.begin);
-  const bool draws = items && items->kind == "patch" && family.causal && family.first_key == rows.begin && family.keys == family.queries;
-  if (draws && items->begin == rows.begin && items->end == rows.end) return {rows.begin, rows.end};
+  const bool is_grid = items && items->rows > 0 && items->begin == rows.begin && items->end == rows.end;
+  const bool is_square = family.first_key == rows.begin && family.keys == family.queries;
+  if (is_grid && is_square && family.causal) return {rows.begin, rows.end};
   return {};
 }
 

@@ -33,7 +33,7 @@ struct WrittenRows {
 /// The rows of a family that write:
 ///   - rows of a segment "target" (encoder-decoders), all of them
 ///   - rows of a text whose last tokens were generated, from the row that wrote the first of them
-///   - rows of a causal map of patches, which draws a picture patch by patch
+///   - rows of a causal map of a grid of items with itself, by which a model draws a picture item by item
 WrittenRows written_rows(const Trace& trace, const MapFamily& family);
 
 /// The name of a row that writes a token which the text does not contain.

@@ -48,7 +48,7 @@ class TraceWriter {
   /// Returns 0 and stays within `most` bytes. If not even the text and the statistics fit, returns the number of missing bytes.
   uint64_t write(uint64_t most);
   Json manifest();
-  const PageBlobs& blobs() const { return blobs_; }
+  PageBlobs& blobs() { return blobs_; }
   char tier() const { return tier_; }
   const std::vector<std::string>& holds() const { return holds_; }
 
@@ -670,7 +670,7 @@ PageContents page_contents(std::span<LoadedTrace> traces, const ExportOptions& o
       manifest["info"]["step"] = Json();
     }
     used += writer.blobs().size() + manifest.dump().size();
-    out.blobs.insert(out.blobs.end(), writer.blobs().bodies().begin(), writer.blobs().bodies().end());
+    for (std::string& blob : writer.blobs().take()) out.blobs.push_back(std::move(blob));
     out.manifests[order[n]] = std::move(manifest);
     out.told.tier = std::max(out.told.tier, writer.tier());
     for (const std::string& what : writer.holds()) {

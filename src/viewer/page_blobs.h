@@ -1,9 +1,11 @@
-// The contents of an offline page for one trace: named frames, deflated. They are script elements of the page, in base64, or files beside it.
+// The contents of an offline page for one trace: named frames, compressed with zlib. A page holds them as script elements in base64, a site as
+// files.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -26,7 +28,8 @@ class PageBlobs {
   bool add_within(const std::string& name, std::string body, uint64_t most);
   /// The bytes that the blobs take in their place, base64 and tags included.
   size_t size() const { return bytes_; }
-  const std::vector<std::string>& bodies() const { return bodies_; }
+  /// Returns the blobs in the order of their numbers, and leaves none here.
+  std::vector<std::string> take() { return std::exchange(bodies_, {}); }
   const Json& names() const { return names_; }
   struct Mark {
     size_t bytes = 0, count = 0;

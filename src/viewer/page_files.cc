@@ -75,11 +75,13 @@ std::string page_of(std::span<LoadedTrace> traces, Json::Array manifests, const 
                                  {"/*clearhead:script*/", std::string(bundle.script)}});
 }
 
-// A folder that gets its name only when it is complete. Its contents are removed if it is not.
+// A folder that gets its name only when it is complete. Until then its files are in PATH.unfinished, which is removed if they remain
+// incomplete. A folder of that name which exists before is refused, because it may be the user's.
 class NewFolder {
  public:
   explicit NewFolder(const std::string& path) : path_(path), unfinished_(path + ".unfinished") {
-    fs::remove_all(unfinished_);
+    check_new_folder(path_);
+    check_new_folder(unfinished_);
     make_folder(unfinished_);
   }
   ~NewFolder() {
@@ -129,11 +131,10 @@ void check_new_folder(const std::string& path) {
 ExportedPage export_site(std::span<LoadedTrace> traces, const std::string& folder, const ExportOptions& options) {
   std::string path = folder;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  check_new_folder(path);
+  NewFolder site(path);  // first, so that a folder which cannot be created is refused before anything is computed
   PageContents contents = page_contents(traces, options, BlobPlace::kInFiles, size_of_bundle());
   for (Json& manifest : contents.manifests) manifest["folder"] = kDataFolder;
   const std::string page = page_of(traces, std::move(contents.manifests), "'self'", "");
-  NewFolder site(path);
   make_folder(site.file(kDataFolder));
   contents.told.bytes = page.size();
   for (size_t n = 0; n < contents.blobs.size(); ++n) {

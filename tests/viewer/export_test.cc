@@ -470,6 +470,12 @@ TEST(Site, IsThePageWithItsDataInFiles) {
   expect_refused(ErrorCode::kInvalidArgument, "exists already; expected the name of a new folder, or an empty folder", [&] {
     export_site({&loaded, 1}, site.string(), options);
   });
+  std::filesystem::create_directories(folder / "other.unfinished" / "mine");
+  expect_refused(ErrorCode::kInvalidArgument, "exists already; expected the name of a new folder, or an empty folder", [&] {
+    export_site({&loaded, 1}, (folder / "other").string(), options);
+  });
+  EXPECT_TRUE(std::filesystem::exists(folder / "other.unfinished" / "mine")) << "a folder that was there before";
+  std::filesystem::remove_all(folder / "other.unfinished");
   expect_refused(ErrorCode::kBudget, "the budget is", [&] {
     export_site({&loaded, 1}, (folder / "small").string(), {.budget_bytes = 1000});
   });

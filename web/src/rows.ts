@@ -9,7 +9,7 @@ import type { State } from './state';
 import type { TextModel } from './text/model';
 import { quoted } from './text/quoted';
 
-/** What names rows: a family of maps, and the text of its queries. */
+/** The parts of a Context that determine the names of rows: a family of maps, and the text of its queries. */
 export interface RowText {
   family: Family;
   text: TextModel;
@@ -58,10 +58,10 @@ export const tokenBefore = ({ family }: RowText, token: number): number => (toke
 /** The ids that the selection is named by: chosen keys, or the tokens of chosen rows. */
 export const selectedTokens = (of: RowText, { direction, q, k }: State): readonly Span[] => (direction === 'out' ? tokensOfRows(of, q) : k);
 
-/** Where a row is in the text: the id that it is named by, else its own. */
+/** Returns the id at which a row is shown in the text: the id that it is named by, else its own. */
 export const placeOfRow = (of: RowText, row: number): number => tokenOfRow(of, row) ?? row;
 
-/** Where the first selected row or key is in the text; null if there is none. */
+/** Returns the id at which the first selected row or key is shown in the text; null if there is none. */
 export function selectedPlace(of: RowText, { direction, q, k }: State): number | null {
   const [first] = direction === 'out' ? q : k;
   return first ? (direction === 'out' ? placeOfRow(of, first.begin) : first.begin) : null;

@@ -381,7 +381,8 @@ std::string cell_text(float value) {
 
 std::string convention_of(const RunText& text, const WrittenRows& written) {
   if (!written.from) return "";
-  return text.items_of(*written.from) ? ", rows named by the patch that they draw" : ", rows named by the token that they write";
+  const ItemRange* items = text.items_of(*written.from);
+  return items ? format(", rows named by the {} that they draw", items->kind) : ", rows named by the token that they write";
 }
 
 std::string weight_text(const ViewState& state, double value) {

@@ -9,17 +9,18 @@
 
 namespace clearhead::viewer::figure {
 
-/// The readable form of a token: its characters without surrounding whitespace, which is shown if there is nothing else; or the name of
-/// an item.
+/// Returns the readable form of a token: its characters without surrounding whitespace. A token of whitespace alone is made visible. For an
+/// item, returns its name.
 std::string label_of(const RunText& text, int64_t id);
-/// The name of a row: the label of the token that it writes, or of its own token if it only reads (observe/written_rows.h).
+/// Returns the name of a row: the label of the token that it writes, or of its own token if it only reads (observe/written_rows.h).
 std::string row_label_of(const RunText& text, const WrittenRows& written, int64_t row);
-/// "#3 token" for an id, "#3 first to #7 last" for a range; several are separated by commas.
+/// Returns ranges of ids as text: "#3 token" for a single id, "#3 first to #7 last" for more. Several ranges are separated by commas.
 std::string spans_text(LoadedTrace& loaded, const std::vector<Range>& spans);
-/// The same for rows, which are named as by row_label_of(): "writing #3 token" if all of them write tokens.
+/// Returns ranges of rows as text, with the names that row_label_of() gives them. The text begins with "writing" if all rows write tokens.
 std::string rows_text(LoadedTrace& loaded, const WrittenRows& written, const std::vector<Range>& rows);
 
-/// What a caption adds if rows are named by the token that they write, or the patch that they draw; else empty.
+/// Returns the end of a caption for maps whose rows write: it says that a row is named by the token that it writes, or by the item that it
+/// draws. Empty for maps whose rows only read.
 std::string convention_of(const RunText& text, const WrittenRows& written);
 
 std::string grouped(int64_t count);                             ///< "100,000"

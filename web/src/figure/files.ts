@@ -61,14 +61,13 @@ export async function figurePng(ctx: Context, shown: Exported, millimetres: numb
   const url = URL.createObjectURL(new Blob([svg(drawing, urlOf)], { type: 'image/svg+xml' }));
   const image = new Image();
   image.src = url;
-  await image.decode();
+  await image.decode().finally(() => URL.revokeObjectURL(url));
   const canvas = h('canvas', { width: Math.round(drawing.width * scale), height: Math.round(drawing.height * scale) });
   const context = canvas.getContext('2d');
   if (!context) throw new Error('canvas 2d is not available');
   context.fillStyle = '#fff';
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  URL.revokeObjectURL(url);
   return { blob: await pngOf(canvas, commandOf(ctx)), name: `clearhead-${ctx.store.now.view}-300dpi.png` };
 }
 

@@ -17,7 +17,7 @@ export function legendsOf(ctx: Context, mass: Mass | null): FigureLegend[] {
   return [ownLegend(ctx, ctx.t('legend.maps')), ...(names ? [names] : [])];
 }
 
-/** From which rows to which keys the masses are. */
+/** Returns the caption of the masses: from the chosen rows to the chosen keys. */
 export function captionOfMass(ctx: Context): string {
   const { q, k } = ctx.store.now;
   const rows = q.map((span) => rowName(ctx, span)).join(', ');

@@ -157,7 +157,7 @@ export class Comparison {
     return { ...this.otherRows, id: this.alignment.after[place] ?? -1 };
   }
 
-  /** By what the rows of each side are named. */
+  /** The text and the family by which the rows of a side are named. */
   get ownRows(): RowText {
     return { text: this.ctx.text, family: this.ctx.family };
   }
