@@ -124,6 +124,7 @@ void print_fields(const std::string& task, bool json) {
 // Runs the training. Returns false if it was stopped before its last step.
 bool run_training(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::unique_ptr<train::Trainer> trainer = trainer_of(options, comm);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
   const bool speaks = comm->rank() == 0;
   const auto say = [&](const std::string& what) {
     if (speaks) notice(what);
@@ -135,7 +136,6 @@ bool run_training(const Options& options, const std::shared_ptr<Comm>& comm) {
     for (const std::string& line : part.lines()) say(line);
   }
   if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on, this is a different run");
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
   const int64_t first = trainer->step();
   const auto report = [&](const train::TrainingReport& now) {
     print_report(now, options.json);

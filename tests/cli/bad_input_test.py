@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from answers_test import GOLDENS, VOCABULARY
-from support import BINARY, Case, environment, read_safetensors, run, write_safetensors
+from support import BINARY, HANGS, Case, await_handler, environment, read_safetensors, run, write_safetensors
 
 NUMBERS = ("F32", [1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])
 
@@ -20,7 +20,7 @@ class Limits(Case):
     def test_a_file_over_the_ulimit_is_reported_and_leaves_nothing(self):
         out = self.folder / "kept.trace"
         done = subprocess.run(["bash", "-c", 'ulimit -f 4; "$@"', "bash", str(BINARY), "trace", str(self.causal), "abcdef" * 60, "-o", str(out)],
-                              capture_output=True, text=True, env=environment(), timeout=60)
+                              capture_output=True, text=True, env=environment(), timeout=HANGS)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn(f"{out}: cannot be written: File too large; nothing was changed", done.stderr)
         self.assertEqual(list(self.folder.glob("kept*")), [])
@@ -36,7 +36,7 @@ class Limits(Case):
             shutil.copytree(self.causal, model)
             (model / name).unlink()
             made(model / name)
-            done = run("show", model, "abc", timeout=20)
+            done = run("show", model, "abc")
             self.assertEqual(done.code, 1)
             self.assertIn(f"{model / name}: {says}", done.errors)
         with open(self.folder / "large.json", "w") as large:
@@ -538,11 +538,9 @@ class Output(Case):
 
     def test_ctrl_c_exits_130_and_leaves_nothing_half_written(self):
         waiting = subprocess.Popen([BINARY, "tokens", self.causal, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
-        waiting.stdin.write(b"abc\n")
-        waiting.stdin.flush()
-        time.sleep(0.3)
+        await_handler(waiting, signal.SIGINT)
         waiting.send_signal(signal.SIGINT)
-        self.assertEqual(waiting.wait(10), 130)
+        self.assertEqual(waiting.wait(HANGS), 130)
         waiting.stdin.close()
         waiting.stdout.close()
         # While a file is being written: waits until its temporary file appears.
@@ -552,7 +550,7 @@ class Output(Case):
         while writing.poll() is None and {path.name for path in self.folder.iterdir()} <= before:
             time.sleep(0.001)
         writing.send_signal(signal.SIGINT)
-        code = writing.wait(30)
+        code = writing.wait(HANGS)
         left = {path.name for path in self.folder.iterdir()}
         self.assertIn((code, left), [(130, before), (130, before | {"out"}), (0, before | {"out"})])
         if "out" in left:

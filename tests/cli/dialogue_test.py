@@ -49,7 +49,7 @@ class Dialogues(Case):
 
     @classmethod
     def train(cls, turns):
-        return run("train", cls.data / "names.json", f"data={cls.data}", f"pairs.turns_before={turns}", "-o", cls.data / f"run{turns}", timeout=120)
+        return run("train", cls.data / "names.json", f"data={cls.data}", f"pairs.turns_before={turns}", "-o", cls.data / f"run{turns}")
 
     def measured(self, turns):
         return run("train", self.data / "names.json", f"data={self.data}", f"pairs.turns_before={turns}", "--test", self.data / f"run{turns}/best", "--json").json

@@ -4,7 +4,7 @@ import json
 import subprocess
 import xml.etree.ElementTree
 
-from support import BINARY, Case, environment, run
+from support import BINARY, HANGS, Case, environment, run
 from train_task_test import TaskCase
 from translate_test import write_translator
 
@@ -94,7 +94,7 @@ class Classifiers(TaskCase):
                                    env=environment())
         process.stdout.readline()  # the first report
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANGS)
         done = run("train", "--resume", self.folder / "parts")
         self.assertEqual(done.code, 0, done.errors)
         self.assertRegex(done.errors, r"steps \d+ to 120")

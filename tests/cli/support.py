@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 import unicodedata
 import unittest
 from pathlib import Path
@@ -40,6 +41,9 @@ class Done:
         return json.loads(self.out)
 
 
+HANGS = 300  # seconds; no process of these tests takes longer, even on a busy machine
+
+
 def environment(**changes):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARHEAD", "HF_", "NO_COLOR", "COLUMNS"))}
     return kept | {"LC_ALL": "C.UTF-8"} | changes
@@ -49,6 +53,16 @@ def run(*arguments, stdin=b"", folder=None, timeout=600, **changes):
     """Runs clearhead with these arguments; raises after `timeout` seconds, which no run should need even on a busy machine."""
     command = [BINARY, *(item if isinstance(item, bytes) else str(item) for item in arguments)]
     return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=timeout, check=False))
+
+
+def await_handler(process, signal):
+    """Waits until a process has a handler for a signal. Before that, the signal ends the process without an exit code."""
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) >> (signal - 1) & 1:
+            return
+        time.sleep(0.01)
 
 
 def write_wordpiece(folder, words):

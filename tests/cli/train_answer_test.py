@@ -51,7 +51,7 @@ class AnswerCase(Case):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, out, *settings):
-        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json", timeout=120)
+        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json")
 
 
 class Answers(AnswerCase):

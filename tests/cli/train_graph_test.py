@@ -51,7 +51,7 @@ class Graphs(NetworkCase):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, out, *settings):
-        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json", timeout=120)
+        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json")
 
     @staticmethod
     def unpacked(blob):
@@ -85,10 +85,10 @@ class Graphs(NetworkCase):
         neighbours = {f"p{b if a == 3 else a}" for a, b in self.edges if 3 in (a, b)} | {"p3"}
         found = {key["token"].split()[0] for key in shown.json["keys"] if key["weight"] > 0}
         self.assertLessEqual(found, neighbours)
-        why = run("why", best, "p3", "--json", timeout=120)
+        why = run("why", best, "p3", "--json")
         self.assertEqual(why.code, 0, why.errors)
         page = self.folder / "page.html"
-        viewed = run("view", best, "p3", "--html", page, timeout=120)
+        viewed = run("view", best, "p3", "--html", page)
         self.assertEqual(viewed.code, 0, viewed.errors)
         self.assertIn('"state":"q=3"', page.read_text(encoding="utf-8"), "the page opens on the node that was asked for")
         blobs = re.findall(r'id="clearhead-blob-\d+"[^>]*>([^<]+)<', page.read_text(encoding="utf-8"))

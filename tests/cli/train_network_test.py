@@ -14,7 +14,7 @@ ANIMALS, TOOLS, FILLERS = ("cat", "dog", "hen"), ("saw", "axe", "rake"), ("we", 
 class NetworkCase(Case):
     def trained(self, *settings, folder="run"):
         out = self.folder / folder
-        done = run("train", self.recipe, f"data={self.folder}", *settings, "-o", out, timeout=120)
+        done = run("train", self.recipe, f"data={self.folder}", *settings, "-o", out)
         self.assertEqual(done.code, 0, done.errors)
         return out
 

@@ -25,7 +25,7 @@ class Policy(Case):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, out, *settings):
-        return run("train", self.recipe, *settings, "-o", self.folder / out, "--json", timeout=120)
+        return run("train", self.recipe, *settings, "-o", self.folder / out, "--json")
 
     def test_a_policy_with_memory_learns_plays_and_is_explained(self):
         done = self.train("run")
@@ -64,7 +64,7 @@ class Policy(Case):
             time.sleep(0.01)
         half.kill()
         half.wait()
-        again = run("train", "--resume", self.folder / "half", "--json", timeout=120)
+        again = run("train", "--resume", self.folder / "half", "--json")
         self.assertEqual(again.code, 0, again.errors)
         one, other = ((self.folder / name / "best/model.safetensors").read_bytes() for name in ("whole", "half"))
         self.assertEqual(one, other)

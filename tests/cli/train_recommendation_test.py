@@ -38,7 +38,7 @@ class Recommendation(NetworkCase):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, *settings):
-        return run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", *settings, timeout=120)
+        return run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", *settings)
 
     def refused_data(self, message):
         self.refused(1, message, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run")

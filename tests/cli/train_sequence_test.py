@@ -38,7 +38,7 @@ class Sequences(Case):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, *settings):
-        return run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", *settings, timeout=120)
+        return run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", *settings)
 
     def test_a_trained_model_labels_every_character(self):
         done = self.train()

@@ -48,7 +48,7 @@ class Stories(Case):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, out, *settings):
-        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json", timeout=120)
+        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json")
 
     def measure(self, out, *options):
         return run("train", self.recipe, f"data={self.folder}", "--test", self.folder / out / "best", *options)

@@ -32,7 +32,7 @@ class Tagger(NetworkCase):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, *settings):
-        return run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", *settings, timeout=120)
+        return run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "run", *settings)
 
     def test_a_trained_model_tags_shows_and_explains(self):
         done = self.train()
@@ -50,7 +50,7 @@ class Tagger(NetworkCase):
     def test_other_normalisers_train_and_unknown_ones_are_refused(self):
         for name in ("softmax", "sparsemax", "entmax15"):
             self.write_recipe(normaliser=name)
-            done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / name, "steps=4", "validate=4", timeout=120)
+            done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / name, "steps=4", "validate=4")
             self.assertEqual(done.code, 0, done.errors)
         self.write_recipe(normaliser="crf")
         done = self.train()

@@ -5,7 +5,7 @@ import json
 import random
 import subprocess
 
-from support import BINARY, Case, environment, read_safetensors, run, write_wordpiece
+from support import BINARY, HANGS, Case, environment, read_safetensors, run, write_wordpiece
 
 BERT = {
     "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -50,7 +50,7 @@ class TaskCase(Case):
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def train(self, out, *settings):
-        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json", timeout=120)
+        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json")
 
     def measured(self, out):
         return run("train", self.recipe, f"data={self.folder}", "--test", self.folder / out / "best", "--json").json
@@ -165,7 +165,7 @@ class Classification(TaskCase):
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
         process.stdout.readline()  # the first report
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANGS)
         done = run("train", "--resume", self.folder / "parts")
         self.assertEqual(done.code, 0, done.errors)
         self.assertRegex(done.errors, r"steps [1-5]\d to 60")
@@ -419,7 +419,7 @@ class Masks(TaskCase):
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
         process.stdout.readline()  # the first report
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=HANGS)
         done = run("train", "--resume", self.folder / "parts")
         self.assertEqual(done.code, 0, done.errors)
         self.assertEqual((self.folder / "whole/log.csv").read_bytes(), (self.folder / "parts/log.csv").read_bytes())

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-from support import BINARY, DOUBLE, Case, environment, read_safetensors, run
+from support import BINARY, DOUBLE, HANGS, Case, environment, read_safetensors, run
 
 MODEL = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64,
@@ -51,7 +51,7 @@ class TrainingCase(Case):
         """Sends a signal after the first report and returns the text on stderr."""
         process.stdout.readline()
         process.send_signal(by)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=HANGS)
         self.assertEqual(process.returncode, 130, errors)
         return errors.decode()
 
@@ -71,7 +71,7 @@ class RunEdgeCases(TrainingCase):
         self.assertEqual(second.code, 1)
         self.assertRegex(second.errors, rf"/run: is in use by process {first.pid} on \S+, since \d{{4}}-.* UTC; wait for it, or give another folder\n$")
         first.kill()
-        first.communicate(timeout=30)
+        first.communicate(timeout=HANGS)
         third = self.start("--resume", self.folder / "run")
         self.assertRegex(self.stopped(third, signal.SIGHUP), r"stopped after step \d+; to continue")
         self.assertFalse((self.folder / "run/lock").exists())
@@ -92,9 +92,9 @@ class RunEdgeCases(TrainingCase):
     def test_a_signal_stops_a_step_between_micro_batches(self):
         self.write(steps=4, accumulate=1 << 20)
         process = self.start(self.recipe, f"data={self.folder}", "-o", "run")
-        time.sleep(1)
+        process.stderr.readline()  # the number of parameters: from here on, a signal ends the run after a checkpoint
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=HANGS)
         self.assertEqual(process.returncode, 130, errors.decode())
         self.assertIn("stopped after step 0; to continue", errors.decode())
 
@@ -108,7 +108,7 @@ class RunEdgeCases(TrainingCase):
 
     def test_output_to_closed_streams_is_not_written_into_run_files(self):
         done = subprocess.run(["bash", "-c", 'exec "$@" >&- 2>&-', "bash", BINARY, "train", self.recipe, f"data={self.folder}", "-o", "run", "steps=20"],
-                              cwd=self.folder, env=environment(), timeout=60)
+                              cwd=self.folder, env=environment(), timeout=HANGS)
         self.assertIn(done.returncode, (0, 1))
         for path in (self.folder / "run").rglob("*"):
             if path.is_file():

@@ -49,7 +49,7 @@ class Trajectories(NetworkCase):
 
     def test_a_model_of_circles_is_trained_tested_and_run(self):
         out = self.folder / "run"
-        done = run("train", self.recipe, f"data={self.folder}", "-o", out, timeout=120)
+        done = run("train", self.recipe, f"data={self.folder}", "-o", out)
         self.assertEqual(done.code, 0, done.errors)
         self.assertRegex(done.errors, r"training: \d+ windows of park.tsv, street.tsv; ")
         best = out / "best"

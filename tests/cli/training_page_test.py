@@ -35,7 +35,7 @@ class OwnData(Case):
             self.assertEqual(program, "clearhead")
             arguments = [argument.replace("DIR", str(self.folder)) for argument in arguments]
             fewer = ["steps=20", "validate=20", "schedule.warmup=4"] if arguments[0] == "train" else []
-            done = run(*arguments, *fewer, folder=self.folder, timeout=120)
+            done = run(*arguments, *fewer, folder=self.folder)
             self.assertEqual(done.code, 0, f"{arguments}: {done.errors}")
             out.append(done.out)
         return out

@@ -55,7 +55,7 @@ class Transcription(Case):
         return ["train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "run"]
 
     def test_tones_are_learned_measured_written_and_traced(self):
-        done = run(*self.task(), "--json", timeout=120)
+        done = run(*self.task(), "--json")
         self.assertEqual(done.code, 0, done.errors)
         self.assertGreater(json.loads(done.out.splitlines()[-1])["token_accuracy"], 0.98)
         best = self.folder / "run/best"

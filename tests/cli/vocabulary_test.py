@@ -5,7 +5,7 @@ import signal
 import struct
 import subprocess
 
-from support import BINARY, Case, environment, run
+from support import BINARY, HANGS, Case, environment, run
 
 TEXT = "low low low lower newest newest wide\n"
 
@@ -75,7 +75,7 @@ class Recipes(Case):
         process = subprocess.Popen([BINARY, "train", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=HANGS)
         self.assertEqual(process.returncode, 130, errors)
         data = (self.folder / "run/checkpoint.safetensors").read_bytes()
         return json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
