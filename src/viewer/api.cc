@@ -14,6 +14,8 @@
 #include "viewer/questions/info.h"
 #include "viewer/questions/lines.h"
 #include "viewer/questions/mass.h"
+#include "viewer/questions/neurons.h"
+#include "viewer/questions/ranges.h"
 #include "viewer/questions/text.h"
 #include "viewer/questions/tiles.h"
 #include "viewer/questions/verify.h"
@@ -220,7 +222,7 @@ void answer_events(LoadedTrace& loaded, const ApiRequest& request, const std::fu
 ApiKind kind_of(const ApiRequest& request) {
   const std::string& path = request.path;
   if (path == "tile") return request.query.count("exact") > 0 ? ApiKind::kLong : ApiKind::kOnce;
-  for (const char* once : {"info", "text", "picture", "segments", "row", "col", "mass", "aligned"}) {
+  for (const char* once : {"info", "text", "picture", "segments", "row", "col", "mass", "neurons", "aligned"}) {
     if (path == once) return ApiKind::kOnce;
   }
   if (path == "pdf") return ApiKind::kAlone;
@@ -234,8 +236,13 @@ ApiKind kind_of(const ApiRequest& request) {
   return ApiKind::kNone;
 }
 
-bool wants_post(const std::string& path) {
-  return path == "mass" || path == "verify" || path == "run" || path == "pdf" || path == "why" || path == "what-if";
+ApiKind checked_kind_of(const ApiRequest& request) {
+  const std::string& path = request.path;
+  const ApiKind kind = kind_of(request);
+  if (kind == ApiKind::kNone) fail(ErrorCode::kNotFound, "api/{}: no such endpoint.", path);
+  const bool wants_post = path == "mass" || path == "verify" || path == "run" || path == "pdf" || path == "why" || path == "what-if";
+  if (wants_post != request.post) fail(ErrorCode::kInvalidArgument, "api/{}: expected a {}.", path, wants_post ? "POST" : "GET");
+  return kind;
 }
 
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options, LoadedTrace* other) {
@@ -250,6 +257,12 @@ ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptio
   if (path == "col") return frame_answer(questions::column(loaded, line_of(query, "k"), options), request);
   if (path == "stats") return frame_answer(questions::stats(loaded, query.head(), query.integer("bins", 512, 1, 65'536), options), request);
   if (path == "tile") return frame_answer(questions::tile(loaded, tile_of(loaded, query), options), request);
+  if (path == "neurons") {
+    const std::vector<Range> queries = query.ranges("q");
+    if (questions::count_of(queries) != 1) fail(ErrorCode::kInvalidArgument, "q: expected one query, found \"{}\".", query.text("q"));
+    const int64_t keys = query.integer("keys", 16, 1, NeuronLook::kMostKeys);
+    return frame_answer(questions::neurons(loaded, {.at = query.head(), .query = queries[0].begin, .keys = keys}), request);
+  }
   if (path == "mass") return frame_answer(questions::mass(loaded, mass_look_of(Json::parse(request.body, "api/mass")), options), request);
   if (path == "verify") return json_answer(questions::verify(loaded, verify_look_of(Json::parse(request.body, "api/verify")), options));
   if (path == "aligned") return frame_answer(questions::aligned_places(loaded, other ? *other : loaded), request);

@@ -41,8 +41,9 @@ enum class ApiKind : uint8_t {
 };
 /// Returns the kind of answer that a request gets.
 ApiKind kind_of(const ApiRequest& request);
-/// Returns true if this path takes POST; all other paths take GET.
-bool wants_post(const std::string& path);
+/// kind_of() for a request that was not checked before. Throws kNotFound for an unknown path, and kInvalidArgument for GET where POST is
+/// expected or the reverse.
+ApiKind checked_kind_of(const ApiRequest& request);
 
 /// For kOnce, kLong and kDeferrable. `other`: the second trace of a question that compares two traces; null: the same trace. Throws
 /// errors that answer_error() translates.

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/format.h"
 #include "io/npy.h"
@@ -207,11 +208,15 @@ std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOp
                        {{"Title", caption}, {"Software", "clearhead " + loaded.options().version}, {"Comment", loaded.options().command}});
 }
 
+// The views whose figures and numbers only the page exports, and the requests that their numbers come from.
+constexpr std::pair<const char*, const char*> kExportedByPage[] = {
+    {"why", "why"}, {"what-if", "what-if"}, {"compare", "compare"}, {"model", "tile"}, {"neuron", "neurons"}};
+
 void check_is_of_the_server(const ViewState& state) {
-  const std::string& view = state.view;
-  if (view == "why" || view == "what-if" || view == "compare" || view == "model")
-    fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"{}\"; its numbers come from api/{}.", view,
-         view == "model" ? "tile" : view);
+  for (const auto& [view, request] : kExportedByPage) {
+    if (state.view == view)
+      fail(ErrorCode::kUnsupported, "export: only the page itself exports the view \"{}\"; its numbers come from api/{}.", view, request);
+  }
 }
 
 std::string file_name(const LoadedTrace& loaded, const ViewState& state, const char* extension) {

@@ -51,6 +51,9 @@ void check_new_folder(const std::string& path);
 /// Returns the bytes of the page.
 std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& options, ExportedPage& page);
 
+/// Returns a page without data for a frame whose host answers its requests (docs/viewer-api.md, "A page in a frame").
+std::string framed_page();
+
 struct ExportedFile {
   std::string name{}, type{}, bytes{};
 };

@@ -1,4 +1,5 @@
 // An offline page is a template with its markers replaced, and the data of its traces: inside the page, or as files beside it (a site).
+// A page in a frame is the same template without data.
 //
 // The manifest escapes every '<', and blobs inside the page are base64 (page_blobs.h), so no text from a model or a user can end a script
 // element.
@@ -64,15 +65,19 @@ uint64_t size_of_bundle() {
 }
 
 // `connect`: the source in the Content-Security-Policy from which the page may fetch data.
-std::string page_of(std::span<LoadedTrace> traces, Json::Array manifests, const char* connect, const std::string& blobs) {
+std::string page_with(const std::string& title, const char* connect, const std::string& data) {
   const ViewerBundle& bundle = viewer_bundle();
-  const std::string data = "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(Json(std::move(manifests)).dump()) +
-                           "</script>\n" + blobs;
-  return filled(bundle.offline, {{"<!--clearhead:title-->", markup_escaped(model_name(traces[0].trace().plan()))},
+  return filled(bundle.offline, {{"<!--clearhead:title-->", markup_escaped(title)},
                                  {"clearhead:connect", connect},
                                  {"/*clearhead:style*/", std::string(bundle.style)},
                                  {"<!--clearhead:data-->", data},
                                  {"/*clearhead:script*/", std::string(bundle.script)}});
+}
+
+std::string page_of(std::span<LoadedTrace> traces, Json::Array manifests, const char* connect, const std::string& blobs) {
+  const std::string data = "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(Json(std::move(manifests)).dump()) +
+                           "</script>\n" + blobs;
+  return page_with(model_name(traces[0].trace().plan()), connect, data);
 }
 
 // A folder that gets its name only when it is complete. Until then its files are in PATH.unfinished, which is removed if they remain
@@ -114,6 +119,8 @@ std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& opt
   page.bytes = out.size();
   return out;
 }
+
+std::string framed_page() { return page_with("clearhead", "'none'", "<meta name=\"clearhead-framed\">"); }
 
 ExportedPage export_html(std::span<LoadedTrace> traces, const std::string& path, const ExportOptions& options) {
   ExportedPage page;

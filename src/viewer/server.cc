@@ -9,13 +9,13 @@
 #include <chrono>
 #include <deque>
 #include <future>
-#include <limits>
 
 #include "base/file.h"
 #include "base/format.h"
 #include "viewer/bundle.h"
 #include "viewer/connections.h"
 #include "viewer/engine.h"
+#include "viewer/open_traces.h"
 #include "viewer/questions/info.h"
 
 namespace clearhead::viewer {
@@ -151,7 +151,7 @@ bool stepped_aside(const Job& job, const Error& error) {
 }  // namespace
 
 struct ViewServer::Parts {
-  std::vector<LoadedTrace> traces;  // one, or several that were opened together
+  OpenTraces traces;  // only the thread of `engine` uses them
   Engine engine;
   // Runs of the model and explanations take long. They have their own thread and a copy of the trace, so that other requests are answered
   // meanwhile. This engine posts jobs to `engine`, so it is destroyed first.
@@ -167,10 +167,6 @@ struct ViewServer::Parts {
 
   explicit Parts(std::vector<LoadedTrace> looked_at) : traces(std::move(looked_at)) {}
 
-  LoadedTrace& first_shown();
-  LoadedTrace& trace_of(const ApiRequest& asked);
-  LoadedTrace* other_of(const ApiRequest& asked);
-  LoadedTrace& trace_named(const std::string& number);
   bool may_ask(const httplib::Request& request) const;
   bool use_once(const std::string& given);
   bool is_known_host(const std::string& host) const;
@@ -185,36 +181,6 @@ struct ViewServer::Parts {
   bool run_beside(Job& job, Channel& channel, const ApiRequest& asked);
   void on_engine(Job::Kind kind, const std::function<void()>& work);
 };
-
-// The trace that is shown first: for a training run, the last step.
-LoadedTrace& ViewServer::Parts::first_shown() { return traces[0].options().is_run ? traces.back() : traces.front(); }
-
-// The trace of a request: the one that `t` names, or the edited run of that trace.
-LoadedTrace& ViewServer::Parts::trace_of(const ApiRequest& asked) {
-  const QueryParameters query(asked.query);
-  const std::string edited = query.text("edited");
-  LoadedTrace& named = trace_named(query.text("t"));
-  return edited.empty() ? named : named.edited(edited);
-}
-
-// The second trace of a comparison: the one that `with` names, or an edited run; null: the trace itself.
-LoadedTrace* ViewServer::Parts::other_of(const ApiRequest& asked) {
-  const QueryParameters query(asked.query);
-  const std::string number = query.text("with"), edited = query.text("with_edited");
-  if (number.empty() && edited.empty()) return nullptr;
-  LoadedTrace& named = trace_named(number.empty() ? query.text("t") : number);
-  return edited.empty() ? &named : &named.edited(edited);
-}
-
-LoadedTrace& ViewServer::Parts::trace_named(const std::string& number) {
-  if (traces.size() == 1 || number.empty()) return first_shown();
-  const QueryString query{{"t", number}};
-  const int64_t wanted = QueryParameters(query).integer("t", 0, 0, std::numeric_limits<int64_t>::max());
-  for (LoadedTrace& loaded : traces) {
-    if (loaded.options().together[loaded.options().at].number == wanted) return loaded;
-  }
-  fail(ErrorCode::kNotFound, "t={}: there is no such trace.", number);
-}
 
 bool ViewServer::Parts::is_known_host(const std::string& host) const {
   for (const char* name : {"127.0.0.1", "localhost"}) {
@@ -326,7 +292,7 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
   answer_by(engine, response, asked, [this, asked](Job& own) {
     LookOptions options{.cancel = own.token()};
     if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
-    ApiAnswer found = answer(trace_of(asked), asked, options, other_of(asked));
+    ApiAnswer found = answer(traces.of(asked), asked, options, traces.other_of(asked));
     check_mappings();
     return found;
   });
@@ -357,7 +323,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
       check_mappings();
       channel.push(std::move(chunk));
     };
-    stream(trace_of(asked), asked, emit, options, other_of(asked));
+    stream(traces.of(asked), asked, emit, options, traces.other_of(asked));
   });
 }
 
@@ -365,7 +331,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
 bool ViewServer::Parts::run_beside(Job& job, Channel& channel, const ApiRequest& asked) {
   return run_to_the_end(job, channel, asked, [&](const LookOptions& options) {
     std::optional<LoadedTrace> copy;
-    on_engine(Job::Kind::kShort, [&] { copy.emplace(trace_of(asked)); });
+    on_engine(Job::Kind::kShort, [&] { copy.emplace(traces.of(asked)); });
     const std::string id = copy->id();
     std::string done;
     const auto emit = [&](std::string chunk) {
@@ -377,7 +343,7 @@ bool ViewServer::Parts::run_beside(Job& job, Channel& channel, const ApiRequest&
       }
     };
     stream(*copy, asked, emit, options);
-    on_engine(Job::Kind::kLong, [&] { trace_of(asked).adopt(std::move(*copy), id); });  // kLong: yield() cannot run it inside another job
+    on_engine(Job::Kind::kLong, [&] { traces.of(asked).adopt(std::move(*copy), id); });  // kLong: yield() cannot run it inside another job
     channel.push(std::move(done));
   });
 }
@@ -433,10 +399,7 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
   for (const auto& [name, value] : request.params) asked.query.emplace(name, value);
   asked.body = request.body;
   try {
-    const ApiKind kind = kind_of(asked);
-    if (kind == ApiKind::kNone) fail(ErrorCode::kNotFound, "api/{}: no such endpoint.", asked.path);
-    if (wants_post(asked.path) != asked.post)
-      fail(ErrorCode::kInvalidArgument, "api/{}: expected a {}.", asked.path, asked.post ? "GET" : "POST");
+    const ApiKind kind = checked_kind_of(asked);
     if (asked.post && request.get_header_value("Content-Type").rfind("application/json", 0) != 0) {
       fail(ErrorCode::kInvalidArgument, "api/{}: expected Content-Type: application/json.", asked.path);
     }
@@ -502,7 +465,7 @@ ViewServer::ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& opt
   auto first = std::make_shared<Job>();  // computes the answer to every page's first request while the browser starts
   first->work = [&parts](Job&) {
     try {
-      (void)questions::info(parts.first_shown());
+      (void)questions::info(parts.traces.first_shown());
     } catch (const std::exception&) {  // the page's own request gets the error
     }
     return true;

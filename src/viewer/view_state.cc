@@ -12,7 +12,7 @@ namespace clearhead::viewer {
 ViewState parse_state(const std::string& state) {
   ViewState out;
   for (const auto& [key, value] : parse_query(state.rfind('#', 0) == 0 ? std::string_view(state).substr(1) : std::string_view(state))) {
-    constexpr const char* kViews[] = {"read", "lines", "map", "atlas", "model", "why", "what-if", "compare"};
+    constexpr const char* kViews[] = {"read", "lines", "map", "atlas", "model", "neuron", "why", "what-if", "compare"};
     if (key == "v" && std::find(std::begin(kViews), std::end(kViews), value) != std::end(kViews)) out.view = value;
     if (key == "f") out.family = value;
     if (key == "q" && !value.empty()) out.queries = parse_ranges(value, "q");

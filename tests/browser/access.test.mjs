@@ -81,6 +81,14 @@ for (const [name, options] of Object.entries(looks)) {
 }
 
 for (const [name, options] of Object.entries(looks)) {
+  test(`axe finds nothing in the neuron view, ${name}`, { skip }, async () => {
+    const page = await open(`${server.url}#v=neuron&h=2.2&q=20`, options);
+    await page.waitForSelector('.neuron-table tbody tr');
+    assert.deepEqual(await violations(page), []);
+  });
+}
+
+for (const [name, options] of Object.entries(looks)) {
   test(`axe finds nothing in the timelines, ${name}`, { skip }, async () => {
     for (const { url } of timed) {
       const page = await open(`${url}#h=1.1&q=58`, options); // of the generated text, a row that writes

@@ -14,8 +14,8 @@ export function useBrowser() {
     if (!skip) state.browser = await launch(['--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']);
   });
   after(async () => {
+    await state.browser?.close(); // also if a page threw: an open browser would keep the process alive
     for (const page of state.pages) assert.deepEqual(page.errors, [], 'the page threw');
-    await state.browser?.close();
   });
   return {
     async open(url, options = {}) {

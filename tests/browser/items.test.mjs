@@ -110,6 +110,30 @@ test('a patch under the pointer says its weight, and a click on it says who look
   assert.deepEqual([stateOf(page).d, stateOf(page).k], ['in', String(patch(4, 2))]);
 });
 
+test('the atlas of a picture shows the picture in every head, as the chosen row sees it', { skip }, async () => {
+  const page = await openTrace('scene', 'v=atlas&h=1.0&q=8');
+  const thumbnail = async (head) => {
+    await page.waitForFunction((name) => {
+      const canvas = document.querySelector(`[data-head="${name}"] canvas`);
+      return canvas?.width === 9 && canvas.height === 9;
+    }, head);
+    return page.$eval(`[data-head="${head}"] canvas`, (canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, 9, 9);
+      return Array.from({ length: 81 }, (_, i) => data[4 * i] + data[4 * i + 1] + data[4 * i + 2]);
+    });
+  };
+  const darkest = (shades) => patch(1, 1) + shades.indexOf(Math.min(...shades));
+  const heaviest = (weights) => patch(1, 1) + weights.slice(kWords).indexOf(Math.max(...weights.slice(kWords)));
+  assert.equal(darkest(await thumbnail('1.0')), heaviest(await row('scene', 'cross', 1, 0, 8)));
+  assert.match(await page.textContent('.atlas-panel > .caption'), /shaded by what .* attends to/);
+  const before = await thumbnail('1.0');
+  await page.evaluate(() => (location.hash = location.hash.replace('q=8', 'q=3')));
+  await page.waitForFunction((shades) => {
+    const { data } = document.querySelector('[data-head="1.0"] canvas').getContext('2d').getImageData(0, 0, 9, 9);
+    return shades.some((shade, i) => shade !== data[4 * i] + data[4 * i + 1] + data[4 * i + 2]);
+  }, before);
+});
+
 test('patches are walked by the arrow keys, along and across their rows', { skip }, async () => {
   const page = await openTrace('patches', 'h=1.0&q=10');
   await listed(page, 'patch 2,2');
@@ -260,6 +284,16 @@ test('a click while another family is on its way waits for it', { skip }, async 
   await page.mouse.move(5, 5);
   await listed(page, 'sentence 3');
   assert.deepEqual([stateOf(page).q, stateOf(page).k, stateOf(page).d], ['73', undefined, undefined]);
+});
+
+test('the back button returns to the family of maps that was shown before', { skip }, async () => {
+  const page = await openTrace('hierarchy', 'h=0.0');
+  await listed(page, 'document');
+  await page.selectOption('.model select', 'words');
+  await page.waitForFunction(() => location.hash.includes('f=words') && document.querySelector('.model select')?.value === 'words');
+  await page.goBack();
+  await page.waitForFunction(() => document.querySelector('.model select')?.value === 'sentences');
+  await listed(page, 'document');
 });
 
 test('maps and lines name rows and columns by their items, and so do their tables', { skip }, async () => {

@@ -242,6 +242,7 @@ for (const [width, height] of [
       ['v=atlas&h=1.1&q=20', ['atlas-legend'], false],
       ['v=why&h=1.1', ['why-legend'], true],
       ['v=what-if&h=1.1&q=20&edit=c~4-5', ['if-text-legend', 'if-legend'], true],
+      ['v=neuron&h=1.1&q=20', ['neuron-vectors', 'neuron-products'], true],
       ['v=compare&h=1.1&q=20&with=head&to=1.0', ['compare-text-legend', 'compare-legend'], true],
     ]) {
       const page = await open(`${url}#${hash}`, { viewport: { width, height } });

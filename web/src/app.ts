@@ -7,7 +7,7 @@ import { themeOf } from './paint/theme';
 import { familyOf, firstSelection, firstHead, hasGallery, openingOf } from './opening';
 import { selectedPlace } from './rows';
 import { type Info, type Source, isAbort, isStale } from './source/source';
-import { type State, type Store, forAnotherText, formatState, stateFromAddress, kInitial } from './state';
+import { type State, type Store, type ViewName, forAnotherText, formatState, kInitial } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
 import { listenToKeys } from './ui/keys';
@@ -23,11 +23,8 @@ import { LinesView } from './views/lines/lines';
 import { MapView } from './views/map/map';
 import { AtlasView } from './views/atlas/atlas';
 import { Gallery } from './views/gallery/gallery';
-import { WhyView } from './views/why/why';
-import { WhatIfView } from './views/what-if/whatIf';
-import { CompareView } from './views/compare/compare';
-import { ModelView } from './views/model/model';
 import { Timeline } from './views/timeline/timeline';
+import { kWholePageViews } from './views/whole';
 
 /** Shows what the state selects: one trace, or the gallery of several. `before` is the trace that was shown last. */
 export async function open(root: HTMLElement, source: Source, store: Store, before: number | null = null): Promise<void> {
@@ -93,10 +90,7 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
   const map = new MapView(ctx);
   const lines = new LinesView(ctx);
   const atlas = new AtlasView(ctx);
-  const why = new WhyView(ctx);
-  const whatIf = new WhatIfView(ctx);
-  const compare = new CompareView(ctx);
-  const model = new ModelView(ctx);
+  const whole = Object.entries(kWholePageViews).map(([name, { make }]) => [name, make(ctx)] as const);
   const answers = new Answers(ctx);
   const search = new SearchBox(
     () => ctx,
@@ -111,20 +105,18 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
     lines: lines.element,
     map: map.element,
     answers: answers.element,
-    why: why.element,
-    whatIf: whatIf.element,
-    compare: compare.element,
-    model: model.element,
+    whole: whole.map(([, view]) => view.element),
   });
-  const views: Record<State['view'], View> = { read, lines, map, atlas, why, 'what-if': whatIf, compare, model };
+  const views: Partial<Record<ViewName, View>> = { read, lines, map, atlas, ...Object.fromEntries(whole) };
+  const current = (): View => views[ctx.store.now.view] ?? read;
   const exported = async (): Promise<Exported> => {
-    const view = views[ctx.store.now.view];
+    const view = current();
     if (!view.figure) throw new Error(ctx.t('export.none'));
     const shown = await view.figure();
     return timeline ? { ...shown, parts: [...shown.parts, ...timeline.figure().parts] } : shown;
   };
   const save = (): void => {
-    exportDialog(ctx, root, exported, views[ctx.store.now.view]);
+    exportDialog(ctx, root, exported, current());
   };
   const actions = actionsOf(ctx, map, reload, () => layout.toggleAtlas(), save);
   const bar = new TopBar(ctx, search.element, actions);
@@ -139,7 +131,7 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
     notices,
     live,
   );
-  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, model, tour }, actions);
+  wire(ctx, root, { bar, read, views: Object.values(views), whole, answers, timeline, tour }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
@@ -188,30 +180,27 @@ function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: 
 interface Views {
   bar: TopBar;
   read: ReadView;
-  lines: LinesView;
-  map: MapView;
-  atlas: AtlasView;
+  views: readonly View[]; // all, also read
+  whole: readonly (readonly [string, View])[]; // by name
   answers: Answers;
   timeline: Timeline | null;
-  why: WhyView;
-  whatIf: WhatIfView;
-  compare: CompareView;
-  model: ModelView;
   tour: TourView;
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
 function wire(ctx: Context, root: HTMLElement, parts: Views, actions: Actions): void {
-  const { bar, read, lines, map, atlas, answers, timeline, why, whatIf, compare, model, tour } = parts;
+  const { bar, read, answers, timeline, tour } = parts;
   const { store, focus } = ctx;
   const { signal } = ctx.life;
-  const views: View[] = [bar, read, lines, map, atlas, why, whatIf, compare, model, tour, ...(timeline ? [timeline] : [])];
+  const views: View[] = [bar, ...parts.views, tour, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const place = selectedPlace(ctx, store.now);
     if (place !== null) read.reveal(place);
   };
   const update = (state: State, before: State): void => {
     root.dataset['view'] = state.view;
+    root.dataset['whole'] = String(state.view in kWholePageViews);
+    for (const [name, view] of parts.whole) view.element.classList.toggle('shown', name === state.view);
     root.dataset['present'] = String(state.present);
     for (const view of views) view.update(state, before);
     if (state.view !== before.view) requestAnimationFrame(showAnchor);
@@ -230,20 +219,16 @@ function wire(ctx: Context, root: HTMLElement, parts: Views, actions: Actions): 
     },
   });
   store.listen(update, signal);
-  window.addEventListener(
-    'hashchange',
-    () => {
-      const state = stateFromAddress(store.now);
-      const turns = state.step !== store.now.step && ctx.info.traces.length > 0; // switches to another trace, which has its own text
-      const isOwn = turns || isOfText(ctx.info, ctx.text, state.id);
-      store.load(isOwn ? state : { ...forAnotherText(state), id: ctx.text.digest });
-      if (!isOwn) ctx.notify(ctx.t('banner.other'));
-      showAnchor();
-    },
-    { signal },
-  );
+  store.handleExternal((state) => {
+    const turns = state.step !== store.now.step && ctx.info.traces.length > 0; // switches to another trace, which has its own text
+    const isOwn = turns || isOfText(ctx.info, ctx.text, state.id);
+    store.load(isOwn ? state : { ...forAnotherText(state), id: ctx.text.digest });
+    if (!isOwn) ctx.notify(ctx.t('banner.other'));
+    if (!turns && !isBuiltFor(ctx, store.now)) return actions.reload();
+    showAnchor();
+  }, signal);
   for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
-    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas, why, whatIf, compare, model].forEach((v) => v.retheme()), {
+    matchMedia(query).addEventListener('change', () => parts.views.forEach((view) => view.retheme?.()), {
       signal,
     });
   }
@@ -294,6 +279,12 @@ function lookForBanner({ info, t }: Context): HTMLElement | null {
 const isOfText = (info: Info, text: TextModel, id: string | null): boolean =>
   id === null || id === text.digest || id === info.id || info.checkpoints.some((one) => one.id === id);
 
+/** False if a state has another family or language than the page, or a head that the family lacks. */
+const isBuiltFor = ({ info, family, t }: Context, { family: id, lang, heads }: State): boolean =>
+  familyOf(info, id).id === family.id &&
+  (lang ?? t.language) === t.language &&
+  heads.every((at) => at.layer < family.layers && at.head < family.heads);
+
 /** The opening note of an offline page, and the warning for a link that was made for another text. */
 function banner(ctx: Context, wrong: boolean): HTMLElement | null {
   const { t, info } = ctx;
@@ -325,9 +316,10 @@ function staleBanner(ctx: Context, reload: () => void): HTMLElement {
 
 function copyLink(ctx: Context): void {
   const state = formatState(ctx.store.now);
-  const text = ctx.source.offline ? state : `${location.origin}${location.pathname}#${state}`;
+  const hasLink = !ctx.source.offline && ctx.store.hasAddress;
+  const text = hasLink ? `${location.origin}${location.pathname}#${state}` : state;
   navigator.clipboard.writeText(text).then(
-    () => ctx.notify(ctx.t(ctx.source.offline ? 'link.state' : 'link.done')),
+    () => ctx.notify(ctx.t(hasLink ? 'link.done' : 'link.state')),
     () => ctx.notify(text),
   );
 }

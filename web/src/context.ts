@@ -56,6 +56,8 @@ export interface View {
   update(state: State, before: State): void;
   /** Called when the source has switched to another checkpoint: everything that came from it must be requested again. */
   refetch?(): void;
+  /** Called when the colours of the page have changed. */
+  retheme?(): void;
   /** The current view as a figure for print (figure/figure.ts). */
   figure?(): Exported | Promise<Exported>;
   /**

@@ -1,4 +1,5 @@
-// Entry point of the page. The same script is the page and, inside an offline page, the worker that recomputes rows.
+// Entry point of the page. The same script is the page and, inside an offline page, the worker that recomputes rows. The source is the data
+// of an offline page, the host of a page in a frame, or a server.
 
 import './timeline.css'; // must come before the rules for narrow windows
 import './style.css';
@@ -6,11 +7,13 @@ import './itemPanels.css';
 import './gallery.css';
 import './tour.css';
 import './explain.css';
+import './neuron.css';
 import { open } from './app';
+import { Host } from './source/host';
 import { LiveSource } from './source/live';
 import { OfflineSource } from './source/offline';
 import { serveRows } from './source/worker';
-import { Store, parseState } from './state';
+import { Store, externalState, formatState, parseState } from './state';
 
 if (typeof document === 'undefined') {
   serveRows();
@@ -19,8 +22,15 @@ if (typeof document === 'undefined') {
   if (root) {
     const offline = OfflineSource.find(document);
     const browserHistory = location.protocol === 'about:' ? null : history; // a frame in a notebook cell has no address to write to
-    const opening = location.hash || `#${offline?.state ?? ''}`;
-    if (!location.hash && offline?.state) browserHistory?.replaceState(null, '', opening); // an entry in the history to come back to
-    void open(root, offline ?? new LiveSource('./'), new Store(parseState(opening), browserHistory));
+    const apply = (state: string): void => store.applyExternal(externalState(state, store.now));
+    const host = Host.find(document, (state) => {
+      if (state !== formatState(store.now)) apply(state);
+    });
+    const opening = location.hash || (host ? window.name : offline?.state) || '';
+    if (!location.hash && offline?.state) browserHistory?.replaceState(null, '', `#${opening}`); // an entry in the history to come back to
+    const store = new Store(parseState(opening), browserHistory);
+    addEventListener('hashchange', () => apply(location.hash));
+    if (host) store.listen((state) => host.tell(formatState(state)));
+    void open(root, offline ?? new LiveSource('./', host?.transport), store);
   }
 }

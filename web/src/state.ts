@@ -14,7 +14,7 @@ import {
   kWeightKinds,
 } from './source/source';
 
-export const kViews = ['read', 'lines', 'map', 'atlas', 'model', 'why', 'what-if', 'compare'] as const;
+export const kViews = ['read', 'lines', 'map', 'atlas', 'model', 'neuron', 'why', 'what-if', 'compare'] as const;
 export type ViewName = (typeof kViews)[number];
 export type MapAxes = 'key' | 'offset'; // columns of the map: keys, or key − query
 export type CompareLayout = 'difference' | 'sides'; // one map of the difference, or both maps
@@ -133,9 +133,9 @@ export function parseState(hash: string): State {
   return { ...state, unknown };
 }
 
-/** The state in the page's address; without a language in the address, the current one is kept. */
-export function stateFromAddress(before: State): State {
-  const state = parseState(location.hash);
+/** The state in an address or from a host; without a language, the current one is kept. */
+export function externalState(text: string, before: State): State {
+  const state = parseState(text);
   return { ...state, lang: state.lang ?? before.lang };
 }
 
@@ -233,6 +233,7 @@ type Listener = (state: State, before: State) => void;
 /** Holds the state, notifies listeners and keeps the URL in sync. */
 export class Store {
   private readonly listeners = new Set<Listener>();
+  private external: ((state: State) => void) | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -274,6 +275,20 @@ export class Store {
     const before = this.state;
     this.state = state;
     for (const listener of this.listeners) listener(this.state, before);
+  }
+
+  /** Applies a state from the address or the host, with the handler if there is one, else with `load`. */
+  applyExternal(state: State): void {
+    if (this.external) this.external(state);
+    else this.load(state);
+  }
+
+  /** Sets the handler of states from the address or the host, until the signal aborts: it checks that they are about the page's text. */
+  handleExternal(handler: (state: State) => void, signal: AbortSignal): void {
+    this.external = handler;
+    signal.addEventListener('abort', () => {
+      if (this.external === handler) this.external = null;
+    });
   }
 
   private write(how: 'replace' | 'push'): void {

@@ -5,6 +5,7 @@ import { kCompare } from './stringsCompare';
 import { kExplain } from './stringsExplain';
 import { kFigure } from './stringsFigure';
 import { kItems } from './stringsItems';
+import { kNeuron } from './stringsNeuron';
 import { kRows } from './stringsRows';
 import { kTour } from './stringsTour';
 
@@ -13,6 +14,7 @@ const kTable = {
   ...kCompare,
   ...kFigure,
   ...kItems,
+  ...kNeuron,
   ...kRows,
   ...kTour,
   'view.label': ['View', '视图'],
@@ -383,8 +385,6 @@ const kTable = {
   'feature.export': ['offline export', '离线导出'],
   'feature.value': ['value-weighted attention', '值加权的注意力'],
   'feature.output': ['output-weighted attention', '输出加权的注意力'],
-  'feature.for': ['weights that support an answer', '支持答案的权重'],
-  'feature.against': ['weights that oppose an answer', '反对答案的权重'],
   'feature.weights': ['all weights', '全部权重'],
   'missing.q-not-kept': ['The trace does not contain the query vectors that this needs.', '记录中没有所需的查询向量。'],
   'missing.v-not-kept': ['The trace does not contain the norms of the value vectors.', '记录中没有值向量的范数。'],

@@ -49,11 +49,17 @@ export const kExplain = {
   'norm.none.title': ['Not multiplied by the norms of the value vectors', '不乘以值向量的范数'],
   'norm.value': ['× ‖v‖', '× ‖v‖'],
   'norm.value.title': ['Multiplied by the norm of each token’s value vector', '乘以各词元值向量的范数'],
+  'feature.for': ['weights that support an answer', '支持答案的权重'],
+  'feature.against': ['weights that oppose an answer', '反对答案的权重'],
   'feature.raises': ['weights that would raise an answer', '可提升答案的权重'],
   'feature.lowers': ['weights that would lower an answer', '可降低答案的权重'],
   'weight.of': ['{name} {answer} ({what})', '{name} {answer}（{what}）'],
   'atlas.by-sum': ['sum', '总和'],
   'atlas.how-sum': ['The sum over the whole map of the head.', '该头整张图的总和。'],
+  'atlas.caption-patches': [
+    'The picture in every head, shaded by what “{rows}” attends to (of several rows: the mean). Layers down, heads across.',
+    '每个头的小图即该图片，按“{rows}”对各图块的注意着色（多行时取平均）。纵轴为层，横轴为头。',
+  ],
   'atlas.caption-weighted': [
     'Every head under the chosen weighting: {weight}. The number is the sum over the whole map.',
     '各头在所选加权方式下的图：{weight}。数字为整张图的总和。',

@@ -195,6 +195,11 @@ Json info(LoadedTrace& loaded) {
   } else if (!input_kind(options.model->info()).is_text()) {
     missing.push(missing_json("run", "other-input", format("clearhead view {} INPUT", options.model->info().name),
                               format("This model reads a {}.", options.model->info().reads)));
+    if (!options.input) {
+      for (const char* feature : {"why", "what-if"})
+        missing.push(missing_json(feature, "other-input", Json(),
+                                  format("The viewer does not have the {} that the model read.", options.model->info().reads)));
+    }
   }
   // The page uses `chances` to step through the generated tokens and shows the row of each in any family. They are therefore left out
   // if a family covers only a part of the text, or if a probability is unknown.

@@ -16,6 +16,7 @@ import {
   decodeWeightedHeads,
 } from './decode';
 import { type Frame, decodeFrame, requireArray, readFrames } from './frame';
+import type { Transport } from './host';
 import type {
   AtlasHead,
   Badge,
@@ -29,6 +30,7 @@ import type {
   LineRequest,
   MapRequest,
   Mass,
+  Neurons,
   Picture,
   Pixels,
   Alignment,
@@ -83,6 +85,7 @@ export class LiveSource implements Source {
 
   constructor(
     private readonly base: string,
+    private readonly transport: Transport = (address, init) => fetch(address, init),
     private readonly edit: string | null = null, // id of an edited run, if the requests are about one
   ) {}
 
@@ -202,6 +205,15 @@ export class LiveSource implements Source {
     return { badge: frame.header.badge, error: 0, mass: requireArray(frame, 'mass', Float32Array) };
   }
 
+  async neurons(f: string, at: HeadId, query: number, signal: AbortSignal): Promise<Neurons> {
+    const params = { f, l: at.layer, h: at.head, q: query };
+    const frame = await this.frame<{ badge: Badge; scale: number; has_terms: boolean }>('neurons', params, signal);
+    const { badge, scale, has_terms: hasTerms } = frame.header;
+    const floats = (name: string): Float32Array => requireArray(frame, name, Float32Array);
+    const [q, k, products, scores, weights] = ['q', 'k', 'products', 'scores', 'weights'].map(floats);
+    return { at, query, badge, scale, hasTerms, keys: requireArray(frame, 'keys', Uint32Array), q, k, products, scores, weights };
+  }
+
   async verify(request: VerifyRequest): Promise<VerifyResult> {
     const body = {
       f: request.family,
@@ -227,7 +239,7 @@ export class LiveSource implements Source {
   }
 
   compareSource({ step, edited }: CompareTarget): Source {
-    const source = new LiveSource(this.base, edited);
+    const source = new LiveSource(this.base, this.transport, edited);
     source.step = step ?? this.step;
     return source;
   }
@@ -331,12 +343,12 @@ export class LiveSource implements Source {
   }
 
   private async get(path: string, params: Params, signal?: AbortSignal): Promise<Response> {
-    return checked(await fetch(this.address(path, params), signal ? { signal } : {}));
+    return checked(await this.transport(this.address(path, params), signal ? { signal } : {}));
   }
 
   private async post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
     const init = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
-    return checked(await fetch(this.address(path, {}), signal ? { ...init, signal } : init));
+    return checked(await this.transport(this.address(path, {}), signal ? { ...init, signal } : init));
   }
 
   private address(path: string, params: Params): string {

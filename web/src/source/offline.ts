@@ -117,6 +117,8 @@ export class OfflineSource implements Source {
     return this.current.mass(family, rows, keys, weight, sink);
   }
 
+  readonly neurons = (): Promise<never> => Promise.reject(this.current.missingError('neurons'));
+
   verify(): Promise<VerifyResult> {
     return Promise.reject(this.current.missingError('verify'));
   }

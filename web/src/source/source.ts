@@ -37,6 +37,7 @@ export type Feature =
   | 'overview'
   | 'atlas'
   | 'mass'
+  | 'neurons'
   | 'verify'
   | 'run'
   | 'why'
@@ -288,6 +289,21 @@ export interface Mass {
   mass: Float32Array; // [layer, head]
 }
 
+/** How the scores of a row are made, for the keys with its largest weights, heaviest first. */
+export interface Neurons {
+  at: HeadId;
+  query: number;
+  badge: Badge;
+  scale: number;
+  hasTerms: boolean; // the score also has terms that are not products, such as a position bias
+  keys: Uint32Array;
+  q: Float32Array; // [channel]
+  k: Float32Array; // [key, channel]
+  products: Float32Array; // scale·q·k, [key, channel]
+  scores: Float32Array; // sums over the channels
+  weights: Float32Array;
+}
+
 export interface VerifyRequest {
   family: string;
   heads: HeadId[];
@@ -389,6 +405,7 @@ export interface Source {
     signal: AbortSignal,
   ): Promise<void>;
   mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass>;
+  neurons(family: string, at: HeadId, query: number, signal: AbortSignal): Promise<Neurons>;
   verify(request: VerifyRequest): Promise<VerifyResult>;
   run(text: string, pair: string | null, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
   why(request: WhyRequest, onCost: (onCost: WhyCost) => void, onProgress: Progress, signal: AbortSignal): Promise<WhyResult>;

@@ -1,19 +1,15 @@
 // The views that a page can show, and the list "More", which holds those that are not tabs. The list closes when a view is chosen or the
 // focus leaves. On a narrow page, whose row of tabs scrolls, all views are in the row (tour.css).
 
-import { type Context, unavailableReason } from '../context';
+import type { Context } from '../context';
 import { type ViewName, kViews } from '../state';
-import { fitsModelView } from '../views/model/model';
+import { kWholePageViews } from '../views/whole';
 import { h, icon } from './dom';
 
 const kTabs: readonly string[] = ['read', 'lines', 'map', 'why'] satisfies ViewName[];
 
 /** The views that this page can show; the help dialog says why it lacks the others. */
-export const availableViews = (ctx: Context): ViewName[] =>
-  kViews.filter((view) => {
-    if (view === 'model') return fitsModelView(ctx);
-    return !(view === 'why' || view === 'what-if' || view === 'compare') || !unavailableReason(ctx, view);
-  });
+export const availableViews = (ctx: Context): ViewName[] => kViews.filter((view) => kWholePageViews[view]?.isAvailable(ctx) ?? true);
 
 export class More {
   private readonly name = h('span', {});

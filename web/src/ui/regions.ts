@@ -10,10 +10,7 @@ interface Panels {
   lines: HTMLElement;
   map: HTMLElement;
   answers: HTMLElement;
-  why: HTMLElement;
-  whatIf: HTMLElement;
-  compare: HTMLElement;
-  model: HTMLElement;
+  whole: readonly HTMLElement[]; // each takes the whole page in its own view (views/whole.ts)
 }
 
 export function regions(t: Strings, panels: Panels): { element: HTMLElement; toggleAtlas(): void } {
@@ -44,19 +41,7 @@ export function regions(t: Strings, panels: Panels): { element: HTMLElement; tog
   );
   across.classList.add('edge-side');
   down.classList.add('edge-list');
-  main.append(
-    panels.atlas,
-    panels.text,
-    panels.lines,
-    panels.map,
-    panels.answers,
-    panels.why,
-    panels.whatIf,
-    panels.compare,
-    panels.model,
-    across,
-    down,
-  );
+  main.append(panels.atlas, panels.text, panels.lines, panels.map, panels.answers, ...panels.whole, across, down);
   return { element: main, toggleAtlas: () => void main.classList.toggle('no-atlas') };
 }
 

@@ -4,22 +4,19 @@
 import { type Context, commandOf, weightName } from '../context';
 import { head as headName } from '../format';
 import { pngOf } from '../png';
+import type { ViewName } from '../state';
 
 const kCaption = 40;
-const kFrames = {
+const kFrames: Partial<Record<ViewName, string>> = {
   read: '.with-sides, .prose',
   lines: '.lines-frame',
   map: '.street-frame',
   atlas: '.heads-frame',
-  why: '.why-panel',
-  'what-if': '.what-if-panel',
-  compare: '.compare-panel',
-  model: '.model-panel',
 };
 
 export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blob: Blob; name: string }> {
   const state = ctx.store.now;
-  const panel = root.querySelector<HTMLElement>(kFrames[state.view]) ?? root;
+  const panel = root.querySelector<HTMLElement>(kFrames[state.view] ?? `.${state.view}-panel`) ?? root;
   const bounds = panel.getBoundingClientRect();
   const ratio = Math.max(2, window.devicePixelRatio || 1);
   const canvas = document.createElement('canvas');

@@ -16,6 +16,7 @@ import {
   isAbort,
   kScores,
 } from '../../source/source';
+import { rowName } from '../../rows';
 import { type State, sameHead } from '../../state';
 import { setSentence } from '../../ui/glossary';
 import { fillHeadGrid } from '../../ui/headGrid';
@@ -26,7 +27,8 @@ import { h, iconButton, replace } from '../../ui/dom';
 import type { Exported, Thumbnail } from '../../figure/figure';
 import { codeTable } from '../../source/frame';
 import { type Order, type Row, arrange } from './arrange';
-import { numbersOf, pagesOf, scoresTable } from './table';
+import { numbersOf, pagesOf, scoresTable, strongest } from './table';
+import { PatchHeads } from './patches';
 import { ownCells, thumbnailOf } from './thumbnail';
 import { WeightedHeads } from './weighted';
 
@@ -53,6 +55,7 @@ export class AtlasView implements View {
   private readonly tableButton: HTMLButtonElement;
   private order: Order = { by: 'layer', atLeast: 0 };
   private readonly weighted: WeightedHeads;
+  private readonly patches: PatchHeads;
   private readonly bySum: HTMLOptionElement;
   private mass: Mass | null = null;
   private massKey = '';
@@ -66,11 +69,9 @@ export class AtlasView implements View {
     this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
     fillHeadGrid(this.grid, family, (at) => this.makeCell(at), family.heads <= kMaxAcross);
     this.bySum = h('option', { value: 'sum', hidden: true }, t('atlas.by-sum'));
-    this.weighted = new WeightedHeads(
-      ctx,
-      () => this.showWeighted(),
-      (message) => (this.caption.textContent = message),
-    );
+    const fail = (message: string): string => (this.caption.textContent = message);
+    this.weighted = new WeightedHeads(ctx, () => this.showWeighted(), fail);
+    this.patches = new PatchHeads(ctx, (at) => this.showPatches(at));
     this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
     this.element = h(
       'section',
@@ -96,6 +97,7 @@ export class AtlasView implements View {
     this.massKey = '';
     this.loadMass(this.ctx.store.now);
     this.weighted.load(this.ctx.store.now, true);
+    this.patches.load(this.ctx.store.now, true);
   }
 
   retheme(): void {
@@ -112,6 +114,7 @@ export class AtlasView implements View {
     }
     this.loadMass(state);
     this.weighted.load(state);
+    this.patches.load(state);
   }
 
   private makeCell(at: HeadId): HTMLButtonElement {
@@ -218,14 +221,14 @@ export class AtlasView implements View {
   private load(): void {
     const { ctx } = this;
     const missing = unavailableReason(ctx, 'atlas');
-    setSentence(this.caption, ctx.t, missing ?? ctx.t('atlas.caption'));
+    this.sayCaption();
     if (missing) return;
     this.loading.abort();
     this.loading = new AbortController();
     const onHeads = (heads: AtlasHead[], done: number): void => {
       this.done = done;
       for (const found of heads) {
-        const cell = this.cells[found.layer * ctx.family.heads + found.head];
+        const cell = this.cellOf(found);
         if (!cell) continue;
         cell.head = found;
         this.paintCell(cell);
@@ -238,8 +241,18 @@ export class AtlasView implements View {
     });
   }
 
+  private showPatches(at: HeadId): void {
+    this.paintCell(this.cellOf(at));
+    this.sayCaption();
+  }
+
+  private sayCaption(): void {
+    setSentence(this.caption, this.ctx.t, unavailableReason(this.ctx, 'atlas') ?? this.captionText());
+  }
+
   private captionText(): string {
     const { ctx } = this;
+    if (this.patches.on) return ctx.t('atlas.caption-patches', { rows: this.patches.spans.map((rows) => rowName(ctx, rows)).join(', ') });
     return this.weighted.on ? ctx.t('atlas.caption-weighted', { weight: weightName(ctx) }) : ctx.t('atlas.caption');
   }
 
@@ -249,7 +262,7 @@ export class AtlasView implements View {
       this.order = { ...this.order, by: 'layer' };
       this.bySum.parentElement!.querySelector('option')!.selected = true;
     }
-    if (!unavailableReason(this.ctx, 'atlas')) setSentence(this.caption, this.ctx.t, this.captionText());
+    this.sayCaption();
     for (const cell of this.cells) this.paintCell(cell);
     this.updateBadge();
     this.rearrange();
@@ -305,8 +318,12 @@ export class AtlasView implements View {
     cell.button.setAttribute('aria-label', [headName(cell.at), ...[...cell.note.children].map((c) => c.textContent)].join(' '));
   }
 
+  private cellOf({ layer, head }: HeadId): Cell {
+    return this.cells[layer * this.ctx.family.heads + head];
+  }
+
   private shownOf(cell: Cell): HeadPicture | null {
-    return this.weighted.at(cell.at) ?? cell.head;
+    return this.patches.at(cell.at) ?? this.weighted.at(cell.at) ?? cell.head;
   }
 
   /**
@@ -350,7 +367,7 @@ export class AtlasView implements View {
 
   private hover(at: HeadId): void {
     this.ctx.focus.previewHead(at);
-    const head = this.cells[at.layer * this.ctx.family.heads + at.head].head;
+    const head = this.cellOf(at).head;
     if (!head) return;
     const list = kScores.map((s) => `${this.ctx.t(`score.${s}`)} ${printScore(head.scores[s])}`).join(' · ');
     this.definition.textContent = `${headName(at)}: ${list}`;
@@ -365,7 +382,7 @@ export class AtlasView implements View {
     if (step === undefined || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
-    const visible = this.rows().map((r) => this.cells[r.at.layer * this.ctx.family.heads + r.at.head]);
+    const visible = this.rows().map((r) => this.cellOf(r.at));
     const here = visible.findIndex((c) => c.button === document.activeElement);
     visible[Math.max(0, Math.min(visible.length - 1, here + step))]?.button.focus();
   }
@@ -400,29 +417,10 @@ export class AtlasView implements View {
     this.updateBadge();
     const { ctx } = this;
     if (!mass) return replace(this.best, h('p', { class: 'caption' }, ctx.t('span.how')));
-    const ranked = this.cells
-      .map((c) => ({ at: c.at, value: mass.mass[c.at.layer * ctx.family.heads + c.at.head] }))
-      .sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head)
-      .slice(0, 10);
     replace(
       this.best,
       h('p', { class: 'caption' }, captionOfMass(ctx)),
-      h(
-        'ol',
-        { class: 'ranked' },
-        ...ranked.map(({ at, value }) =>
-          h(
-            'li',
-            {},
-            h(
-              'button',
-              { type: 'button', class: 'quiet', onclick: () => pin(ctx, at) },
-              h('span', {}, headName(at)),
-              h('span', { class: 'number' }, this.print(value)),
-            ),
-          ),
-        ),
-      ),
+      strongest(ctx, mass, (value) => this.print(value)),
     );
   }
 
@@ -431,7 +429,7 @@ export class AtlasView implements View {
     const max = mass ? mass.mass.reduce((a, b) => Math.max(a, b), 0) : 0;
     const sorted = this.order.by !== 'layer' || this.order.atLeast > 0;
     const cells = this.rows().map((row): Thumbnail => {
-      const cell = this.cells[row.at.layer * ctx.family.heads + row.at.head];
+      const cell = this.cellOf(row.at);
       const own = mass ? mass.mass[row.at.layer * ctx.family.heads + row.at.head] : NaN;
       const note = cell.note.firstElementChild?.textContent ?? '';
       const strength = mass ? (max > 0 ? own / max : 0) : NaN;

@@ -1,4 +1,5 @@
-// The atlas as a table, in pages: the scores of every head and, under a kind of weight other than raw, the sum of its map.
+// The atlas as lists: a table in pages, with the scores of every head and, under a kind of weight other than raw, the sum of its map; and the
+// heads with the most attention between the chosen spans.
 
 import { type Context, type Numbers, pin, printWeight } from '../../context';
 import { head as headName, score as printScore } from '../../format';
@@ -69,4 +70,24 @@ export function numbersOf(heads: readonly (AtlasHead | null)[], family: Family, 
   }));
   const rows = heads.map((head) => Float32Array.from(kScores, (score) => head?.scores[score] ?? NaN));
   return { json: { heads: json }, rows, shape: [family.layers, family.heads, kScores.length] };
+}
+
+/** The ten heads with the most attention between the chosen spans, as buttons that pin them. */
+export function strongest(ctx: Context, { mass }: Mass, print: (value: number) => string): HTMLElement {
+  const { heads } = ctx.family;
+  const ranked = Array.from(mass, (value, i) => ({ at: { layer: Math.floor(i / heads), head: i % heads }, value }))
+    .sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head)
+    .slice(0, 10);
+  const item = ({ at, value }: (typeof ranked)[number]): HTMLElement =>
+    h(
+      'li',
+      {},
+      h(
+        'button',
+        { type: 'button', class: 'quiet', onclick: () => pin(ctx, at) },
+        h('span', {}, headName(at)),
+        h('span', { class: 'number' }, print(value)),
+      ),
+    );
+  return h('ol', { class: 'ranked' }, ...ranked.map(item));
 }

@@ -6,7 +6,7 @@ import type { Theme } from '../../paint/ramp';
 import { themeOf } from '../../paint/theme';
 import { openingOf } from '../../opening';
 import { type Source, type TraceChoice, isAbort } from '../../source/source';
-import { type Store, formatState, stateFromAddress } from '../../state';
+import { type Store, formatState } from '../../state';
 import type { Strings } from '../../strings';
 import { brand, languageButton } from '../../ui/brand';
 import { h, replace } from '../../ui/dom';
@@ -81,7 +81,6 @@ export class Gallery {
 
   private listen(): void {
     const { signal } = this.life;
-    window.addEventListener('hashchange', () => this.store.load(stateFromAddress(this.store.now)), { signal });
     this.store.listen((state) => {
       if (state.step !== null) this.leave();
     }, signal);
