@@ -121,7 +121,8 @@ def _in_notebook():
 
 
 def view(self, *others, height=700, budget=20_000_000, state=""):
-    """Shows the viewer in the output of a notebook cell or, outside a notebook, in a browser tab.
+    """Shows the viewer in the output of a notebook cell or, outside a notebook, in a browser tab. The page contains its data, so it still
+    works when the notebook is opened later without this process; widget() shows a page that asks this process for its numbers.
 
     others: traces to compare side by side. height: of the notebook frame, in pixels. budget (bytes) and state: as for to_html().
     """
@@ -143,6 +144,45 @@ def view(self, *others, height=700, budget=20_000_000, state=""):
     return None
 
 
+def widget(self, *others, model=None, height: int = 700, state: str = ""):
+    """Returns the viewer as a notebook widget, which needs the package anywidget.
+
+    The page asks this process for its numbers, so every weight is exact at any length; view() shows a page that contains its data instead.
+    Requests are answered one at a time, in kernels with a single thread only between the cells that run. Do not use the trace in another
+    thread meanwhile.
+
+    Parameters
+    ----------
+    others : sequence of Trace
+        Traces that the page compares with this one.
+    model : Model, optional
+        The model that computed the trace, as load() returns it. With it the page also runs other texts, explains answers and tries edits.
+    height : int
+        Height in pixels.
+    state : str
+        Initial view, as for to_html().
+
+    Returns
+    -------
+    widget : anywidget.AnyWidget
+        `widget.selected` is what the reader selected: {"trace": int, "family": str, "layer": int, "head": int, "heads": [(layer, head)],
+        "queries": [(begin, end)], "keys": [(begin, end)]}. Queries and keys are ranges of indices into `trace.tokens`, as
+        `trace.map(layer, family, joined=True)` takes them; `heads` has all pinned heads. It is empty while the state names no head. After
+        the page has run another text, it refers to that text. `widget.state` is the page's state; assigning to it changes what the page
+        shows. Both can be observed, as any trait.
+
+    Raises
+    ------
+    ImportError
+        If anywidget is not installed.
+    ValueError
+        For a state that cannot be read, also when it is assigned.
+    """
+    from ._widget import TraceWidget  # imports anywidget
+
+    return TraceWidget([self, *[getattr(one, "trace", one) for one in others]], model, height, state)
+
+
 attach_methods(LayerMap, sweep=sweep)
 attach_methods(Model, generate=generate)
-attach_methods(Trace, received_attention=received_attention, to_html=to_html, view=view)
+attach_methods(Trace, received_attention=received_attention, to_html=to_html, view=view, widget=widget)

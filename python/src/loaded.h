@@ -15,6 +15,7 @@ using SharedModel = std::shared_ptr<const Model>;
 class ForGradients {
  public:
   ForGradients(std::string name, LoadOptions options) : name_(std::move(name)), options_(options) { options_.gradients = true; }
+  const LoadOptions& options() const { return options_; }
   SharedModel get() {
     const std::lock_guard lock(mutex_);
     if (!model_) model_ = load(name_, options_);

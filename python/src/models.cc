@@ -20,9 +20,6 @@
 #include "loaded.h"
 #include "models/input_kind.h"
 #include "module.h"
-#include "viewer/export.h"
-#include "viewer/loaded_trace.h"
-#include "viewer/side_by_side.h"
 #include "without_gil.h"
 
 namespace nb = nanobind;
@@ -341,22 +338,6 @@ void add_models(nb::module_& module) {
   add_answers(model);
   add_runs(model);
   add_explanations(model);
-  module.def(
-      "_page",
-      [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state) {
-        without_gil([&] {
-          // Non-owning pointers: the traces are only read while the page is written.
-          std::vector<viewer::ShownTrace> shown;
-          for (const Trace* trace : traces) shown.push_back({.trace = std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), trace)});
-          std::vector<viewer::LoadedTrace> loaded;
-          if (shown.size() == 1)
-            loaded.emplace_back(shown[0].trace, viewer::LoadedTrace::Options{});
-          else
-            loaded = viewer::side_by_side(shown, {});
-          viewer::export_html(loaded, path, {.command = "trace.view()", .state = state, .budget_bytes = budget});
-        });
-      },
-      "traces"_a, "path"_a, "budget"_a, "state"_a);
 }
 
 }  // namespace clearhead::python
