@@ -52,6 +52,15 @@ const choose = (page, from, to) => page.evaluate(([a, b]) => (location.hash = lo
 const firstAnswer = (page, token) =>
   page.waitForFunction((wanted) => document.querySelector('[data-testid=answers] button')?.dataset.token === String(wanted), token);
 
+test('a site says what it contains, and a link to what it shows can be copied', { skip }, async () => {
+  const page = await open(state('h=0.0&q=1200'), { permissions: ['clipboard-read', 'clipboard-write'] });
+  await answers(page, 1200);
+  assert.match(await page.textContent('[data-testid=banner]'), /^This page contains the text/);
+  await page.click('[aria-label^="Copy"]');
+  await page.waitForFunction(() => document.querySelector('.notices')?.textContent !== '');
+  assert.ok((await page.evaluate(() => navigator.clipboard.readText())).startsWith(`${base}#v=read`));
+});
+
 test('a site opens with the data that it shows, and loads a head when it is chosen', { skip }, async () => {
   asked = [];
   const page = await open(state('h=0.0&q=1200'));

@@ -316,7 +316,7 @@ function staleBanner(ctx: Context, reload: () => void): HTMLElement {
 
 function copyLink(ctx: Context): void {
   const state = formatState(ctx.store.now);
-  const hasLink = !ctx.source.offline && ctx.store.hasAddress;
+  const hasLink = location.protocol.startsWith('http'); // of a server or a site; not of a file or a frame
   const text = hasLink ? `${location.origin}${location.pathname}#${state}` : state;
   navigator.clipboard.writeText(text).then(
     () => ctx.notify(ctx.t(hasLink ? 'link.done' : 'link.state')),

@@ -359,7 +359,7 @@ const kTable = {
     '另一窗口已在此服务器上运行了别的文本：新的请求针对那段文本。',
   ],
   'banner.reload': ['Show the new text', '显示新文本'],
-  'banner.offline': ['Offline page. It contains {holds}.', '离线页面，包含{holds}。'],
+  'banner.offline': ['This page contains {holds}.', '本页面包含{holds}。'],
   'banner.lacks': ['Not included: {lacks}.', '未包含：{lacks}。'],
   'banner.rest': ['To include everything, run:', '若要包含全部内容，请运行：'],
   'banner.more': ['Details', '详情'],
