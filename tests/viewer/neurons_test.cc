@@ -57,6 +57,44 @@ TEST(Neurons, OfAllKeysTheHeaviestAreChosen) {
   EXPECT_TRUE(std::equal(some.begin(), some.end(), all.begin()));
 }
 
+TEST(Neurons, OfAWindowAreThoseOfItsOwnRun) {
+  const auto run = [](float keys_times) {
+    return std::make_shared<const Trace>(looked_at::trace_of({.tokens = 8, .causal = false, .keys_times = keys_times}));
+  };
+  const std::shared_ptr<const Trace> first = run(1), second = run(2);
+  std::vector<int64_t> early(8), late(8);
+  std::iota(early.begin(), early.end(), 0);
+  std::iota(late.begin(), late.end(), 4);
+  const RunPlan whole = looked_at::plan_of({.tokens = 12, .causal = false});
+  LoadedTrace loaded(
+      std::make_shared<const Trace>(Trace::from_windows(whole, {{first.get(), early, {0, 6}}, {second.get(), late, {2, 8}}})), {});
+  LoadedTrace alone(second, {});
+  const ViewFrame shown = questions::neurons(loaded, {.query = 10}), own = questions::neurons(alone, {.query = 6});
+  EXPECT_EQ(array_of<float>(shown, "k"), array_of<float>(own, "k"));
+  EXPECT_EQ(array_of<float>(shown, "scores"), array_of<float>(own, "scores"));
+  std::vector<uint32_t> moved = array_of<uint32_t>(own, "keys");
+  for (uint32_t& key : moved) key += 4;
+  EXPECT_EQ(array_of<uint32_t>(shown, "keys"), moved);
+}
+
+TEST(Neurons, SayWhetherTermsChangeTheSum) {
+  looked_at::Options options{.tokens = 40};
+  LoadedTrace plain = looked_at::loaded_of(options);
+  EXPECT_FALSE(questions::neurons(plain, {.query = 4}).header.find("has_terms")->boolean());
+  options.spec.terms = {SoftCap{5}};
+  LoadedTrace capped = looked_at::loaded_of(options);
+  EXPECT_TRUE(questions::neurons(capped, {.query = 4}).header.find("has_terms")->boolean());
+}
+
+TEST(Neurons, OfARowThatWasNotKeptAreRefused) {
+  TraceOptions few;
+  few.budget_bytes = 440'000;
+  few.tail = 20;
+  LoadedTrace loaded = looked_at::loaded_of({.trace = few});
+  EXPECT_NO_THROW((void)questions::neurons(loaded, {.query = 290}));
+  EXPECT_THROW((void)questions::neurons(loaded, {.query = 5}), NotKept);
+}
+
 TEST(Neurons, RefuseARowThatDoesNotExistAndSeveralRows) {
   LoadedTrace loaded = looked_at::loaded_of({.tokens = 40});
   expect_refused(ErrorCode::kInvalidArgument, "40", [&] { (void)questions::neurons(loaded, {.query = 40}); });

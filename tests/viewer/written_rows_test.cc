@@ -9,6 +9,7 @@
 #include "viewer/figure/figures.h"
 #include "viewer/opening.h"
 #include "viewer/questions/info.h"
+#include "viewer/questions/neurons.h"
 
 namespace clearhead::viewer {
 namespace {
@@ -72,6 +73,14 @@ TEST(NamedRows, OfAColumnArePaintedOnTheWordsBeingWritten) {
   const auto words = part_of_figure<Words>(loaded, "v=read&f=cross&h=0.0&d=in&k=0");
   const auto darkest = std::ranges::max_element(words.words, [](const Word& a, const Word& b) { return a.strength < b.strength; });
   EXPECT_EQ(darkest->text, "rouge");
+}
+
+TEST(NamedRows, OfNeuronsCountInTheWholeText) {
+  LoadedTrace loaded = translation();
+  const ViewFrame frame = questions::neurons(loaded, {.at = {.family = "cross"}, .query = 4});  // writes "rouge"
+  const auto* keys = reinterpret_cast<const uint32_t*>(frame.arrays[0].bytes.data());
+  EXPECT_EQ(frame.arrays[0].shape[0], 3);
+  EXPECT_EQ(keys[0], 0U) << "red";
 }
 
 TEST(NamedRows, BeginWhereApiInfoSays) {
