@@ -63,6 +63,11 @@ test('a word above the table chooses the row, and the back button returns', { sk
   assert.equal(stateOf(page).q, '24');
   await page.goBack();
   await ready(page, 'L1.H0 20');
+  await page.keyboard.press('l');
+  await page.waitForFunction(() => document.querySelector('#app')?.dataset.view === 'lines');
+  await page.keyboard.press('Alt+ArrowRight');
+  await page.keyboard.press('n');
+  await ready(page, 'L1.H1 20');
 });
 
 test('an offline page has no neuron view, and says so', { skip }, async () => {

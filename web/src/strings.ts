@@ -347,8 +347,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['Not available here', '此处不可用的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a v\tread, lines, map, atlas, model view\nw e d\twhy, what if, compare\ng\tall questions, if there are several\nPgUp PgDn\tprevious, next question\nf\tpresentation mode: large type, full screen\nt\tguided tour\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a v\t阅读、连线、矩阵图、图谱、模型总览\nw e d\t为何、假如、比较\ng\t全部问题（若有多个）\nPgUp PgDn\t上一个、下一个问题\nf\t演示模式：大字号、全屏\nt\t导览\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\textend the span\nEnter\tpin\nSpace\tplay the timeline\nx\tswitch the direction\ns\tsink rule\nr l m a v n\tread, lines, map, atlas, model view, neuron view\nw e d\twhy, what if, compare\ng\tall questions, if there are several\nPgUp PgDn\tprevious, next question\nf\tpresentation mode: large type, full screen\nt\tguided tour\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a v n\t阅读、连线、矩阵图、图谱、模型总览、神经元视图\nw e d\t为何、假如、比较\ng\t全部问题（若有多个）\nPgUp PgDn\t上一个、下一个问题\nf\t演示模式：大字号、全屏\nt\t导览\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': [
     'This link was made for another text: its selection and edits are ignored.',

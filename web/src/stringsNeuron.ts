@@ -3,8 +3,8 @@
 export const kNeuron = {
   'view.neuron': ['Neuron view', '神经元视图'],
   'view.neuron.title': [
-    'How the scores of a row are made: query, key and their products in every channel',
-    '一行的得分如何得出：各通道的查询、键及其乘积',
+    'How the scores of a row are made: query, key and their products in every channel (n)',
+    '一行的得分如何得出：各通道的查询、键及其乘积 (n)',
   ],
   'feature.neurons': ['scores by channel', '逐通道的得分'],
   'neuron.title': ['Neuron view: {head}, “{row}”', '神经元：{head}，“{row}”'],

@@ -24,6 +24,7 @@ const kViewKeys: Partial<Record<string, ViewName>> = {
   m: 'map',
   a: 'atlas',
   v: 'model',
+  n: 'neuron',
   w: 'why',
   e: 'what-if',
   d: 'compare',
