@@ -5,8 +5,6 @@
 
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <utility>
 #include <vector>
 
 #include "base/format.h"

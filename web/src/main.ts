@@ -23,9 +23,7 @@ if (typeof document === 'undefined') {
     const offline = OfflineSource.find(document);
     const browserHistory = location.protocol === 'about:' ? null : history; // a frame in a notebook cell has no address to write to
     const apply = (state: string): void => store.applyExternal(externalState(state, store.now));
-    const host = Host.find(document, (state) => {
-      if (state !== formatState(store.now)) apply(state);
-    });
+    const host = Host.find(document, apply);
     const opening = location.hash || (host ? window.name : offline?.state) || '';
     if (!location.hash && offline?.state) browserHistory?.replaceState(null, '', `#${opening}`); // an entry in the history to come back to
     const store = new Store(parseState(opening), browserHistory);

@@ -2,12 +2,10 @@
 #include "viewer/questions/neurons.h"
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <variant>
 #include <vector>
 
-#include "backends/oracle.h"
 #include "base/format.h"
 #include "observe/trace_state.h"
 #include "spec/score_function.h"

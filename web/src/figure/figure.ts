@@ -8,9 +8,9 @@
 //     return { parts: [{ kind: 'matrix', … }, { kind: 'table', … }], description: /* a sentence */, badge: 'exact' };
 //   }
 //
-// The other is its line in views/whole.ts. Numbers come from the view's own fields, not from the screen; text is
-// passed in full, because the layout truncates it. If no kind of part fits, add a new kind: a file, its line in kDrawers, and a case in
-// src/viewer/figure/parts.h if the terminal should draw it.
+// The other is its line in views/whole.ts. Numbers come from the view's own fields, not from the screen; text is passed in full, because the
+// layout truncates it. If no kind of part fits, add a new kind: a file, its line in kDrawers, and a case in src/viewer/figure/parts.h if the
+// terminal should draw it.
 //
 // Some parts are drawn by the page only, because their views do not exist in the terminal: signed matrices with bars beside their rows, signed
 // words, and the lines of all heads.

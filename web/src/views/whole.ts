@@ -1,5 +1,6 @@
-// The views that take the whole page, each with its panel. A new one is a file that implements View, an entry here, and its name in state.ts and
-// src/viewer/view_state.cc. Its panel has the class NAME-panel, and its strings are view.NAME and view.NAME.title.
+// The views that take the whole page, each with its panel. A new one is a file that implements View, an entry here, and its name in state.ts,
+// src/viewer/view_state.cc and src/viewer/export.cc. Its panel has the class NAME-panel, and its strings, in a file that strings.ts joins, begin
+// with view.NAME and view.NAME.title. Its style sheet, if it needs one, is imported by main.ts.
 
 import { type Context, type View, unavailableReason } from '../context';
 import type { ViewName } from '../state';

@@ -51,7 +51,8 @@ export class PatchHeads {
     const spans = state.q.length > 0 ? state.q : [rangeOf(ctx.family, 'query')];
     const key = JSON.stringify([spans, weight, sink, ctx.source.step]);
     if (key === this.key && !again) return;
-    Object.assign(this, { key, spans });
+    this.key = key;
+    this.spans = spans;
     this.found.clear();
     this.abort.abort();
     this.abort = new AbortController();
