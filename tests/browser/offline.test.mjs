@@ -210,7 +210,7 @@ test('it opens by saying what it lacks, which has no controls, and the help says
   const { page: p } = await page('B', 'h=0.2&q=40');
   await answers(p, 40);
   const banner = await p.textContent('[data-testid=banner]');
-  assert.match(banner, /offline page\. It contains .*thumbnails of every head.*top eight keys of all rows.*Not included: .*verification/i);
+  assert.match(banner, /This page contains .*thumbnails of every head.*top eight keys of all rows.*Not included: .*verification/i);
   assert.match(banner, /To include everything, run: clearhead view \S+\.trace --html \S+\.html --page-size \d+MB/);
   for (const absent of ['[data-action=verify]', '[data-control=weight]', '[data-control=direction]', '.views input[value=why]'])
     assert.equal(await p.locator(absent).count(), 0, absent);
