@@ -349,14 +349,18 @@ int64_t query_of(const Options& options, const Trace& trace, const std::string& 
 std::string state_of(const Options& options, const Trace& trace, const std::string& family, const std::optional<HeadName>& head) {
   std::string state = format("f={}", family);
   if (!options.query.empty()) {
-    if (!head) usage_error("a figure of what a token attends to shows one head: add --head, like --head L3.H5");
+    if (!head && options.layer < 0) {
+      usage_error("a figure of what a token attends to needs a head or a layer: add --head, like --head L3.H5, or --layer for the mean of "
+                  "its heads");
+    }
     if (options.by == "segment") usage_error("--by segment prints a list and has no figure");
     state += format("&q={}", query_of(options, trace, family));
   }
   if (head) state += format("&h={}.{}", head->layer, head->head);
-  if (!head && options.layer >= 0) state += format("&h={}.0", options.layer);
+  if (!head && options.layer >= 0) state += format("&h={}.mean", options.layer);
   const bool has_head = head || options.layer >= 0;
-  if (options.figure.lines && !head) usage_error("--lines draws one head: add --head, like --head L3.H5");
+  if (options.figure.lines && !has_head)
+    usage_error("--lines needs a head or a layer: add --head, like --head L3.H5, or --layer for the mean of its heads");
   if (!options.figure.weight.empty()) state += "&w=" + options.figure.weight;
   if (options.figure.offsets && (options.figure.lines || !options.query.empty() || !has_head))
     usage_error("--offsets applies to a map: add --head or --layer, without --query and --lines");
@@ -376,9 +380,7 @@ void write_figures(const Options& options, Trace trace, const std::string& famil
   shown.command = command;
   viewer::LoadedTrace loaded(std::make_shared<Trace>(std::move(trace)), shown);
   Progress progress("figure");
-  const bool mean = !head && options.layer >= 0;
-  options.figure.write(
-      viewer::figure::figure_of(loaded, state, {.command = command, .mean_of_layer = mean, .look = {.progress = progress.callback()}}));
+  options.figure.write(viewer::figure::figure_of(loaded, state, {.command = command, .look = {.progress = progress.callback()}}));
 }
 
 void run(Options& options) {

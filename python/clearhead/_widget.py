@@ -13,9 +13,12 @@ except ImportError as error:
 
 
 def _numbers(name, text, between):
-    """"5.3,8.11" -> [[5, 3], [8, 11]]"""
+    """"5.3,8.mean" -> [[5, 3], [8, "mean"]]; only layers and heads may be "mean"."""
     try:
-        return [[int(number) for number in one.split(between)] for one in text.split(",") if one]
+        return [
+            [number if number == "mean" and name == "h" else int(number) for number in one.split(between)]
+            for one in text.split(",") if one
+        ]
     except ValueError:
         raise ValueError(f'state: "{name}={text}": expected numbers, as the page writes them after # in its address') from None
 

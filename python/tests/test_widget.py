@@ -122,6 +122,12 @@ def test_the_selection_is_readable(trace):
     np.testing.assert_array_equal(shown, weights)
 
 
+def test_means_over_heads_are_selected_by_name(trace):
+    widget = trace.widget(state="h=1.mean,mean.mean")
+    assert (widget.selected["layer"], widget.selected["head"]) == (1, "mean")
+    assert widget.selected["heads"] == [(1, "mean"), ("mean", "mean")]
+
+
 def test_a_state_that_cannot_be_read_is_refused(trace):
     widget = trace.widget(state="v=map&h=1.0")
     for state, says in (("h=5", "layer.head"), ("h=a.b", "expected numbers"), ("h=0.0&t=7", "no trace 7"),

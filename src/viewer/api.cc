@@ -62,7 +62,6 @@ LineLook line_of(const QueryParameters& query, const char* ranges) {
 std::optional<OffsetColumns> offset_columns_of(LoadedTrace& loaded, const QueryParameters& query) {
   if (query.choice("axes", {"key", "offset"}) == 0) return std::nullopt;
   const HeadLook at = query.head();
-  questions::check_head(loaded, at);
   const OffsetColumns own = questions::offset_columns_of(loaded, at);
   constexpr int64_t kFarthest = int64_t{1} << 20;
   return OffsetColumns{query.integer("back", own.back, 0, kFarthest), query.integer("ahead", own.ahead, 0, kFarthest)};
@@ -108,8 +107,7 @@ CompareLook compare_look_of(const QueryParameters& query) {
   const HeadLook at = query.head();
   look.before = {at.family, at.layer, at.head};
   const std::string family = query.text("with_f");
-  look.after = {family.empty() ? at.family : family, static_cast<int>(query.integer("with_l", at.layer, 0, 100'000)),
-                query.integer("with_h", at.head, 0, 100'000)};
+  look.after = {family.empty() ? at.family : family, static_cast<int>(query.index("with_l", at.layer)), query.index("with_h", at.head)};
   const auto range = [&](const char* name) -> std::optional<Range> {
     if (query.text(name).empty()) return std::nullopt;
     const std::vector<Range> ranges = query.ranges(name);

@@ -588,6 +588,7 @@ Json TraceWriter::manifest() {
   }
   lacks("verify", "not-in-page", live, "An offline page cannot recompute weights from Q and K in f32.");
   lacks("neurons", "not-in-page", live, "An offline page does not contain q and k of every token.");
+  lacks("mean", "not-in-page", live, "An offline page contains the maps of single heads.");
   for (const char* feature : {"run", "why", "what-if"}) lacks(feature, "no-model", live, "An offline page contains no model.");
   lacks("export", "not-in-page", live, "An offline page cannot export files; its state can be copied as text.");
   std::vector<const char*> kinds{"value", "output"};

@@ -126,11 +126,15 @@ std::vector<Range> QueryParameters::ranges(const std::string& name) const {
   return parse_ranges(*found, name);
 }
 
+int64_t QueryParameters::index(const std::string& name, int64_t otherwise) const {
+  return text(name) == "mean" ? kMean : integer(name, otherwise, 0, 100'000);
+}
+
 HeadLook QueryParameters::head() const {
   HeadLook at;
   at.family = text("f");
-  at.layer = static_cast<int>(integer("l", 0, 0, 100'000));
-  at.head = integer("h", 0, 0, 100'000);
+  at.layer = static_cast<int>(index("l"));
+  at.head = index("h");
   at.weight = weight_kind_of(text("w", "raw"));
   at.sink = static_cast<SinkRule>(choice("sink", {"mark", "hide", "renorm"}));
   return at;

@@ -37,6 +37,8 @@ class QueryParameters {
   size_t choice(const std::string& name, const std::vector<std::string_view>& choices) const;
   std::vector<Range> ranges(const std::string& name) const;  ///< throws if absent
 
+  /// A layer or a head: a number, or "mean" for kMean.
+  int64_t index(const std::string& name, int64_t otherwise = 0) const;
   /// Reads the parameters f, l, h, w and sink.
   HeadLook head() const;
 

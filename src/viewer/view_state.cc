@@ -3,11 +3,64 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
+#include <string_view>
 
 #include "base/format.h"
 #include "viewer/parameters.h"
 
 namespace clearhead::viewer {
+namespace {
+
+// The parts of a text between the characters of `separators`.
+std::vector<std::string_view> split(std::string_view text, std::string_view separators) {
+  std::vector<std::string_view> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find_first_of(separators, begin), text.size());
+    out.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return out;
+}
+
+std::optional<int64_t> number_of(std::string_view text) {
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < 0) return std::nullopt;
+  return number;
+}
+
+// "5.3,8.mean": layers and heads; "mean" stands for the mean over all layers or heads.
+std::vector<std::pair<int, int64_t>> parse_heads(const std::string& value) {
+  const auto index = [](std::string_view text) -> std::optional<int64_t> {
+    if (text == "mean") return kMean;
+    const std::optional<int64_t> number = number_of(text);
+    return number && *number < 100'000 ? number : std::nullopt;
+  };
+  std::vector<std::pair<int, int64_t>> out;
+  for (const std::string_view part : value.empty() ? std::vector<std::string_view>{} : split(value, ",")) {
+    const std::vector<std::string_view> both = split(part, ".");
+    if (both.size() != 2) continue;  // ignored, as on the page
+    const std::optional<int64_t> layer = index(both[0]), head = index(both[1]);
+    if (!layer || !head) {
+      fail(ErrorCode::kInvalidArgument, "h: expected layer.head,… with numbers or \"mean\", found \"{}\".", value);
+    }
+    out.emplace_back(static_cast<int>(*layer), *head);
+  }
+  return out;
+}
+
+std::vector<int64_t> parse_rectangle(const std::string& value) {
+  std::vector<int64_t> out;
+  for (const std::string_view part : split(value, ",.")) {
+    const std::optional<int64_t> number = number_of(part);
+    if (!number) fail(ErrorCode::kInvalidArgument, "x: expected k0,q0,k1,q1, found \"{}\".", value);
+    out.push_back(*number);
+  }
+  return out.size() == 4 ? out : std::vector<int64_t>{};
+}
+
+}  // namespace
 
 ViewState parse_state(const std::string& state) {
   ViewState out;
@@ -22,23 +75,8 @@ ViewState parse_state(const std::string& state) {
     if (key == "w") out.weight = to_string(weight_kind_of(value));
     if (key == "s" && (value == "linear" || value == "sqrt" || value == "log")) out.scale = value;
     if (key == "sink") out.sink = to_string(sink_rule_of(value));
-    if (key != "h" && key != "x") continue;
-    std::vector<int64_t> numbers;
-    std::string digits = value + ",";
-    for (size_t at = 0, begin = 0; at < digits.size(); ++at) {
-      if (digits[at] != ',' && digits[at] != '.') continue;
-      int64_t number = 0;
-      const auto [end, error] = std::from_chars(digits.data() + begin, digits.data() + at, number);
-      if (error != std::errc() || end != digits.data() + at || number < 0) {
-        fail(ErrorCode::kInvalidArgument, "{}: expected {}, found \"{}\".", key, key == "h" ? "layer.head,…" : "k0,q0,k1,q1", value);
-      }
-      numbers.push_back(number);
-      begin = at + 1;
-    }
-    if (key == "x") out.rectangle = numbers.size() == 4 ? numbers : std::vector<int64_t>{};
-    for (size_t i = 0; key == "h" && i + 1 < numbers.size(); i += 2) {
-      if (numbers[i] < 100'000) out.heads.emplace_back(static_cast<int>(numbers[i]), numbers[i + 1]);
-    }
+    if (key == "h") out.heads = parse_heads(value);
+    if (key == "x") out.rectangle = parse_rectangle(value);
   }
   return out;
 }

@@ -81,7 +81,9 @@ class Inspection(Case):
             (("--head", "L0.H0"), ">key</text>"),
             (("--head", "L0.H0", "--lines"), "stroke-opacity"),
             (("--head", "L0.H0", "--query", "3"), "context"),
-            (("--layer", "0"), "mean of"),
+            (("--layer", "0"), "layer 0, mean of 2 heads"),
+            (("--layer", "0", "--lines"), "layer 0, mean of 2 heads"),
+            (("--layer", "0", "--query", "3"), "layer 0, mean of 2 heads"),
             ((), ">L0.H0</text>"),
         ):
             self.ok("show", self.causal, "abcdef", *options, "--svg", svg, "--figure-width", "84")
@@ -92,7 +94,7 @@ class Inspection(Case):
         self.ok("show", self.causal, "abcdef", "--head", "L0.H0", "--lines", "--tikz", tex)
         self.assertIn("\\begin{tikzpicture}", tex.read_text(encoding="utf-8"))
         self.refused(2, "--lines applies to a figure: add --svg FILE, --pdf FILE or --tikz FILE", "show", self.causal, "abcdef", "--head", "L0.H0", "--lines")
-        self.refused(2, "a figure of what a token attends to shows one head: add --head, like --head L3.H5", "show", self.causal, "abcdef", "--query", "3", "--svg", svg)
+        self.refused(2, "a figure of what a token attends to needs a head or a layer: add --head, like --head L3.H5, or --layer for the mean of its heads", "show", self.causal, "abcdef", "--query", "3", "--svg", svg)
         self.refused(1, "TikZ cannot contain images: this figure has one of 6 × 6 cells. Write SVG or PDF, or show fewer tokens.", "show", self.causal, "abcdef", "--tikz", tex)
 
     def test_a_query_without_a_head_lists_the_strongest_heads_and_the_next_command(self):

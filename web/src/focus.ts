@@ -5,6 +5,7 @@
 // only while its request is still the wanted one, so that fast scrubbing never leaves a stale row.
 
 import { selectedAxis, rangeOf } from './context';
+import { hasHead } from './heads';
 import { rowsOfTokens } from './rows';
 import type { Family, HeadId, Line, LineRequest, Source, Span } from './source/source';
 import { isAbort } from './source/source';
@@ -85,7 +86,7 @@ export class Focus {
     const range = rangeOf(this.family, selectedAxis(state));
     const clipped = chosen.map((s) => ({ begin: Math.max(s.begin, range.begin), end: Math.min(s.end, range.end) }));
     const spans = clipped.filter((s) => s.begin < s.end);
-    if (spans.length === 0 || at.layer >= this.family.layers || at.head >= this.family.heads) return null;
+    if (spans.length === 0 || !hasHead(this.family, at)) return null;
     const reduce = state.direction === 'out' ? 'mean' : 'sum'; // the mean of rows is again a row of shares; the keys of a span count as one key
     return {
       family: this.family.id,

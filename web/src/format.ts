@@ -69,7 +69,11 @@ export function power(value: number, digits: number): string {
   return `${mantissa}·10${superscript(Number(exponent))}`;
 }
 
-export const head = (at: { layer: number; head: number }): string => `L${at.layer}.H${at.head}`;
+/** “L5.H3”; “L5.mean” and “mean.H3” for means over heads or layers, “mean” for both. */
+export function head({ layer, head: own }: { layer: number; head: number }): string {
+  if (layer < 0 && own < 0) return 'mean';
+  return `${layer < 0 ? 'mean' : `L${layer}`}.${own < 0 ? 'mean' : `H${own}`}`;
+}
 
 function superscript(n: number): string {
   return String(n).replace(/./g, (c) => (c === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)]));

@@ -7,7 +7,7 @@ import './itemPanels.css';
 import './gallery.css';
 import './tour.css';
 import './explain.css';
-import './neuron.css';
+import './heads.css';
 import { open } from './app';
 import { Host } from './source/host';
 import { LiveSource } from './source/live';

@@ -3,6 +3,7 @@
 // Views are functions of this state. Keys that this version does not know are kept unchanged. Continuous changes replace the URL, pins push
 // a new one, so that the browser's back button goes from pin to pin.
 
+import { formatHead, parseHead } from './heads';
 import {
   type Direction,
   type HeadId,
@@ -113,10 +114,7 @@ export function parseSpans(text: string): Span[] {
 }
 
 export function parseHeads(text: string): HeadId[] {
-  const heads = text.split(',').flatMap((part) => {
-    const m = /^(\d{1,4})\.(\d{1,4})$/.exec(part.trim());
-    return m ? [{ layer: Number(m[1]), head: Number(m[2]) }] : [];
-  });
+  const heads = text.split(',').flatMap((part) => parseHead(part) ?? []);
   return heads.filter((h, i) => heads.findIndex((o) => sameHead(o, h)) === i).slice(0, kMaxPins);
 }
 
@@ -201,7 +199,7 @@ function parseKey(key: string, value: string): Partial<State> | null {
 export function formatState(state: State): string {
   const parts: [string, string][] = [['v', state.view]];
   if (state.family) parts.push(['f', state.family]);
-  if (state.heads.length) parts.push(['h', state.heads.map((h) => `${h.layer}.${h.head}`).join(',')]);
+  if (state.heads.length) parts.push(['h', state.heads.map(formatHead).join(',')]);
   if (state.q.length) parts.push(['q', formatSpans(state.q)]);
   if (state.k.length) parts.push(['k', formatSpans(state.k)]);
   if (state.direction !== 'out') parts.push(['d', state.direction]);

@@ -5,7 +5,7 @@ import { kCompare } from './stringsCompare';
 import { kExplain } from './stringsExplain';
 import { kFigure } from './stringsFigure';
 import { kItems } from './stringsItems';
-import { kNeuron } from './stringsNeuron';
+import { kHeads } from './stringsHeads';
 import { kRows } from './stringsRows';
 import { kTour } from './stringsTour';
 
@@ -14,7 +14,7 @@ const kTable = {
   ...kCompare,
   ...kFigure,
   ...kItems,
-  ...kNeuron,
+  ...kHeads,
   ...kRows,
   ...kTour,
   'view.label': ['View', '视图'],

@@ -6,7 +6,7 @@ import { compareMaps, jensenShannon, meanDivergence } from '../src/source/compar
 import { exactMatrix } from '../src/source/matrix';
 import type { MapComparison, Family, Info, Items, Alignment } from '../src/source/source';
 import { formatState, kInitial, parseState } from '../src/state';
-import { choiceOf, familiesFor, otherHead, formatHead } from '../src/views/compare/choice';
+import { choiceOf, familiesFor, otherHead, formatNamedHead } from '../src/views/compare/choice';
 import { changeAt, largestChanges, largestRows, pairOf } from '../src/views/compare/pairMap';
 
 /** The tokens of a text, one after the other; special tokens are given in brackets. */
@@ -197,7 +197,7 @@ describe('the other side of a comparison', () => {
     expect(at('7.2')).toEqual({ family: 'dec', layer: 1, head: 0 });
     expect(at('', [front, { layer: 0, head: 1 }])).toEqual({ family: 'dec', layer: 0, head: 1 });
     expect(at('', [], false)).toEqual(front);
-    expect(formatHead({ ...front, family: 'cross' }, 'dec')).toBe('cross.1.3');
+    expect(formatNamedHead({ ...front, family: 'cross' }, 'dec')).toBe('cross.1.3');
   });
   it('has the same rows and columns within a trace', () => {
     const info = { families: [dec, cross] } as unknown as Info;

@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type Context, commandOf } from '../src/context';
+import { head } from '../src/format';
 import { Store, formatState, kInitial, parseHeads, parseSpans, parseState } from '../src/state';
 
 describe('the URL', () => {
@@ -16,6 +17,11 @@ describe('the URL', () => {
   });
   it('takes at most six different heads', () => {
     expect(parseHeads('0.1,0.1,0.2,0.3,0.4,0.5,0.6,0.7')).toHaveLength(6);
+  });
+  it('names means over heads and layers', () => {
+    const heads = parseHeads('5.mean,mean.3,mean.mean,mean,5.x');
+    expect(heads.map(head)).toEqual(['L5.mean', 'mean.H3', 'mean']);
+    expect(formatState({ ...kInitial, heads })).toBe('v=read&h=5.mean,mean.3,mean.mean');
   });
   it('reads ranges as [begin, end)', () => {
     expect(parseSpans('1204,1210-1220')).toEqual([

@@ -28,31 +28,20 @@ struct MapCells {
 MapCells map_cells(LoadedTrace& loaded, const ViewState& state, const HeadLook& at, const FigureOptions& options) {
   if (!loaded.facts(at.family).all_rows) questions::tile(loaded, {.at = at}, options.look);  // throws NotKept
   MapCells out{.part = part_of(loaded, state, at.family)};
-  const auto look = [&](const HeadLook& own) {
-    if (!state.offsets) {
-      return questions::cells(loaded, {.at = own, .z = level_of(out.part, kMostCells), .queries = out.part.queries, .keys = out.part.keys},
-                              options.look);
-    }
-    const OffsetColumns near = questions::offset_columns_of(loaded, own);
-    out.part.keys = {-near.back, near.ahead + 1};
-    return questions::near_cells(loaded,
-                                 {.at = own,
-                                  .z = level_of({out.part.queries, out.part.queries}, kMostCells),
-                                  .column_z = level_of({out.part.keys, out.part.keys}, kMostCells),
-                                  .queries = out.part.queries,
-                                  .offsets = out.part.keys},
-                                 options.look);
-  };
-  const int64_t heads = options.mean_of_layer ? loaded.facts(at.family).shape.heads : 1;
-  for (int64_t h = 0; h < heads; ++h) {
-    Cells found = look({at.family, at.layer, options.mean_of_layer ? h : at.head, at.weight, at.sink});
-    std::vector<float>& values = options.mean_of_layer ? found.mean : found.max;
-    if (h == 0) {
-      out.cells = found;
-      out.cells.max = std::vector<float>(values.size(), 0.0f);
-    }
-    for (size_t i = 0; i < values.size(); ++i) out.cells.max[i] += values[i] / static_cast<float>(heads);
+  if (!state.offsets) {
+    const CellsLook shown{.at = at, .z = level_of(out.part, kMostCells), .queries = out.part.queries, .keys = out.part.keys};
+    out.cells = questions::cells(loaded, shown, options.look);
+    return out;
   }
+  const OffsetColumns near = questions::offset_columns_of(loaded, at);
+  out.part.keys = {-near.back, near.ahead + 1};
+  out.cells = questions::near_cells(loaded,
+                                    {.at = at,
+                                     .z = level_of({out.part.queries, out.part.queries}, kMostCells),
+                                     .column_z = level_of({out.part.keys, out.part.keys}, kMostCells),
+                                     .queries = out.part.queries,
+                                     .offsets = out.part.keys},
+                                    options.look);
   return out;
 }
 
@@ -124,16 +113,13 @@ Matrix matrix_of(LoadedTrace& loaded, const ViewState& state, const MapCells& ma
 
 Figure map_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
   const HeadLook at = head_of(loaded, state, 0);
-  questions::check_head(loaded, at);
+  questions::heads_of(loaded, at);  // throws for a head that is not there
   const MapCells map = map_cells(loaded, state, at, options);
-  const std::string head = options.mean_of_layer ? format("layer {}, mean of {} heads", at.layer, loaded.facts(at.family).shape.heads)
-                                                 : format("L{}.H{}", at.layer, at.head);
+  const std::string head = head_title(loaded.facts(at.family).shape, at.layer, at.head);
   std::string what = format("{} × {} weights, queries down, {} across", grouped(map.part.queries.size()), grouped(map.part.keys.size()),
                             state.offsets ? "key − query" : "keys");
   const int across = map.cells.column_z.value_or(map.cells.z);
-  if (map.cells.z > 0 || across > 0)
-    what += format(", each cell the {} of {} × {}", options.mean_of_layer ? "mean" : "largest", int64_t{1} << map.cells.z,
-                   int64_t{1} << across);
+  if (map.cells.z > 0 || across > 0) what += format(", each cell the largest of {} × {}", int64_t{1} << map.cells.z, int64_t{1} << across);
   if (std::any_of(map.cells.max.begin(), map.cells.max.end(), [](float value) { return value < 0; }))
     what += ", grey where none was scored";
   what += convention_of(loaded.trace().plan().text, loaded.facts(at.family).written);
@@ -180,7 +166,7 @@ Figure atlas_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
   for (size_t at = 0; at < known.layers.size(); ++at) {
     for (int64_t head = 0; head < known.shape.heads; ++head) {
       const auto place = static_cast<size_t>(known.layers[at] * known.shape.heads + head);
-      Thumbnail cell{.name = format("L{}.H{}", known.layers[at], head)};
+      Thumbnail cell{.name = head_name(known.layers[at], head)};
       if (is_weighted) {
         const HeadPicture& picture = weighted.pictures[place];
         cell.rows = picture.rows;

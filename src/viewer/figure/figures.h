@@ -12,8 +12,7 @@
 namespace clearhead::viewer::figure {
 
 struct FigureOptions {
-  std::string command{};       ///< the command that recreates the figure; empty: the command of the loaded trace, with the state
-  bool mean_of_layer = false;  ///< v=map: the mean over the heads of the first head's layer
+  std::string command{};  ///< the command that recreates the figure; empty: the command of the loaded trace, with the state
   LookOptions look{};
 };
 

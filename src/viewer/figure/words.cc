@@ -247,7 +247,7 @@ Words words_of_row(const RunText& text, const ViewState& state, const Row& row, 
   out.legend = legend_of(state, row.most[0], largest);
   for (size_t i = 0; row.lines.size() > 1 && i < row.lines.size(); ++i) {
     const HeadLook& at = row.heads[i];
-    out.bars.push_back(format("L{}.H{}: bars to {}", at.layer, at.head, legend_of(state, row.most[i], 0).high));
+    out.bars.push_back(format("{}: bars to {}", head_name(at.layer, at.head), legend_of(state, row.most[i], 0).high));
   }
   return out;
 }
@@ -276,7 +276,7 @@ Matrix items_of(const RunText& text, const ItemRange& items, const ViewState& st
   Matrix out{.most = static_cast<float>(*std::max_element(row.most.begin(), row.most.end())), .scale = scale_of(state), .is_square = false};
   out.rows.count = items.end - items.begin;
   out.columns.count = static_cast<int64_t>(row.lines.size());
-  for (const HeadLook& at : row.heads) out.columns.labels.push_back(format("L{}.H{}", at.layer, at.head));
+  for (const HeadLook& at : row.heads) out.columns.labels.push_back(head_name(at.layer, at.head));
   for (int64_t id = items.begin; id < items.end; ++id) {
     const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
     out.rows.labels.push_back(end > begin ? one_line_of(slice(text, begin, end)) : label_of(text, id));
@@ -416,14 +416,14 @@ Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
   std::string heads;
   for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
     const HeadLook at = head_of(loaded, state, i);
-    questions::check_head(loaded, at);
+    questions::heads_of(loaded, at);  // throws for a head that is not there
     if (!known.all_rows) questions::tile(loaded, {.at = at}, options.look);
     const Cells cells = questions::cells(loaded, {.at = at, .queries = part.queries, .keys = part.keys}, options.look);
     const Largest largest = largest_of(cells, known);
     find_lines(cells, largest.scale, scale_of(state), static_cast<int>(i), found);
-    heads += (i > 0 ? " " : "") + format("L{}.H{}", at.layer, at.head);
+    heads += (i > 0 ? "; " : "") + head_title(known.shape, at.layer, at.head);
     lines.heads.push_back(legend_of(state, largest.scale, largest.all));
-    if (state.heads.size() > 1) lines.heads.back().name = format("L{}.H{}", at.layer, at.head);
+    if (state.heads.size() > 1) lines.heads.back().name = head_name(at.layer, at.head);
   }
   std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) {
     return a.line.strength < b.line.strength || (a.line.strength == b.line.strength && a.weight < b.weight);
@@ -462,7 +462,6 @@ Figure lines_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpt
 
 Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOptions& options) {
   const RunText& text = loaded.trace().plan().text;
-  for (size_t i = 0; i < state.heads.size(); ++i) questions::check_head(loaded, head_of(loaded, state, i));
   const Row row = row_of(loaded, state, options.look);
   const bool in = state.direction == "in";
   const FamilyFacts& known = loaded.facts(state.family);
@@ -484,7 +483,7 @@ Figure text_figure(LoadedTrace& loaded, const ViewState& state, const FigureOpti
   std::string heads;
   for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
     const HeadLook at = head_of(loaded, state, i);
-    heads += (i > 0 ? " " : "") + format("L{}.H{}", at.layer, at.head);
+    heads += (i > 0 ? "; " : "") + head_title(known.shape, at.layer, at.head);
   }
   std::string what = in ? format("which queries attend to {}", spans_text(loaded, row.of))
                         : format("what {} attends to", rows_text(loaded, row.written, row.of));

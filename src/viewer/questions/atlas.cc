@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/format.h"
 #include "observe/picture.h"
@@ -63,20 +64,51 @@ const HeadStatistics& head_statistics(LoadedTrace& loaded, const std::string& fa
   return *loaded.find_statistics(family, layer, head);
 }
 
-ViewFrame stats(LoadedTrace& loaded, const HeadLook& at, int64_t bins, const LookOptions& options) {
-  check_head(loaded, at);
-  if (bins < 1 || bins > 65'536) fail(ErrorCode::kInvalidArgument, "bins: {}; expected 1 to 65536.", bins);
+namespace {
+
+HeadStatistics statistics_of_head(LoadedTrace& loaded, const HeadLook& at, const LookOptions& options) {
   const FamilyFacts& known = loaded.facts(at.family);
   if (!known.all_rows && !loaded.trace().has_statistics(known.shape.name, at.layer)) check_all_rows(loaded, at.family, "Statistics");
-  const HeadStatistics& head = head_statistics(loaded, at.family, at.layer, at.head, options);
+  return head_statistics(loaded, at.family, at.layer, at.head, options);
+}
+
+void add_to(std::vector<float>& sums, const std::vector<float>& values) {
+  for (size_t i = 0; i < values.size(); ++i) sums[i] += values[i];
+}
+
+// The means of the statistics of several heads. A mean has no scores, which describe one head.
+HeadStatistics statistics_of(LoadedTrace& loaded, const HeadLook& at, const LookOptions& options) {
+  const std::vector<HeadLook> heads = heads_of(loaded, at);
+  HeadStatistics out = statistics_of_head(loaded, heads.front(), options);
+  if (!is_mean(at)) return out;
+  for (size_t h = 1; h < heads.size(); ++h) {
+    const HeadStatistics other = statistics_of_head(loaded, heads[h], options);
+    add_to(out.entropy, other.entropy);
+    add_to(out.distance, other.distance);
+    add_to(out.received, other.received);
+    out.exact = out.exact && other.exact;
+  }
+  for (std::vector<float>* values : {&out.entropy, &out.distance, &out.received}) {
+    for (float& value : *values) value /= static_cast<float>(heads.size());
+  }
+  out.scores.scores.fill(std::numeric_limits<float>::quiet_NaN());
+  return out;
+}
+
+}  // namespace
+
+ViewFrame stats(LoadedTrace& loaded, const HeadLook& at, int64_t bins, const LookOptions& options) {
+  if (bins < 1 || bins > 65'536) fail(ErrorCode::kInvalidArgument, "bins: {}; expected 1 to 65536.", bins);
+  const FamilyFacts& known = loaded.facts(at.family);
+  const HeadStatistics head = statistics_of(loaded, at, options);
   const int64_t keys = static_cast<int64_t>(head.received.size());
   const int64_t queries = head.queries.empty() ? 0 : head.queries.back() + 1;
   double sinks = 0;
   for (const int64_t key : known.sinks) sinks += key < keys ? static_cast<double>(head.received[static_cast<size_t>(key)]) : 0.0;
   ViewFrame frame;
   frame.header = Json::object({{"family", known.shape.name},
-                               {"layer", at.layer},
-                               {"head", at.head},
+                               {"layer", index_json(at.layer)},
+                               {"head", index_json(at.head)},
                                {"badge", head.exact ? "exact" : "sampled"},
                                {"scores", score_json(head.scores)},
                                {"entropy_mean", mean_of(head.entropy)},

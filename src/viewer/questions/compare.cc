@@ -27,33 +27,68 @@ constexpr double kInstantWork = 3e9;  // below this no sampled answer is sent fi
 constexpr double kLongWork = 3e10;    // above this the full computation needs `exact`: some seconds
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// One of the two compared maps.
+// One of the two compared maps: of one head, or the mean of several.
 struct Side {
+  struct Head {
+    LayerMap map;
+    int64_t head = 0;
+  };
   const FamilyFacts& known;
-  LayerMap map;
-  int64_t head = 0;
+  std::vector<Head> heads{};
 
-  double row_work() const { return static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork); }
+  double row_work() const {
+    return static_cast<double>(heads.size()) * static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork);
+  }
+  bool has_row(int64_t query) const {
+    return std::all_of(heads.begin(), heads.end(), [&](const Head& one) { return one.map.has_row(query); });
+  }
+  bool whole() const {
+    return std::all_of(heads.begin(), heads.end(), [](const Head& one) { return one.map.whole(); });
+  }
   // The weights of a row over all keys; NaN if a pair is hidden or was never scored. [keys]
   std::vector<float> row(int64_t query) const {
-    const MapRow found = map.row(head, query);
-    std::vector<float> out = found.weights();
-    for (size_t key = 0; key < out.size(); ++key) {
-      if (!std::isfinite(found.scores()[key])) out[key] = std::numeric_limits<float>::quiet_NaN();
-    }
-    return out;
+    return mean([&](const Head& one) {
+      const MapRow found = one.map.row(one.head, query);
+      std::vector<float> out = found.weights();
+      for (size_t key = 0; key < out.size(); ++key) {
+        if (!std::isfinite(found.scores()[key])) out[key] = std::numeric_limits<float>::quiet_NaN();
+      }
+      return out;
+    });
   }
-  // The same for rows [begin, begin + count) of a map that is whole. [count, keys]
+  // The same for rows [begin, begin + count) of maps that are whole. [count, keys]
   std::vector<float> rows(int64_t begin, int64_t count, const LookOptions& options) const {
-    const Tile tile = map.tile(head, {.queries = {begin, begin + count}, .keys = {0, known.keys}}, {.cancel = options.cancel});
-    return {tile.max.data<float>(), tile.max.data<float>() + tile.max.numel()};
+    return mean([&](const Head& one) {
+      const TileRequest request{.queries = {begin, begin + count}, .keys = {0, known.keys}};
+      const Tile tile = one.map.tile(one.head, request, {.cancel = options.cancel});
+      return std::vector<float>(tile.max.data<float>(), tile.max.data<float>() + tile.max.numel());
+    });
+  }
+
+ private:
+  // The mean of the heads' weights. A pair that one head sees and another does not counts as 0 for the latter.
+  template <class WeightsOf>
+  std::vector<float> mean(const WeightsOf& weights_of) const {
+    std::vector<float> sums = weights_of(heads.front());
+    for (size_t h = 1; h < heads.size(); ++h) {
+      const std::vector<float> weights = weights_of(heads[h]);
+      for (size_t i = 0; i < sums.size(); ++i) {
+        if (!std::isnan(weights[i])) sums[i] = std::isnan(sums[i]) ? weights[i] : sums[i] + weights[i];
+      }
+    }
+    if (heads.size() == 1) return sums;
+    for (float& sum : sums) sum /= static_cast<float>(heads.size());
+    return sums;
   }
 };
 
 Side side_of(LoadedTrace& loaded, const ComparedHead& at) {
-  check_head(loaded, {.family = at.family, .layer = at.layer, .head = at.head});
   const FamilyFacts& known = loaded.facts(at.family);
-  return {known, loaded.trace().map(known.shape.name, at.layer), at.head};
+  Side out{known};
+  for (const HeadLook& head : heads_of(loaded, {.family = at.family, .layer = at.layer, .head = at.head})) {
+    out.heads.push_back({loaded.trace().map(known.shape.name, head.layer), head.head});
+  }
+  return out;
 }
 
 struct Pair {
@@ -193,7 +228,7 @@ class Comparison {
 
   void add_row(int64_t place) {
     const int64_t b = places_.before[static_cast<size_t>(place)], a = places_.after[static_cast<size_t>(place)];
-    if (b >= 0 && a >= 0 && was_.map.has_row(b) && is_.map.has_row(a)) in_rows_.push_back({b, a, (place - rows_.begin) >> z_});
+    if (b >= 0 && a >= 0 && was_.has_row(b) && is_.has_row(a)) in_rows_.push_back({b, a, (place - rows_.begin) >> z_});
   }
 
   // The end of a block of up to kBlock rows. A run of consecutive rows that is long enough for a tile gets its own block.
@@ -211,7 +246,7 @@ class Comparison {
 
   void add_block(std::span<const Pair> block, Sums& sums, const LookOptions& options) const {
     const auto count = static_cast<int64_t>(block.size());
-    bool is_run = count >= kShortRun && was_.map.whole() && is_.map.whole();
+    bool is_run = count >= kShortRun && was_.whole() && is_.whole();
     for (size_t r = 1; r < block.size(); ++r) is_run = is_run && follows(block[r], block[r - 1]);
     std::vector<float> all_was, all_is;
     if (is_run) {
@@ -334,13 +369,12 @@ struct Ranking {
     return static_cast<double>(count * is.shape.heads) * static_cast<double>(is.layers.size()) * row;
   }
 
-  double mean(const LayerMap& one, int64_t one_head, const LayerMap& other, int64_t other_head, const std::vector<Pair>& of) const {
+  double mean(const Side& one, const Side& other, const std::vector<Pair>& of) const {
     std::vector<double> found(of.size(), kNaN);
     parallel_for(static_cast<int64_t>(of.size()), [&](int64_t i, int) {
       const Pair& pair = of[static_cast<size_t>(i)];
       if (!one.has_row(pair.before) || !other.has_row(pair.after)) return;
-      found[static_cast<size_t>(i)] =
-          shared.divergence(filled(one.row(one_head, pair.before).weights()), filled(other.row(other_head, pair.after).weights()));
+      found[static_cast<size_t>(i)] = shared.divergence(filled(one.row(pair.before)), filled(other.row(pair.after)));
     });
     double sum = 0, count = 0;
     for (const double one_row : found) {
@@ -358,15 +392,18 @@ HeadDivergences ranked(LoadedTrace& before, LoadedTrace& after, const Ranking& r
   const std::vector<Pair> rows = spread(ranking.rows, most);
   HeadDivergences out{.rows = static_cast<int64_t>(rows.size()), .of = static_cast<int64_t>(ranking.rows.size())};
   const MapFamily &was = ranking.was.shape, &is = ranking.is.shape;
+  const std::optional<Side> against = fixed ? std::optional(side_of(before, *fixed)) : std::nullopt;
   for (int layer = 0; layer < is.layers; ++layer) {
     out.divergence.emplace_back(static_cast<size_t>(is.heads), kNaN);
-    const int other = fixed ? fixed->layer : layer;
-    if (!is_kept(ranking.is, layer) || !is_kept(ranking.was, other)) continue;
-    const LayerMap one = before.trace().map(was.name, other), two = after.trace().map(is.name, layer);
+    if (!is_kept(ranking.is, layer) || (!fixed && !is_kept(ranking.was, layer))) continue;
+    const LayerMap map = after.trace().map(is.name, layer);
+    const std::optional<LayerMap> own = fixed ? std::nullopt : std::optional(before.trace().map(was.name, layer));
     for (int64_t head = 0; head < is.heads; ++head) {
       check_cancelled(options);
-      const int64_t against = fixed ? fixed->head : head;
-      if (against < was.heads) out.divergence.back()[static_cast<size_t>(head)] = ranking.mean(one, against, two, head, rows);
+      const Side two{ranking.is, {{map, head}}};
+      double& found = out.divergence.back()[static_cast<size_t>(head)];
+      if (against) found = ranking.mean(*against, two, rows);
+      if (own && head < was.heads) found = ranking.mean({ranking.was, {{*own, head}}}, two, rows);
       if (options.progress) options.progress(static_cast<double>(layer * is.heads + head + 1) / static_cast<double>(is.layers * is.heads));
     }
   }
@@ -400,7 +437,6 @@ void compare(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, c
 
 void compare_heads(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, const TakeFrame& take, const LookOptions& options) {
   const bool is_one = &before == &after;
-  if (is_one) check_head(before, {.family = look.before.family, .layer = look.before.layer, .head = look.before.head});
   const Alignment alignment = align(before.trace().plan().text, after.trace().plan().text);
   const Ranking ranking(before, after, look.before.family, look.after.family, alignment.pieces);
   check_sides(before, after, ranking.was, ranking.is);

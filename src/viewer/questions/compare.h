@@ -23,8 +23,8 @@ namespace clearhead::viewer {
 
 struct ComparedHead {
   std::string family{};
-  int layer = 0;
-  int64_t head = 0;
+  int layer = 0;     ///< may be kMean
+  int64_t head = 0;  ///< may be kMean
 };
 
 struct CompareLook {
@@ -41,7 +41,7 @@ ViewFrame aligned_places(const LoadedTrace& before, const LoadedTrace& after);
 /// Emits "picture" events (api/compare): both maps and the divergence of rows, at most 256 cells a side. If the computation is long, a
 /// picture from a sample of each cell's rows comes first; if it is very long and `exact` is false, this is the only one. Throws
 /// kInvalidArgument for ranges outside the merged positions and for heads of one trace whose families have different queries or keys, and
-/// what check_head() throws.
+/// what heads_of() throws.
 void compare(LoadedTrace& before, LoadedTrace& after, const CompareLook& look, const TakeFrame& take, const LookOptions& options = {});
 
 /// Emits "heads" events (api/compare-heads): the mean divergence of each head of a family from the head with the same index in the other

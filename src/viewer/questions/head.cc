@@ -60,6 +60,19 @@ const char* to_string(SinkRule rule) {
   return "mark";
 }
 
+std::string head_name(int layer, int64_t head) {
+  if (layer == kMean && head == kMean) return "mean";
+  return (layer == kMean ? std::string("mean") : format("L{}", layer)) + (head == kMean ? std::string(".mean") : format(".H{}", head));
+}
+
+std::string head_title(const MapFamily& shape, int layer, int64_t head) {
+  if (layer == kMean && head == kMean) return format("mean of all {} heads", shape.layers * shape.heads);
+  if (layer == kMean) return format("mean of head {} over {} layers", head, shape.layers);
+  return head == kMean ? format("layer {}, mean of {} heads", layer, shape.heads) : head_name(layer, head);
+}
+
+Json index_json(int64_t index) { return index == kMean ? Json("mean") : Json(index); }
+
 namespace questions {
 namespace {
 
@@ -79,6 +92,10 @@ std::string layers_text(const std::vector<int>& layers) {
 
 void check_head(LoadedTrace& loaded, const HeadLook& at) {
   const FamilyFacts& known = loaded.facts(at.family);
+  if (is_mean(at)) {
+    fail(ErrorCode::kInvalidArgument, "{}: this question is about one head; expected the numbers of a layer and of a head.",
+         head_name(at.layer, at.head));
+  }
   if (at.layer < 0 || at.layer >= known.shape.layers) {
     fail(ErrorCode::kNotFound, "layer {}: this model has {} layers, 0 to {}.", at.layer, known.shape.layers, known.shape.layers - 1);
   }
@@ -89,6 +106,20 @@ void check_head(LoadedTrace& loaded, const HeadLook& at) {
     throw NotKept(format("layer {} was not kept; the trace has the layers {}.", at.layer, layers_text(known.layers)),
                   keep_command(loaded.trace(), format("--layers {}", at.layer)));
   }
+}
+
+std::vector<HeadLook> heads_of(LoadedTrace& loaded, const HeadLook& at) {
+  const MapFamily& shape = loaded.facts(at.family).shape;
+  const auto range = [](int64_t index, int64_t count) { return index == kMean ? Range{0, count} : Range{index, index + 1}; };
+  const Range layers = range(at.layer, shape.layers), heads = range(at.head, shape.heads);
+  std::vector<HeadLook> out;
+  for (int64_t layer = layers.begin; layer < layers.end; ++layer) {
+    for (int64_t head = heads.begin; head < heads.end; ++head) {
+      out.push_back({at.family, static_cast<int>(layer), head, at.weight, at.sink});
+      check_head(loaded, out.back());
+    }
+  }
+  return out;
 }
 
 void check_rows(LoadedTrace& loaded, const std::string& family, const std::vector<Range>& ranges) {

@@ -3,7 +3,8 @@
 //
 //   shown_ij = X_ij · norm_j · (0 at sinks, unless they are only marked) / (1 − Σ_{j∈sinks} P_ij, when renormalising)
 //
-// X is P or a gradient quantity, and norm is ‖v‖, ‖v·W_O‖ or 1 (WeightKind).
+// X is P or a gradient quantity, and norm is ‖v‖, ‖v·W_O‖ or 1 (WeightKind). A mean of heads is the mean of what is shown for each of them;
+// a pair that a head cannot see counts as 0.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "clearhead/trace.h"
 #include "observe/picture.h"
 #include "viewer/loaded_trace.h"
@@ -46,11 +48,20 @@ enum class LengthOf : uint8_t { kNothing, kValue, kOutput };
 LengthOf length_of(WeightKind kind);
 const char* to_string(SinkRule rule);
 
-/// One head under a weight kind and a sink rule.
+/// As a layer or a head: the mean over all of them.
+inline constexpr int kMean = -1;
+/// "L2.H3", "L2.mean" (over the heads of a layer), "mean.H3" (over the layers) or "mean" (over all heads).
+std::string head_name(int layer, int64_t head);
+/// The same in words, for titles: "layer 2, mean of 8 heads"; "L2.H3" for one head.
+std::string head_title(const MapFamily& shape, int layer, int64_t head);
+/// A layer or a head in JSON: its number, or "mean".
+Json index_json(int64_t index);
+
+/// One head, or the mean of several, under a weight kind and a sink rule.
 struct HeadLook {
   std::string family{};
-  int layer = 0;
-  int64_t head = 0;
+  int layer = 0;     ///< may be kMean
+  int64_t head = 0;  ///< may be kMean
   WeightKind weight = WeightKind::kRaw;
   SinkRule sink = SinkRule::kMark;
 };
@@ -61,8 +72,11 @@ namespace questions {
 std::string keep_command(const Trace& trace, const std::string& with);
 std::string layers_text(const std::vector<int>& layers);  ///< "1, 3"
 
-/// Throws kNotFound if there is no such head, NotKept if its layer was not kept.
+inline bool is_mean(const HeadLook& at) { return at.layer == kMean || at.head == kMean; }
+/// Throws kNotFound if there is no such head, NotKept if its layer was not kept, and kInvalidArgument for a mean of heads.
 void check_head(LoadedTrace& loaded, const HeadLook& at);
+/// The heads whose mean a look shows; one, if it is not a mean. Throws as check_head() does for each of them.
+std::vector<HeadLook> heads_of(LoadedTrace& loaded, const HeadLook& at);
 /// Throws kInvalidArgument if the family has no such queries, NotKept if their rows cannot be recomputed.
 void check_rows(LoadedTrace& loaded, const std::string& family, const std::vector<Range>& ranges);
 /// Throws NotKept if some rows cannot be recomputed. `what` is the beginning of the message: "A column".

@@ -189,8 +189,8 @@ ViewFrame line_frame(LoadedTrace& loaded, const LineLook& look, const Line& line
   for (const uint8_t state : line.state) visible += state == 1;
   ViewFrame frame;
   frame.header = Json::object({{"family", loaded.facts(look.at.family).shape.name},
-                               {"layer", look.at.layer},
-                               {"head", look.at.head},
+                               {"layer", index_json(look.at.layer)},
+                               {"head", index_json(look.at.head)},
                                {is_row ? "queries" : "keys", ranges_json(look.ranges)},
                                {is_row ? "rows" : "columns", line.count},
                                {"reduce", look.mean ? "mean" : "sum"},
@@ -215,9 +215,7 @@ ViewFrame line_frame(LoadedTrace& loaded, const LineLook& look, const Line& line
   return frame;
 }
 
-}  // namespace
-
-Line row_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options) {
+Line row_of_head(LoadedTrace& loaded, const LineLook& look, const LookOptions& options) {
   check_head(loaded, look.at);
   check_rows(loaded, look.at.family, look.ranges);
   const FamilyFacts& known = loaded.facts(look.at.family);
@@ -247,7 +245,7 @@ Line row_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& opti
   return line;
 }
 
-Line column_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options) {
+Line column_of_head(LoadedTrace& loaded, const LineLook& look, const LookOptions& options) {
   check_head(loaded, look.at);
   check_all_rows(loaded, look.at.family, "A column");
   const FamilyFacts& known = loaded.facts(look.at.family);
@@ -274,6 +272,44 @@ Line column_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& o
   }
   finish(column.sums, look.mean, line);
   return line;
+}
+
+// The mean of the lines of several heads. It has no entropy: that of a mean says little about the heads.
+Line mean_of_heads(LoadedTrace& loaded, const LineLook& look, const LookOptions& options, decltype(row_of_head)& line_of_head) {
+  const std::vector<HeadLook> heads = heads_of(loaded, look.at);
+  Line out;
+  std::vector<double> sums;
+  double at_sinks = 0;
+  for (const HeadLook& head : heads) {
+    LineLook own = look;
+    own.at = head;
+    const Line line = line_of_head(loaded, own, options);
+    sums.resize(line.values.size(), 0.0);
+    out.state.resize(line.state.size(), 0);
+    for (size_t i = 0; i < sums.size(); ++i) {
+      sums[i] += static_cast<double>(line.values[i]);
+      if (line.state[i] == 1 || out.state[i] == 0) out.state[i] = line.state[i];
+    }
+    at_sinks += line.sink_mass;
+    out.count = line.count;
+  }
+  const auto count = static_cast<double>(heads.size());
+  for (const double sum : sums) {
+    out.values.push_back(static_cast<float>(sum / count));
+    out.total += sum / count;
+  }
+  out.sink_mass = at_sinks / count;
+  return out;
+}
+
+}  // namespace
+
+Line row_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options) {
+  return is_mean(look.at) ? mean_of_heads(loaded, look, options, row_of_head) : row_of_head(loaded, look, options);
+}
+
+Line column_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options) {
+  return is_mean(look.at) ? mean_of_heads(loaded, look, options, column_of_head) : column_of_head(loaded, look, options);
 }
 
 ViewFrame row(LoadedTrace& loaded, const LineLook& look, const LookOptions& options) {

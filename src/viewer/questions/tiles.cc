@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "observe/offset_columns.h"
+#include "viewer/questions/mean.h"
 #include "viewer/questions/ranges.h"
 
 namespace clearhead::viewer::questions {
@@ -36,9 +37,15 @@ void check_near(const FamilyFacts& known) {
        known.shape.name);
 }
 
+// The cost of a row with this many keys, in multiply-adds, for each head that the look shows.
+double row_work(LoadedTrace& loaded, const HeadLook& at, int64_t keys) {
+  const double heads = static_cast<double>(heads_of(loaded, at).size());
+  return heads * static_cast<double>(keys) * (static_cast<double>(loaded.facts(at.family).shape.d_k) + kPairWork);
+}
+
 // The number of rows to sample for a picture with this many offsets; 0: all rows.
-int64_t near_sample(const FamilyFacts& known, int64_t queries, int64_t wide) {
-  const double a_row = static_cast<double>(wide + kNearBlock) * (static_cast<double>(known.shape.d_k) + kPairWork);
+int64_t near_sample(LoadedTrace& loaded, const HeadLook& at, int64_t queries, int64_t wide) {
+  const double a_row = row_work(loaded, at, wide + kNearBlock);
   return a_row * static_cast<double>(queries) > kTileWork ? std::max<int64_t>(1, static_cast<int64_t>(kTileWork / a_row)) : 0;
 }
 
@@ -60,7 +67,7 @@ ViewFrame near_tile(LoadedTrace& loaded, const TileLook& look, const LookOptions
                   .column_z = look.column_z,
                   .queries = {look.y * tall, std::min(known.queries, (look.y + 1) * tall)},
                   .offsets = {left + look.x * wide, std::min(left + across, left + (look.x + 1) * wide)}};
-  if (!look.exact) part.sampled_rows = near_sample(known, part.queries.size(), part.offsets.size());
+  if (!look.exact) part.sampled_rows = near_sample(loaded, look.at, part.queries.size(), part.offsets.size());
   return picture_frame(loaded, look.at, near_cells(loaded, part, options), look.planes);
 }
 
@@ -80,7 +87,7 @@ void offset_overview(LoadedTrace& loaded, const HeadLook& at, const OffsetColumn
     frame.header["event"] = "picture";
     take(std::move(frame));
   };
-  if (near_sample(known, known.queries, whole.offsets.size()) > 0 && known.windows.empty()) {
+  if (near_sample(loaded, at, known.queries, whole.offsets.size()) > 0 && known.windows.empty()) {
     whole.sampled_rows = kSampledRows;
     LookOptions own = options;
     own.progress = nullptr;
@@ -125,6 +132,7 @@ OffsetLook whole_by_offset(LoadedTrace& loaded, const HeadLook& at, const Offset
 }
 
 Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options) {
+  if (is_mean(look.at)) return mean_cells(loaded, heads_of(loaded, look.at), look, options);
   const LayerMap map = map_of(loaded, look.at);
   TileRequest request{.queries = look.queries, .keys = look.keys, .cell_side = int64_t{1} << look.z};
   add_factors(loaded, look, request);
@@ -152,8 +160,8 @@ int overview_level(const FamilyFacts& known, int64_t side) {
 ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& cells, const Planes& planes) {
   ViewFrame frame;
   frame.header = Json::object({{"family", at.family.empty() ? loaded.trace().main_family() : at.family},
-                               {"layer", at.layer},
-                               {"head", at.head},
+                               {"layer", index_json(at.layer)},
+                               {"head", index_json(at.head)},
                                {"z", cells.z},
                                {"rows", cells.rows},
                                {"columns", cells.columns},
@@ -175,11 +183,17 @@ ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& ce
 OffsetColumns offset_columns_of(LoadedTrace& loaded, const HeadLook& at) {
   const FamilyFacts& known = loaded.facts(at.family);
   check_near(known);
-  if (const auto band = known.band_of(at.layer)) return {band->first, band->second};
-  return {kNear, known.shape.causal ? 0 : kNear};
+  OffsetColumns widest;
+  for (const HeadLook& head : heads_of(loaded, at)) {
+    const auto band = known.band_of(head.layer);
+    if (!band) return {kNear, known.shape.causal ? 0 : kNear};
+    widest = {std::max(widest.back, band->first), std::max(widest.ahead, band->second)};
+  }
+  return widest;
 }
 
 Cells near_cells(LoadedTrace& loaded, const OffsetLook& look, const LookOptions& options) {
+  if (is_mean(look.at)) return mean_near_cells(loaded, heads_of(loaded, look.at), look, options);
   const FamilyFacts& known = loaded.facts(look.at.family);
   const LayerMap map = map_of(loaded, look.at);
   TileRequest factors;
@@ -206,7 +220,7 @@ Cells near_cells(LoadedTrace& loaded, const OffsetLook& look, const LookOptions&
 }
 
 ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& options) {
-  check_head(loaded, look.at);
+  heads_of(loaded, look.at);
   check_all_rows(loaded, look.at.family, "A tile");
   if (look.near) return near_tile(loaded, look, options);
   const FamilyFacts& known = loaded.facts(look.at.family);
@@ -220,7 +234,7 @@ ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& opt
   const Range queries{look.y * side, std::min(known.queries, (look.y + 1) * side)};
   const Range keys{look.x * side, std::min(known.keys, (look.x + 1) * side)};
   int64_t sample = 0;
-  const double a_row = static_cast<double>(keys.size()) * (static_cast<double>(known.shape.d_k) + kPairWork);
+  const double a_row = row_work(loaded, look.at, keys.size());
   if (!look.exact && a_row * static_cast<double>(queries.size()) > kTileWork)
     sample = std::max<int64_t>(1, static_cast<int64_t>(kTileWork / a_row));
   const Cells found = cells(loaded, {.at = look.at, .z = look.z, .queries = queries, .keys = keys, .sampled_rows = sample}, options);
@@ -229,14 +243,13 @@ ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& opt
 
 void overview(LoadedTrace& loaded, const HeadLook& at, const std::optional<OffsetColumns>& near, const TakeFrame& take,
               const LookOptions& options) {
-  check_head(loaded, at);
+  heads_of(loaded, at);
   check_all_rows(loaded, at.family, "An overview");
   const FamilyFacts& known = loaded.facts(at.family);
   if (known.queries == 0 || known.keys == 0) fail(ErrorCode::kNotFound, "overview: the map is empty.");
   if (near) return offset_overview(loaded, at, *near, take, options);
   CellsLook whole{.at = at, .z = overview_level(known, kOverviewSide), .queries = {0, known.queries}, .keys = {0, known.keys}};
-  const double work =
-      static_cast<double>(known.queries) * static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork);
+  const double work = static_cast<double>(known.queries) * row_work(loaded, at, known.keys);
   const auto picture = [&](const Cells& found) {
     ViewFrame frame = picture_frame(loaded, at, found);
     frame.header["event"] = "picture";

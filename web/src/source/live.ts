@@ -4,6 +4,7 @@
 // of another text.
 
 import { type Drawing, posted } from '../figure/drawing';
+import { headParams } from '../heads';
 import type { Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
 import {
   type HeadsHeader,
@@ -125,8 +126,7 @@ export class LiveSource implements Source {
     const out = request.direction === 'out';
     const params: Params = {
       f: request.family,
-      l: request.at.layer,
-      h: request.at.head,
+      ...headParams(request.at),
       [out ? 'q' : 'k']: formatSpans(request.spans),
       reduce: request.reduce,
       w: request.weight,
@@ -152,7 +152,7 @@ export class LiveSource implements Source {
   }
 
   async received(family: string, at: HeadId): Promise<Float32Array | null> {
-    const frame = await this.frame<object>('stats', { f: family, l: at.layer, h: at.head, bins: 512 });
+    const frame = await this.frame<object>('stats', { f: family, ...headParams(at), bins: 512 });
     const found = frame.arrays['received'];
     return found instanceof Float32Array ? found : null;
   }
@@ -206,7 +206,7 @@ export class LiveSource implements Source {
   }
 
   async neurons(f: string, at: HeadId, query: number, signal: AbortSignal): Promise<Neurons> {
-    const params = { f, l: at.layer, h: at.head, q: query };
+    const params = { f, ...headParams(at), q: query };
     const frame = await this.frame<{ badge: Badge; scale: number; has_terms: boolean }>('neurons', params, signal);
     const { badge, scale, has_terms: hasTerms } = frame.header;
     const floats = (name: string): Float32Array => requireArray(frame, name, Float32Array);
@@ -376,8 +376,7 @@ const pairOf = (s: Span): [number, number] => [s.begin, s.end];
 
 const mapParams = (request: MapRequest): Params => ({
   f: request.family,
-  l: request.at.layer,
-  h: request.at.head,
+  ...headParams(request.at),
   w: request.weight,
   sink: request.sink,
   ...(request.band ? { axes: 'offset', back: request.band.back, ahead: request.band.ahead } : {}),
@@ -390,11 +389,10 @@ const targetParams = ({ step, edited }: CompareTarget): Params => ({
 
 const compareParams = ({ target, before, after, rows, columns, exact }: CompareRequest): Params => ({
   f: before.family,
-  l: before.layer,
-  h: before.head,
+  ...headParams(before),
   with_f: after.family,
-  with_l: after.layer,
-  with_h: after.head,
+  with_l: headParams(after).l,
+  with_h: headParams(after).h,
   ...(rows ? { rows: formatSpans([rows]) } : {}),
   ...(columns ? { columns: formatSpans([columns]) } : {}),
   ...(exact ? { exact: 1 } : {}),

@@ -38,6 +38,7 @@ export type Feature =
   | 'atlas'
   | 'mass'
   | 'neurons'
+  | 'mean'
   | 'verify'
   | 'run'
   | 'why'

@@ -1,5 +1,6 @@
 // Dialogs: help, export, verify, run.
 
+import { membersOf } from '../heads';
 import type { Context, View } from '../context';
 import { unavailableReason, commandOf, missingReason, positionLabel, summaryOf } from '../context';
 import { head as headName, power, whole } from '../format';
@@ -142,7 +143,13 @@ export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Pr
   const note = h('p', { 'data-testid': 'verify' }, t('verify.busy'));
   const box = dialog(t('verify'), t('close'), h('p', {}, t('verify.what')), note);
   try {
-    const r = await ctx.source.verify({ family: ctx.family.id, heads: [...state.heads], rows, keys, weight: state.weight });
+    const r = await ctx.source.verify({
+      family: ctx.family.id,
+      heads: state.heads.flatMap((at) => membersOf(ctx.family, at)),
+      rows,
+      keys,
+      weight: state.weight,
+    });
     const at = `${headName(r.at)} ${rowLabel(ctx, r.at.query)} → ${positionLabel(ctx, r.at.key)}`;
     note.textContent = t(r.within ? 'verify.good' : 'verify.bad', {
       checked: whole(r.checked),

@@ -20,6 +20,7 @@ import { rowName } from '../../rows';
 import { type State, sameHead } from '../../state';
 import { setSentence } from '../../ui/glossary';
 import { fillHeadGrid } from '../../ui/headGrid';
+import { MeanNames } from './means';
 import { badgeElement } from '../../ui/badge';
 import { legendSlot, ownLegend, showBar, showLegend } from '../../ui/legend';
 import { captionOfMass, legendsOf, scaleOfMass } from './scales';
@@ -62,12 +63,15 @@ export class AtlasView implements View {
   private massAbort = new AbortController();
   private loading = new AbortController();
   private page = 0;
+  private readonly means: MeanNames;
   private done = 0;
 
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
     this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
-    fillHeadGrid(this.grid, family, (at) => this.makeCell(at), family.heads <= kMaxAcross);
+    const means = new MeanNames(ctx);
+    this.means = means;
+    fillHeadGrid(this.grid, family, (at) => this.makeCell(at), family.heads <= kMaxAcross ? (text, at) => means.make(text, at) : null);
     this.bySum = h('option', { value: 'sum', hidden: true }, t('atlas.by-sum'));
     const fail = (message: string): string => (this.caption.textContent = message);
     this.weighted = new WeightedHeads(ctx, () => this.showWeighted(), fail);
@@ -112,6 +116,7 @@ export class AtlasView implements View {
       cell.button.classList.toggle('front', place === 0);
       cell.button.tabIndex = place === 0 || (state.heads.length === 0 && cell === this.cells[0]) ? 0 : -1;
     }
+    this.means.update(state);
     this.loadMass(state);
     this.weighted.load(state);
     this.patches.load(state);

@@ -2,6 +2,7 @@
 // the run of the edits in `edit=`; `to=3.5` or `to=cross.3.5` the head on that side.
 
 import { unavailableReason, type Context } from '../../context';
+import { formatHead, hasHead, parseHead } from '../../heads';
 import { traceName } from '../../opening';
 import type { Family, HeadId, Info } from '../../source/source';
 import type { State } from '../../state';
@@ -53,7 +54,7 @@ export function familiesFor(family: Family, other: Info, isSameTrace: boolean): 
   return isSameTrace ? other.families.filter((one) => sameAxes(one, family)) : other.families.filter((one) => one.kind === family.kind);
 }
 
-export const formatHead = (at: NamedHead, family: string): string => `${at.family === family ? '' : `${at.family}.`}${at.layer}.${at.head}`;
+export const formatNamedHead = (at: NamedHead, family: string): string => `${at.family === family ? '' : `${at.family}.`}${formatHead(at)}`;
 
 /**
  * The head on the other side: the one in the address, else the second pinned head, or the next head of the layer; in another trace, the
@@ -65,10 +66,11 @@ export function otherHead(
   families: readonly Family[],
   isSameTrace: boolean,
 ): NamedHead {
-  const found = /^(?:(.+)\.)?(\d{1,4})\.(\d{1,4})$/.exec(state.compareHead);
-  const exists = (at: NamedHead): boolean => families.some((f) => f.id === at.family && at.layer < f.layers && at.head < f.heads);
-  if (found) {
-    const at = { family: found[1] ?? front.family, layer: Number(found[2]), head: Number(found[3]) };
+  const found = /^(?:(.+)\.)?([^.]+\.[^.]+)$/.exec(state.compareHead);
+  const exists = (at: NamedHead): boolean => families.some((f) => f.id === at.family && hasHead(f, at));
+  const other = found && parseHead(found[2]);
+  if (other) {
+    const at = { family: found[1] ?? front.family, ...other };
     if (exists(at)) return at;
   }
   const own = families.find((f) => f.id === front.family) ?? families[0];

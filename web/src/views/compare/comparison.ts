@@ -8,7 +8,7 @@ import { kMaxPins, sameHead } from '../../state';
 import { TextModel } from '../../text/model';
 import { parseEdits, whatIfRequest } from '../what-if/edits';
 import type { PlaceNames } from './pairMap';
-import { type Choice, type NamedHead, familiesFor, formatHead, otherHead, othersOf } from './choice';
+import { type Choice, type NamedHead, familiesFor, formatNamedHead, otherHead, othersOf } from './choice';
 
 interface ComparisonData {
   choice: Choice;
@@ -185,7 +185,7 @@ export function chooseHead(ctx: Context, comparison: Comparison, at: HeadId, how
   const { store } = ctx;
   const front = frontOf(ctx);
   const { family } = comparison.head;
-  if (comparison.isWithin) return store.set({ compareHead: formatHead({ ...at, family }, front.family) }, how);
+  if (comparison.isWithin) return store.set({ compareHead: formatNamedHead({ ...at, family }, front.family) }, how);
   if (sameHead(front, at)) return;
   const others = store.now.heads.filter((other) => !sameHead(other, at));
   store.set({ compareHead: '', heads: [at, ...others].slice(0, kMaxPins) }, how);

@@ -1,9 +1,12 @@
 // Two lists that choose the other side of the comparison and its head.
 
-import type { Context } from '../../context';
+import { sameHead } from '../../state';
+import { type Family, type HeadId } from '../../source/source';
+import { hasHead, isMean, kMean, layersOf, membersOf } from '../../heads';
+import { type Context, unavailableReason } from '../../context';
 import { head as headName } from '../../format';
 import { h } from '../../ui/dom';
-import { type Choice, noEditReason, othersOf, formatChoice, formatHead } from './choice';
+import { type Choice, noEditReason, othersOf, formatChoice, formatNamedHead } from './choice';
 import { type Comparison, frontOf } from './comparison';
 
 const shortened = (name: string): string => (name.length > 48 ? `${name.slice(0, 47)}…` : name);
@@ -29,13 +32,12 @@ export function choiceControls(ctx: Context, choice: Choice, comparison: Compari
   if (!comparison) return [front, field(t('compare.and'), what)];
   const { head: at, families } = comparison;
   const own = ctx.family.id;
-  const heads = families.flatMap((family) =>
-    Array.from({ length: family.layers * family.heads }, (_, i) => {
-      const one = { family: family.id, layer: Math.floor(i / family.heads), head: i % family.heads };
-      const name = `${families.length > 1 ? `${family.id} ` : ''}${headName(one)}`;
-      return h('option', { value: formatHead(one, own), selected: formatHead(one, own) === formatHead(at, own) }, name);
-    }),
-  );
+  const all = families.flatMap((family) => headsOf(ctx, family).map((one) => ({ ...one, family: family.id })));
+  const isListed = all.some((one) => one.family === at.family && sameHead(one, at));
+  const heads = (isListed ? all : [...all, at]).map((one) => {
+    const name = `${families.length > 1 ? `${one.family} ` : ''}${headName(one)}`;
+    return h('option', { value: formatNamedHead(one, own), selected: formatNamedHead(one, own) === formatNamedHead(at, own) }, name);
+  });
   const to = h(
     'select',
     { 'aria-label': t('compare.to'), 'data-testid': 'compare-to', onchange: () => store.set({ compareHead: to.value }, 'push') },
@@ -43,3 +45,10 @@ export function choiceControls(ctx: Context, choice: Choice, comparison: Compari
   );
   return [front, field(t('compare.and'), what), field(t('compare.to'), to)];
 }
+
+/** The heads of a family, and the means over those of a layer. */
+const headsOf = (ctx: Context, family: Family): HeadId[] =>
+  [
+    ...membersOf(family, { layer: kMean, head: kMean }),
+    ...layersOf(family, { layer: kMean, head: kMean }).map((layer) => ({ layer, head: kMean })),
+  ].filter((one) => hasHead(family, one) && (!isMean(one) || !unavailableReason(ctx, 'mean')));

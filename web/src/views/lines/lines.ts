@@ -1,6 +1,7 @@
 // Lines: queries in a column on the left, keys on the right, and a curve for each weight. A token that is hovered or selected shows only
 // its own curves.
 
+import { hasHead, remainderOf } from '../../heads';
 import type { Context, MapAxis, View } from '../../context';
 import {
   unavailableReason,
@@ -229,7 +230,7 @@ export class LinesView implements View {
       return;
     }
     if (state.view !== 'lines') return;
-    const heads = state.heads.filter((at) => at.layer < ctx.family.layers && at.head < ctx.family.heads);
+    const heads = state.heads.filter((at) => hasHead(ctx.family, at));
     const key = JSON.stringify([heads, state.weight, state.sink, ctx.source.step, this.at]);
     if (key === this.wanted) return;
     this.wanted = key;
@@ -293,7 +294,7 @@ export class LinesView implements View {
     const [own, ...others] = this.legends();
     const named = others.map(({ max }, i) => ({ name: headName(ctx.store.now.heads[i + 1]), max }));
     showLegend(ctx, this.legend, own ? { ...own, others: named } : null);
-    const isWhole = isShare(ctx) && front && !ctx.family.remainders[front.layer];
+    const isWhole = isShare(ctx) && front && !remainderOf(ctx.family, front);
     setSentence(this.caption, ctx.t, ctx.t(isWhole ? 'lines.caption' : 'lines.caption.plain', values) + conventionOf(ctx));
   }
 

@@ -1,6 +1,7 @@
 // The axes of a map: queries down and keys across, or key − query across, where column 0 is −back. The latter is for attention near the
 // diagonal: a window of 256 over 100,000 tokens is a readable band there, and a diagonal one pixel wide on the other axes.
 
+import { bandOf } from '../../heads';
 import { type Context, quoted, unavailableReason } from '../../context';
 import type { Family, Band, Picture } from '../../source/source';
 import type { Rect, State } from '../../state';
@@ -23,7 +24,7 @@ export function availableBand(ctx: Context, layer: number): Band | null {
   const { family } = ctx;
   const same = family.query_range[0] === family.key_range[0] && family.query_range[1] === family.key_range[1];
   if (!same || family.query_range[0] !== 0) return null;
-  const own = family.bands[layer];
+  const own = bandOf(family, layer);
   const band = own ? { back: own[0], ahead: own[1] } : { back: kDefaultReach, ahead: family.causal ? 0 : kDefaultReach };
   return unavailableReason(ctx, 'tile') && !(own && family.all_rows && isShort(band, family)) ? null : band;
 }
@@ -34,7 +35,7 @@ export function shownBand(ctx: Context, state: State): Band | null {
   const band = availableBand(ctx, layer);
   if (!band || state.axes === 'key') return null;
   if (state.axes === 'offset') return band;
-  return ctx.family.bands[layer] && isShort(band, ctx.family) ? band : null;
+  return bandOf(ctx.family, layer) && isShort(band, ctx.family) ? band : null;
 }
 
 export const wholeOf = (band: Band, queries: number): Rect => ({ k0: 0, k1: band.back + band.ahead + 1, q0: 0, q1: queries });

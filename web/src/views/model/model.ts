@@ -13,7 +13,7 @@ import { conventionOf, rowName } from '../../rows';
 import { badgeElement } from '../../ui/badge';
 import { h, replace } from '../../ui/dom';
 import { setSentence } from '../../ui/glossary';
-import { fillHeadGrid } from '../../ui/headGrid';
+import { axisName, fillHeadGrid } from '../../ui/headGrid';
 import { type Curve, type Stretch, curvesOf, tilesOf } from '../lines/curves';
 import { Entries, mergedCells } from '../lines/entries';
 
@@ -51,7 +51,7 @@ export class ModelView implements View {
     const { t, family } = ctx;
     this.draw = oncePerFrame(() => this.paint());
     const grid = h('div', { class: 'model-grid', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('view.model') });
-    if (fitsModelView(ctx)) fillHeadGrid(grid, family, (at) => this.cellOf(at).button, true);
+    if (fitsModelView(ctx)) fillHeadGrid(grid, family, (at) => this.cellOf(at).button, axisName);
     this.element = h(
       'section',
       { class: 'panel explain-panel model-panel', 'aria-label': t('view.model') },

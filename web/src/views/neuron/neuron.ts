@@ -1,6 +1,7 @@
 // The neuron view: how the scores of one row are made. For the keys with the largest weights it shows k and the products q·k of every channel as
 // coloured cells, their sum, the score, and the weight.
 
+import { isMean } from '../../heads';
 import { type Context, type Numbers, type View, badgeTitle, quoted, rangeOf, unavailableReason } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { head as headName, share, weight as printNumber, whole } from '../../format';
@@ -75,6 +76,10 @@ export class NeuronView implements View {
     const at = state.heads[0];
     const key = JSON.stringify([query, at, ctx.source.step]);
     if (key === this.wanted || !at) return this.show();
+    if (isMean(at)) {
+      this.wanted = key;
+      return this.say(ctx.t('one-head'));
+    }
     this.wanted = key;
     this.loading.abort();
     this.loading = new AbortController();
@@ -86,13 +91,18 @@ export class NeuronView implements View {
       },
       (error: unknown) => {
         if (isAbort(error) || this.wanted !== key) return;
-        this.found = null;
-        for (const part of [this.badge, this.words, this.frame, ...this.legends]) replace(part);
-        this.title.textContent = ctx.t('view.neuron');
-        this.status.textContent = '';
-        this.caption.textContent = error instanceof Error ? error.message : String(error);
+        this.say(error instanceof Error ? error.message : String(error));
       },
     );
+  }
+
+  /** Shows a sentence instead of the vectors. */
+  private say(sentence: string): void {
+    this.found = null;
+    for (const part of [this.badge, this.words, this.frame, ...this.legends]) replace(part);
+    this.title.textContent = this.ctx.t('view.neuron');
+    this.status.textContent = '';
+    this.caption.textContent = sentence;
   }
 
   private get rowName(): string {

@@ -1,6 +1,7 @@
 // The answer list: the heaviest keys with their context, each with its share, position and segment. A click scrolls there; the back button
 // returns.
 
+import { isMean, meanName, remainderOf } from '../../heads';
 import type { Context } from '../../context';
 import { selectedSpans, gradientOf, hasValueNorm, isGradient, memoryMark, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
@@ -188,7 +189,9 @@ export function captionOf(ctx: Context, shown: ShownLine): string {
     const count = spanLength(shown.request.spans);
     parts.push(count > 1 ? t('caption.mean', { n: whole(count), total }) : t('caption.row', { total }));
   }
-  const remainder = ctx.family.remainders[shown.request.at.layer] ?? null;
+  const { at } = shown.request;
+  if (isMean(at)) parts.push(t('caption.heads', { what: meanName(ctx, at) }));
+  const remainder = remainderOf(ctx.family, at);
   if (direction === 'out' && ctx.family.sinks.length)
     parts.push(t(`caption.sink-${sink}${remainder && sink !== 'hide' ? '.alone' : ''}`, { share: print(shown.line.sinkMass) }));
   if (direction === 'out' && weight === 'raw' && total && remainder) parts.push(t(`caption.rest.${remainder}`));

@@ -1,5 +1,6 @@
 // The editing tools: cut, keep only, replace, edit the text, knock out a head; and the list of edits, each of which can be removed.
 
+import { isMean } from '../../heads';
 import { type Context, unavailableReason } from '../../context';
 import { head as headName } from '../../format';
 import type { HeadId, Span } from '../../source/source';
@@ -60,6 +61,7 @@ export class Toolbar {
         t(out < 0 ? 'if.head' : 'if.head.back', { head: headName(front) }),
         t(out < 0 ? 'if.head.title' : 'if.head.back.title'),
         knockOut,
+        isMean(front) ? t('one-head') : null,
       ),
       this.button('undo', t('if.undo'), t('if.undo'), () => this.remove(edits.length - 1), none),
       this.button('reset', t('if.reset'), t('if.reset'), () => ctx.store.set({ edit: '' }, 'push'), none),

@@ -1,6 +1,13 @@
-// Strings of the neuron view: [English, Chinese].
+// Strings of means over heads, and of the neuron view: [English, Chinese].
 
-export const kNeuron = {
+export const kHeads = {
+  mean: ['mean', '平均'],
+  'mean.heads': ['the mean over the heads of layer {layer}', '第 {layer} 层各头的平均'],
+  'mean.layers': ['the mean of head {head} over all layers', '第 {head} 头在各层的平均'],
+  'mean.all': ['the mean over all heads of all layers', '所有层所有头的平均'],
+  'caption.heads': ['this is {what}', '这是{what}'],
+  'feature.mean': ['means over heads', '各头的平均'],
+  'one-head': ['A mean over heads is shown: choose one head.', '当前显示的是各头的平均：请选择一个头。'],
   'view.neuron': ['Neuron view', '神经元视图'],
   'view.neuron.title': [
     'How the scores of a row are made: query, key and their products in every channel (n)',

@@ -1,0 +1,20 @@
+// The mean map of several heads, pooled into cells.
+//
+//   mean_ij = (1/n) Σ_h shown^h_ij       cell = max and mean of mean_ij over its pairs
+//
+// The mean is taken over single weights before they are pooled: the largest mean in a cell is not the mean of the largest weights.
+#pragma once
+
+#include <vector>
+
+#include "viewer/questions/tiles.h"
+
+namespace clearhead::viewer::questions {
+
+/// Pools the mean of these heads (heads_of()). Time: that of all the heads, in blocks of bounded memory. If `sampled_rows` > 0, reads
+/// about that many queries, some from each row of cells.
+Cells mean_cells(LoadedTrace& loaded, const std::vector<HeadLook>& heads, const CellsLook& look, const LookOptions& options);
+/// The same with columns of key − query.
+Cells mean_near_cells(LoadedTrace& loaded, const std::vector<HeadLook>& heads, const OffsetLook& look, const LookOptions& options);
+
+}  // namespace clearhead::viewer::questions

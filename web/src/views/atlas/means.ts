@@ -1,0 +1,45 @@
+// The names around the grid of heads: buttons that show the mean over the heads of a layer, over the layers, or over both.
+
+import { pin, unavailableReason, type Context } from '../../context';
+import { head as headName } from '../../format';
+import { hasHead, meanName } from '../../heads';
+import type { HeadId } from '../../source/source';
+import { sameHead, type State } from '../../state';
+import { h } from '../../ui/dom';
+import { axisName } from '../../ui/headGrid';
+
+export class MeanNames {
+  private readonly buttons: { at: HeadId; button: HTMLButtonElement }[] = [];
+
+  constructor(private readonly ctx: Context) {}
+
+  make(text: string, at: HeadId): HTMLElement {
+    const {
+      ctx,
+      ctx: { t, family },
+    } = this;
+    if (unavailableReason(ctx, 'mean') || !hasHead(family, at)) return axisName(text, at);
+    const button = h(
+      'button',
+      {
+        type: 'button',
+        class: 'axis',
+        'data-head': headName(at),
+        title: meanName(ctx, at),
+        onclick: () => pin(ctx, at),
+        onpointerenter: () => ctx.focus.previewHead(at),
+      },
+      text || t('mean'),
+    );
+    this.buttons.push({ at, button });
+    return button;
+  }
+
+  update({ heads }: State): void {
+    for (const { at, button } of this.buttons) {
+      const place = heads.findIndex((one) => sameHead(one, at));
+      button.setAttribute('aria-pressed', String(place >= 0));
+      button.classList.toggle('front', place === 0);
+    }
+  }
+}
