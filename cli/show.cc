@@ -350,8 +350,9 @@ std::string state_of(const Options& options, const Trace& trace, const std::stri
   std::string state = format("f={}", family);
   if (!options.query.empty()) {
     if (!head && options.layer < 0) {
-      usage_error("a figure of what a token attends to needs a head or a layer: add --head, like --head L3.H5, or --layer for the mean of "
-                  "its heads");
+      usage_error(
+          "a figure of what a token attends to needs a head or a layer: add --head, like --head L3.H5, or --layer for the mean of "
+          "its heads");
     }
     if (options.by == "segment") usage_error("--by segment prints a list and has no figure");
     state += format("&q={}", query_of(options, trace, family));

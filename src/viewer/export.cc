@@ -83,7 +83,9 @@ ExportedMap map_of(LoadedTrace& loaded, const ViewState& state, int64_t most, co
   return out;
 }
 
-Json head_json(const HeadLook& at) { return Json::object({{"layer", index_json(at.layer)}, {"head", index_json(at.head)}, {"badge", "exact"}}); }
+Json head_json(const HeadLook& at) {
+  return Json::object({{"layer", index_json(at.layer)}, {"head", index_json(at.head)}, {"badge", "exact"}});
+}
 
 // The numbers of the map view: the rectangle of one head.
 std::string map_text(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
@@ -200,10 +202,10 @@ std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOp
       painted.marked_columns.push_back((sink - map.cells.keys.begin) >> map.cells.z);
   }
   const Picture picture = paint(Tensor::from(map.cells.max, {map.cells.rows, map.cells.columns}), painted);
-  const std::string caption =
-      format("{} · {} {} · queries {} to {} down, keys {} to {} across · {} weights, {} scale, sinks: {} · cell = max of {}² weights",
-             model_name(loaded.trace().plan()), map.at.family, head_title(known.shape, map.at.layer, map.at.head), map.cells.queries.begin, map.cells.queries.end,
-             map.cells.keys.begin, map.cells.keys.end, state.weight, state.scale, state.sink, int64_t{1} << map.cells.z);
+  const std::string caption = format(
+      "{} · {} {} · queries {} to {} down, keys {} to {} across · {} weights, {} scale, sinks: {} · cell = max of {}² weights",
+      model_name(loaded.trace().plan()), map.at.family, head_title(known.shape, map.at.layer, map.at.head), map.cells.queries.begin,
+      map.cells.queries.end, map.cells.keys.begin, map.cells.keys.end, state.weight, state.scale, state.sink, int64_t{1} << map.cells.z);
   return io::png_bytes({.width = picture.width, .height = picture.height, .channels = 3, .pixels = picture.rgb},
                        {{"Title", caption}, {"Software", "clearhead " + loaded.options().version}, {"Comment", loaded.options().command}});
 }
