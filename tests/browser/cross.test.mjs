@@ -20,7 +20,7 @@ const wroteSur = () => sur() - 1; // the row that wrote this word
 const row = (q) => server.row([0, 2], q, { f: 'cross' });
 
 test('a word of the target shows what it looks at in the source, and the other way round', { skip }, async () => {
-  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}`);
+  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}&word=0`);
   const given = await answers(page, sur());
   assert.ok(given.length >= 5);
   const exact = await row(wroteSur());
@@ -47,7 +47,7 @@ test('the page opens on a word of the target, whatever was chosen before', { ski
 });
 
 test('a word of the source gives nothing: it has no row here', { skip }, async () => {
-  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}`);
+  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}&word=0`);
   await answers(page, sur());
   const before = asked(page, 'row').length;
   await page.locator('.box[data-box="3"]').hover();
@@ -56,7 +56,7 @@ test('a word of the source gives nothing: it has no row here', { skip }, async (
 });
 
 test('the lines name the target at the left, the source at the right', { skip }, async () => {
-  const page = await open(`${server.url}#v=lines&h=0.2&q=${wroteSur()}`);
+  const page = await open(`${server.url}#v=lines&h=0.2&q=${wroteSur()}&word=0`);
   await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
   const names = (side) =>
     page.$$eval(`.lines-column.of-${side} button`, (list) => list.map((b) => [Number(b.dataset.token), b.textContent]));
@@ -72,7 +72,7 @@ test('the lines name the target at the left, the source at the right', { skip },
 });
 
 test('the map is the part that there is', { skip }, async () => {
-  const page = await open(`${server.url}#v=map&h=0.2&q=${wroteSur()}`);
+  const page = await open(`${server.url}#v=map&h=0.2&q=${wroteSur()}&word=0`);
   await page.waitForSelector('[data-testid=map-badge] .badge');
   await page.waitForTimeout(200);
   assert.match(await page.textContent('[data-testid=map-caption]'), /queries down \(27\), keys across \(16\)/);
@@ -102,7 +102,7 @@ test('the map is the part that there is', { skip }, async () => {
 });
 
 test('each family opens on its own part', { skip }, async () => {
-  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}`);
+  const page = await open(`${server.url}#h=0.2&q=${wroteSur()}&word=0`);
   await answers(page, sur());
   await page.selectOption('.model select', 'enc');
   await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) < n, middle);

@@ -98,7 +98,7 @@ test('the shares on the page are those of the server, and the method chosen shad
 
 test('of a run with gradients, what speaks for the answer and against it is a kind of weight', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory, '--gradients', '--target', ' the');
-  const page = await open(`${server.url}#v=read&h=4.0&q=9&sink=renorm`);
+  const page = await open(`${server.url}#v=read&h=4.0&q=9&sink=renorm&word=0`);
   await page.waitForSelector('[data-testid=answers] button');
   assert.ok(await page.isHidden('[data-control=norm]'), 'lengths of values are a kind of weight of their own');
   for (const [kind, says] of [

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { axeSource } from './browser.mjs';
-import { assertPrinted, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
+import { assertPrinted, settled, skip as noBrowser, stateOf, useBrowser, eventually } from './harness.mjs';
 import { binary, build, endAll, json, view } from './program.mjs';
 
 const maker = join(build, 'clearhead-item-traces');
@@ -132,6 +132,24 @@ test('the atlas of a picture shows the picture in every head, as the chosen row 
     const { data } = document.querySelector('[data-head="1.0"] canvas').getContext('2d').getImageData(0, 0, 9, 9);
     return shades.some((shade, i) => shade !== data[4 * i] + data[4 * i + 1] + data[4 * i + 2]);
   }, before);
+});
+
+test('the axes of a map of patches have pictures on which the patch is marked', { skip }, async () => {
+  const page = await openTrace('patches', 'v=map&h=0.0');
+  // Counts pixels in the colour of the mark, left of the map and above it.
+  const marks = () =>
+    page.evaluate(() => {
+      const canvas = document.querySelector('[data-testid=map]');
+      const [, , left, top] = (canvas?.dataset.place ?? '').split(',').map(Number);
+      if (!(left > 0)) return [0, 0];
+      const ratio = canvas.width / canvas.clientWidth;
+      const count = (...area) => {
+        const { data } = canvas.getContext('2d').getImageData(...area.map((v) => Math.round(v * ratio)));
+        return data.reduce((n, v, i) => n + (i % 4 === 0 && v > 190 && data[i + 1] < 60 && data[i + 2] < 110 ? 1 : 0), 0);
+      };
+      return [count(left - 45, top, 40, canvas.clientHeight - top), count(left, top - 45, canvas.clientWidth - left, 40)];
+    });
+  await eventually(async () => (await marks()).every((count) => count > 20), 'marks on both axes');
 });
 
 test('patches are walked by the arrow keys, along and across their rows', { skip }, async () => {

@@ -74,12 +74,12 @@ test('the caption is one sentence whatever is chosen, in both languages', { skip
     for (const more of [
       '',
       '&sink=hide',
-      '&sink=renorm&word=1',
+      '&sink=renorm&word=0',
       '&w=value',
-      '&w=output&word=1',
+      '&w=output&word=0',
       '&d=in&k=20',
       '&q=20-24',
-      '&q=20-24&word=1',
+      '&q=20-24&word=0',
     ]) {
       await page.evaluate((hash) => (location.hash = hash), `#h=0.1&q=20${more}&lang=${lang}`);
       await page.waitForTimeout(250);

@@ -45,7 +45,7 @@ test('words are joined by the sum over their keys and the mean over their rows',
   const spanOf = (at) => [at, begins.find((next) => next > at) ?? index.length];
   const long = begins.filter((at) => spanOf(at)[1] > at + 1);
   assert.ok(long.length > 1, 'some words have several tokens');
-  const page = await open(`${server.url}#v=lines&h=0.1&word=1`);
+  const page = await open(`${server.url}#v=lines&h=0.1`);
   await drawn(page);
   const shown = await page.$$eval('.lines-column.of-query .line-token', (list) => list.map((e) => Number(e.dataset.token)));
   assert.deepEqual(shown, begins);
@@ -134,7 +134,7 @@ test('l opens them, every pinned head has its colour, sinks can be left out', { 
 
 test('long texts go by stretches that follow the chosen token', { skip }, async () => {
   const server = await serveProse(900, { layers: 1, heads: 2 });
-  const page = await open(`${server.url}#v=lines&h=0.1&q=420`);
+  const page = await open(`${server.url}#v=lines&h=0.1&q=420&word=0`);
   await drawn(page);
   for (const side of ['query', 'key']) assert.equal(await page.locator(`.lines-column.of-${side} button`).count(), 256);
   const [box, view] = await page.evaluate(

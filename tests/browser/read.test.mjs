@@ -203,13 +203,13 @@ test('word mode adds the pieces of a word and averages query rows', { skip }, as
   const server = await serveProse(300);
   const words = await server.words();
   const word = words.findIndex((w, i) => w >= 0 && words[i + 1] === w);
-  const page = await open(`${server.url}#h=2.3&q=${word}-${word + 2}&word=1`);
+  const page = await open(`${server.url}#h=2.3&q=${word}-${word + 2}`);
   const shown = await answers(page, word);
   const values = await server.row([2, 3], `${word}-${word + 2}`, { reduce: 'mean' });
   const sums = new Map();
   words.forEach((w, i) => sums.set(w < 0 ? `s${i}` : w, (sums.get(w < 0 ? `s${i}` : w) ?? 0) + values[i]));
   assertPrinted(shown[0].weight, Math.max(...sums.values()));
-  assert.match(await page.textContent('[data-testid=answer-caption]'), /by words/);
+  assert.match(await page.textContent('[data-testid=answer-caption]'), /tokens of a word are summed/);
 });
 
 test('six heads can be pinned as underbars, a double-click leaves one', { skip }, async () => {

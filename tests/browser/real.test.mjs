@@ -56,7 +56,7 @@ const small = () => {
 for (const tokens of [10, 300, 5000, 100_000]) {
   test(`at ${tokens} tokens the page opens, a click pins, and the list prints the exact row`, { skip }, async () => {
     const server = await view(model, '--file', tokens === 10 ? small() : knownText(tokens).path);
-    const page = await open(`${server.url}#h=0.0`);
+    const page = await open(`${server.url}#h=0.0&word=0`);
     const box = page.locator('.box').nth(8);
     await box.waitFor({ timeout: 60_000 });
     const token = Number(await box.getAttribute('data-box'));
@@ -146,7 +146,7 @@ test('verify recomputes the row eagerly and says the largest difference and whet
   });
   const exact = await response.json();
   assert.equal(exact.checked, 3000);
-  const page = await open(`${server.url}#h=1.0&q=2500`);
+  const page = await open(`${server.url}#h=1.0&q=2500&word=0`);
   await answers(page, 2500);
   await page.click('[data-action=verify]');
   await page.waitForFunction(() => /Checked .+ of .+ weights/.test(document.querySelector('[data-testid=verify]').textContent));
@@ -194,7 +194,7 @@ test('a tab whose text another tab replaced says so, shows none of the other’s
 
 test('JSON and NPY hold the numbers shown and the command that makes them again', { skip }, async () => {
   const server = await view(model, '--file', knownText(300).path);
-  const page = await open(`${server.url}#h=1.0&q=150`);
+  const page = await open(`${server.url}#h=1.0&q=150&word=0`);
   await answers(page, 150);
   await settled(page);
   const save = async (kind) => {
@@ -227,7 +227,7 @@ test('the offline page the program writes opens from a file and asks for nothing
     });
     assert.ok(readFileSync(html).length <= parseFloat(budget) * 1e6, 'within its budget');
     const url = pathToFileURL(html).href;
-    const page = await open(`${url}#h=0.0&q=${bytes - 20}`);
+    const page = await open(`${url}#h=0.0&q=${bytes - 20}&word=0`);
     const shown = await answers(page, bytes - 20);
     assert.equal(shown[0].token, bytes - 21);
     assert.deepEqual(
@@ -246,7 +246,7 @@ test(
   async () => {
     for (const text of ['动物没有过马路,因为它太累了。', 'A family 👨‍👩‍👧‍👦 and thumbs 👍🏽 up', 'لم يعبر الحيوان الشارع']) {
       const server = await view(process.env.CLEARHEAD_MINILM, text);
-      const page = await open(`${server.url}#h=0.0`);
+      const page = await open(`${server.url}#h=0.0&word=0`);
       await page.locator('.box').first().waitFor();
       const pieces = await page.$eval('.block-text', (p) =>
         [...p.childNodes].filter((n) => !n.classList?.contains('chip')).map((n) => n.textContent),
@@ -303,7 +303,7 @@ test('a run that was watched opens at its last step and goes back to its first',
   writeFileSync(recipe, JSON.stringify({ files: ['lines.txt'], model: modelFacts, length: 32, steps: 60, schedule, watch }));
   execFileSync(binary, ['train', recipe, `data=${folder}`, '-o', join(folder, 'run')]);
   const server = await view(join(folder, 'run/watch'));
-  const page = await open(`${server.url}#h=1.0&q=10`);
+  const page = await open(`${server.url}#h=1.0&q=10&word=0`);
   const check = async (step) => {
     await page.waitForFunction((wanted) => document.querySelector('h1')?.textContent === wanted, `llama after ${step} steps`);
     await page.waitForTimeout(200);
@@ -351,7 +351,7 @@ test('of several traces the chosen one is shown, live and offline', { skip }, as
 
 test('what is chosen on the real program survives a reload of its link', { skip }, async () => {
   const server = await view(model, '--file', knownText(300).path);
-  const page = await open(`${server.url}#h=1.0&q=150&s=log&sink=hide`);
+  const page = await open(`${server.url}#h=1.0&q=150&s=log&sink=hide&word=0`);
   await answers(page, 150);
   await page.keyboard.press('Shift+ArrowRight');
   await settled(page);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
 import { answers, assertPrinted, settled, stateOf, useBrowser } from './harness.mjs';
-import { asked, serveProse, skip } from './traces.mjs';
+import { asked, planted, serve, serveProse, skip } from './traces.mjs';
 
 const { open } = useBrowser();
 let server;
@@ -217,6 +217,48 @@ async function assertTable(table, head) {
     });
   }
 }
+
+test('the map of a short text is by words, and by tokens without them', { skip }, async () => {
+  const text = 'The internationalisation of interpretability engineering requires considerable understanding of representations.';
+  const viewer = await serve(planted(text, { layers: 2, heads: 4 }));
+  const index = await viewer.words();
+  const begins = index.map((word, at) => at).filter((at) => at === 0 || index[at] < 0 || index[at] !== index[at - 1]);
+  const spans = begins.map((at, i) => [at, begins[i + 1] ?? index.length]);
+  const page = await open(`${viewer.url}#v=map&h=0.1&q=1`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  const long = spans.findIndex(([begin, end]) => end > begin + 1);
+  const { x, y } = await placeOf(page, spans[long][0], spans[long][1] - 1); // the word's first token, and its last
+  await page.mouse.move(x, y);
+  await page.waitForFunction(() => /→/.test(document.querySelector('[data-testid=map-status]').textContent));
+  const status = await page.textContent('[data-testid=map-status]');
+  const own = await viewer.row([0, 1], spans[long].join('-'), { reduce: 'mean' });
+  assertPrinted(
+    status.split('   ')[1],
+    own.slice(...spans[long]).reduce((a, b) => a + b, 0),
+  );
+  await page.click('.map-panel [aria-label="Show as a table"]');
+  await page.waitForFunction(() => /between two words/.test(document.querySelector('.map-panel table')?.caption.textContent ?? ''));
+  assert.match(await page.textContent('[data-testid=map-caption]'), /between two words/);
+  const table = await readTable(page);
+  assert.deepEqual(
+    table.rows.map((row) => row.range),
+    spans,
+  );
+  assert.deepEqual(table.columns, spans);
+  for (const { range, cells } of table.rows) {
+    const mean = await viewer.row([0, 1], range.join('-'), { reduce: 'mean' });
+    cells.forEach((shown, c) =>
+      assertPrinted(
+        shown,
+        mean.slice(...spans[c]).reduce((a, b) => a + b, 0),
+      ),
+    );
+  }
+  await page.click('[data-testid=words]');
+  await page.waitForFunction(() => !/between two words/.test(document.querySelector('.map-panel table')?.caption.textContent ?? ''));
+  assert.match(await page.textContent('[data-testid=map-caption]'), /each cell is one weight/);
+  assert.equal(stateOf(page).word, '0');
+});
 
 test('the table of a map names the tokens of each cell and prints exact weights', { skip }, async () => {
   const page = await open(`${server.url}#v=map&h=2.2`);

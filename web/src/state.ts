@@ -68,7 +68,7 @@ export const kInitial: State = {
   weight: 'raw',
   scale: 'sqrt',
   sink: 'mark',
-  words: false,
+  words: true,
   step: null,
   axes: null,
   rect: null,
@@ -158,7 +158,7 @@ function parseKey(key: string, value: string): Partial<State> | null {
     case 'sink':
       return { sink: oneOf(['mark', 'hide', 'renorm'], value, 'mark') };
     case 'word':
-      return { words: value === '1' };
+      return { words: value !== '0' };
     case 'target':
       return { target: value };
     case 'contrast':
@@ -206,7 +206,7 @@ export function formatState(state: State): string {
   if (state.weight !== 'raw') parts.push(['w', state.weight]);
   if (state.scale !== 'sqrt') parts.push(['s', state.scale]);
   if (state.sink !== 'mark') parts.push(['sink', state.sink]);
-  if (state.words) parts.push(['word', '1']);
+  if (!state.words) parts.push(['word', '0']);
   if (state.step !== null) parts.push(['t', String(state.step)]);
   if (state.axes) parts.push(['axes', state.axes]);
   if (state.rect) parts.push(['x', [state.rect.k0, state.rect.q0, state.rect.k1, state.rect.q1].map((v) => Math.round(v)).join(',')]);

@@ -99,10 +99,7 @@ const kTable = {
     'attention sinks ({share}) are removed and the rest is divided by one minus that share',
     '已去除注意力汇点（{share}），其余除以 1 减去该占比',
   ],
-  'caption.words': [
-    'grouped by words: the weights of a word’s tokens are summed, and its query rows are averaged',
-    '按词汇总：词内各词元的权重相加，查询行取平均',
-  ],
+  'caption.words': ['the tokens of a word are summed', '同一词的各词元相加'],
   'caption.top-k': ['only the heaviest keys are known, and their weights are exact', '只知道权重最大的若干个键，其权重精确'],
   'caption.top-k.several': [
     'only keys that are among the heaviest of every row are known, and their weights are exact',

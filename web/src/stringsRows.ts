@@ -30,4 +30,12 @@ export const kRows = {
     '未改动时，写“{whom}”时 {head} 的注意力。',
   ],
   'if.caption.after.written': ['What {head} attends to when writing “{whom}”, with the edits.', '改动后，写“{whom}”时 {head} 的注意力。'],
+  'map.caption.words': [
+    '{head}: queries down ({queries}), keys across ({keys}); each cell is the weight between two words: summed over keys, averaged over rows.',
+    '{head}：纵轴为 {queries} 个查询，横轴为 {keys} 个键；每格是两个词之间的权重：对键求和，对行取平均。',
+  ],
+  'map.table.words': [
+    'Each cell is the weight between two words of the part that the map shows.',
+    '每格为图中所示部分的两个词之间的权重。',
+  ],
 } as const satisfies Record<string, readonly [string, string]>;

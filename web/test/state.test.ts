@@ -4,7 +4,7 @@ import { head } from '../src/format';
 import { Store, formatState, kInitial, parseHeads, parseSpans, parseState } from '../src/state';
 
 describe('the URL', () => {
-  const full = 'v=map&f=dec&h=5.3,8.11&q=1204&k=300-340&d=in&w=value&s=log&sink=renorm&word=1&x=0,10,4096,4106&lang=zh&id=9f2c';
+  const full = 'v=map&f=dec&h=5.3,8.11&q=1204&k=300-340&d=in&w=value&s=log&sink=renorm&word=0&x=0,10,4096,4106&lang=zh&id=9f2c';
   it('survives the round trip through parse and format', () => {
     expect(formatState(parseState(`#${full}`))).toBe(full);
   });

@@ -9,7 +9,7 @@ describe('the pictures of a map', () => {
   it('clear a failure once the source answers again', async () => {
     let fails = true;
     const answer = (): Promise<Cells> => (fails ? Promise.reject(new Error('offline')) : Promise.resolve(cells));
-    const store = new MapStore({ cells: answer } as unknown as Source, {} as MapRequest, () => {});
+    const store = new MapStore({ cells: answer } as unknown as Source, {} as MapRequest, '', () => {});
     store.requestMissing([], [{ x: 0, y: 0 }]);
     await settled();
     expect(store.failure?.message).toBe('offline');

@@ -15,6 +15,9 @@ export interface Layer {
   cellAcross: number;
 }
 
+/** Draws the picture of an item, `side` pixels wide or high, about a point, or nothing for a side of 0. False: it has none. */
+export type DrawThumbnail = (c: CanvasRenderingContext2D, id: number, x: number, y: number, side: number) => boolean;
+
 export interface MapScene {
   queries: number;
   keys: number;
@@ -35,12 +38,15 @@ export interface MapScene {
   rowLabel(row: number): string;
   rowOfTick(token: number): number; // the row at which the tick of a token stands
   select: Rect | null;
+  thumbnail?: DrawThumbnail; // of tokens, in place of their names
+  rowToken(row: number): number | null; // the token that a row is named by
   columnOrigin?: number; // the column of offset 0, if columns are offsets instead of tokens
   theme: Theme;
 }
 
 const kNumberCell = 26; // CSS pixels a cell needs for its number
 const kLabelCell = 8;
+const kThumbnail = 28; // CSS pixels
 const kMaxStretchedCell = 30; // CSS pixels: largest size of a stretched cell
 const kMinStretch = 1.5; // smallest stretch; below it cells stay square
 const kPad = 12; // free space at the right and below
@@ -158,7 +164,7 @@ function drawNumbers(c: CanvasRenderingContext2D, size: Size, scene: MapScene, z
         const [wide, tall] = [zoom * scene.cell.wide, zoom * scene.cell.tall];
         c.fillRect(left + 0.5, top + 0.5, wide - 1, tall - 1);
         c.fillStyle = inkOn(colour);
-        c.fillText((cells.error > 0 ? '≈' : '') + printCell(value), left + wide / 2, top + tall / 2);
+        c.fillText((cells.error > 0 ? '≈' : '') + printCell(value), left + wide / 2, top + tall / 2, wide - 2);
       }
     }
   }
@@ -226,13 +232,15 @@ function drawAxes(c: CanvasRenderingContext2D, size: Size, scene: MapScene, zoom
     scene.columnOrigin === undefined ? [scene.label, scene.tick] : [(k: number) => String(k - origin), (k: number) => String(k - origin)];
   for (let k = Math.ceil((rect.k0 - origin) / step) * step + origin; k < scene.keys && x(k) < right; k += step) {
     const at = x(k) + (labels ? wide / 2 : 0);
+    if (!labels) drawLine(c, at, top - 5, at, top);
+    const side = thumbnailSide(k, labels, wide);
+    if (scene.columnOrigin === undefined && scene.thumbnail?.(c, k, Math.max(at, left + side / 2), top - 8 - side / 2, side)) continue;
     c.save();
     c.translate(at, top - (labels ? 11 : 8));
     c.rotate(labels ? -Math.PI / 2.6 : 0);
     c.textAlign = labels ? 'left' : 'center';
     c.fillText(labels ? truncated(c, label(k), top - 19) : number(k), 0, labels ? 0 : -4);
     c.restore();
-    if (!labels) drawLine(c, at, top - 5, at, top);
   }
   labels = tall >= kLabelCell;
   step = labels ? 1 : tick(64 / tall);
@@ -240,9 +248,12 @@ function drawAxes(c: CanvasRenderingContext2D, size: Size, scene: MapScene, zoom
   for (let q = Math.ceil(rect.q0 / step) * step; q < scene.queries && y(q) < bottom; q += step) {
     const at = labels ? y(q) + tall / 2 : y(scene.rowOfTick(q));
     if (at < top) continue;
+    if (!labels) drawLine(c, left - 5, at, left, at);
+    const token = labels ? scene.rowToken(q) : q;
+    const side = thumbnailSide(q, labels, tall);
+    if (token !== null && scene.thumbnail?.(c, token, left - 9 - side / 2, Math.max(at, top + side / 2), side)) continue;
     c.textAlign = 'right';
     c.fillText(labels ? truncated(c, scene.rowLabel(q), left - 16) : scene.tick(q), left - 9, at);
-    if (!labels) drawLine(c, left - 5, at, left, at);
   }
   for (const s of scene.sinks) {
     const at = x(s + 0.5);
@@ -254,6 +265,14 @@ function drawAxes(c: CanvasRenderingContext2D, size: Size, scene: MapScene, zoom
     c.fill();
   }
 }
+
+/** The size of the picture of a row or column; 0: it has no room beside those of its neighbours. */
+const thumbnailSide = (at: number, labels: boolean, cell: number): number =>
+  labels && at % Math.ceil((kThumbnail - 8) / cell) !== 0
+    ? 0
+    : labels
+      ? Math.min(kThumbnail, Math.max(kThumbnail - 10, cell - 2))
+      : kThumbnail;
 
 /** Draws segments as bands along both axes, with names if they fit. */
 function drawSegmentBands(c: CanvasRenderingContext2D, size: Size, scene: MapScene, zoom: number, x: AxisPosition, y: AxisPosition): void {

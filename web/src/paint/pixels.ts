@@ -52,6 +52,14 @@ export function patchArea(items: Items, id: number, { left, top, width, height }
   return { left: left + (at % columns) * w, top: top + Math.floor(at / columns) * t, width: w, height: t };
 }
 
+/** The bounding box of an item that has one. */
+export function boxArea({ boxes, picture, begin }: Items, id: number, { left, top, width, height }: Area): Area {
+  const [high, across] = picture ?? [1, 1];
+  const [x, y, wide, tall] = (boxes ?? []).slice(4 * (id - begin), 4 * (id - begin) + 4);
+  const [sx, sy] = [width / across, height / high];
+  return { left: left + x * sx, top: top + y * sy, width: wide * sx, height: tall * sy };
+}
+
 /**
  * Overlays a picture with weights, or paints the weights if there is no picture. The picture is darkened and then lit by weight in the ramp
  * of dark pages, because a picture has no paper colour. `lightOf` returns 0…1, "hidden", or null for a patch without weight. Returns the

@@ -1,5 +1,6 @@
 // The top bar: the selection (model, head, direction, weight kind, scale, sink), the search box, and the actions.
 
+import { hasLongWords } from '../views/read/top';
 import type { Context, View } from '../context';
 import { unavailableReason, badgeTitle, familyName, gradientOf, hasValueNorm, isGradient, pin, summaryOf, setDirection } from '../context';
 import { head as headName } from '../format';
@@ -93,7 +94,7 @@ export class TopBar implements View {
         this.views,
         this.pins,
         this.controls(),
-        h('label', { class: 'check', title: t('words.title') }, this.words, h('span', {}, t('words'))),
+        h('label', { class: 'check', title: t('words.title'), hidden: !hasLongWords(ctx) }, this.words, h('span', {}, t('words'))),
         this.badge,
       ),
     );

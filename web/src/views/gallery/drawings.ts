@@ -121,6 +121,7 @@ async function mapOf(opened: CardData): Promise<Map> {
       keySegments: [],
       querySegments: [],
       label: (key) => quoted({ text }, { begin: key, end: key + 1 }),
+      rowToken: () => null,
       rowLabel: (row) =>
         row < text.count ? rowName({ family, text, t }, { begin: row, end: row + 1 }) : headName(heads[row - text.count]),
       rowOfTick: (token) => rowOfToken({ family, text }, token),

@@ -2,11 +2,13 @@
 // diagonal: a window of 256 over 100,000 tokens is a readable band there, and a diagonal one pixel wide on the other axes.
 
 import { bandOf } from '../../heads';
-import { type Context, quoted, unavailableReason } from '../../context';
+import { type Context, type MapAxis, quoted, unavailableReason } from '../../context';
 import type { Family, Band, Picture } from '../../source/source';
 import type { Rect, State } from '../../state';
+import { spansOfWords } from '../read/top';
+import { middleOf } from './words';
 import { type CellShape, type MapScene, type Size, marginsAt } from '../../paint/mapRenderer';
-import { rowName, rowOfToken, rowsOfSegments } from '../../rows';
+import { rowName, rowOfToken, rowsOfSegments, tokenOfRow } from '../../rows';
 
 const kDefaultReach = 256; // width of the band to each side, in tokens, if the layer has none of its own
 const kLong = 4; // a text is long if it exceeds this many widths of the band
@@ -96,11 +98,22 @@ export function finerLevels(overview: Picture, down: number, across: number, rat
   return z < overview.z || columnZ < overview.columnZ ? [Math.min(z, overview.z), columnZ] : null;
 }
 
+/** The word of a token, in its middle; empty at its other tokens. */
+function nameOfWord(ctx: Context, axis: MapAxis, id: number): string {
+  const word = spansOfWords(ctx, axis).find(({ begin, end }) => begin <= id && id < end) ?? { begin: id, end: id + 1 };
+  if (id !== middleOf(word)) return '';
+  return axis === 'key' ? quoted(ctx, word) : rowName(ctx, word);
+}
+
 /** The names and ticks of both axes, and the segments of the rows. */
-export const namesOfAxes = (ctx: Context): Pick<MapScene, 'label' | 'tick' | 'rowLabel' | 'rowOfTick' | 'querySegments'> => ({
-  label: (key) => quoted(ctx, { begin: key, end: key + 1 }),
+export const namesOfAxes = (
+  ctx: Context,
+  isByWords: boolean,
+): Pick<MapScene, 'label' | 'tick' | 'rowLabel' | 'rowOfTick' | 'rowToken' | 'querySegments'> => ({
+  label: (key) => (isByWords ? nameOfWord(ctx, 'key', key) : quoted(ctx, { begin: key, end: key + 1 })),
   tick: (token) => (ctx.text.itemsOf(token) ? ctx.text.label(token) : String(token)),
-  rowLabel: (row) => rowName(ctx, { begin: row, end: row + 1 }),
+  rowLabel: (row) => (isByWords ? nameOfWord(ctx, 'query', row) : rowName(ctx, { begin: row, end: row + 1 })),
   rowOfTick: (token) => rowOfToken(ctx, token),
+  rowToken: (row) => tokenOfRow(ctx, row),
   querySegments: rowsOfSegments(ctx, ctx.segments),
 });

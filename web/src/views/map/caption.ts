@@ -6,9 +6,10 @@ import type { MapRequest, Picture } from '../../source/source';
 import { conventionOf } from '../../rows';
 import type { Rect } from '../../state';
 
-export function captionOf(ctx: Context, request: MapRequest, picture: Picture, all: Rect): string {
+export function captionOf(ctx: Context, request: MapRequest, picture: Picture, all: Rect, isByWords: boolean): string {
   const cell = 2 ** picture.z;
-  const sizes = ctx.t(request.band ? 'map.caption.near' : cell > 1 ? 'map.caption.pooled' : 'map.caption', {
+  const kind = request.band ? '.near' : cell > 1 ? '.pooled' : isByWords ? '.words' : '';
+  const sizes = ctx.t(`map.caption${kind}`, {
     head: headName(request.at),
     queries: whole(all.q1 - all.q0),
     keys: whole(all.k1 - all.k0),

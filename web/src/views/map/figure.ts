@@ -28,25 +28,29 @@ export async function figureOfMap(
 /** `back`: columns are key − query, from −back on; null: columns are keys. */
 function matrixOf(ctx: Context, grid: WeightGrid, back: number | null): Matrix {
   const state = ctx.store.now;
-  const axis = (name: string, begin: number, count: number, isRows: boolean): Axis => ({
+  const axis = (name: string, begin: number, count: number, isRows: boolean, words: readonly Span[] | undefined): Axis => ({
     name,
     count,
     labels:
       grid.step === 1 && count <= kMaxLabels
         ? Array.from({ length: count }, (_, i) => {
-            const span = { begin: begin + i, end: begin + i + 1 };
+            const span = words?.[i] ?? { begin: begin + i, end: begin + i + 1 };
             return isRows ? rowName(ctx, span) : quoted(ctx, span);
           })
         : [],
     begin: isRows ? placeOfRow(ctx, Math.round(begin)) : Math.round(begin),
     step: grid.step,
   });
-  const cellsOf = (spans: readonly Span[], begin: number, count: number): Span[] =>
+  const cellsOf = (spans: readonly Span[], begin: number, count: number, words: readonly Span[] | undefined): Span[] =>
     spans
-      .map((s) => ({
-        begin: Math.max(0, Math.floor((s.begin - begin) / grid.step)),
-        end: Math.min(count, Math.ceil((s.end - begin) / grid.step)),
-      }))
+      .map((s) =>
+        words
+          ? { begin: words.filter((w) => w.end <= s.begin).length, end: words.filter((w) => w.begin < s.end).length }
+          : {
+              begin: Math.max(0, Math.floor((s.begin - begin) / grid.step)),
+              end: Math.min(count, Math.ceil((s.end - begin) / grid.step)),
+            },
+      )
       .filter((s) => s.begin < s.end);
   const offsets: Axis = {
     name: ctx.t('map.axes.offset'),
@@ -58,7 +62,12 @@ function matrixOf(ctx: Context, grid: WeightGrid, back: number | null): Matrix {
   const sinks =
     back !== null
       ? []
-      : [...new Set(ctx.family.sinks.map((s) => Math.floor((s - grid.begin.key) / grid.step)))].filter((c) => c >= 0 && c < grid.columns);
+      : cellsOf(
+          ctx.family.sinks.map((s) => ({ begin: s, end: s + 1 })),
+          grid.begin.key,
+          grid.columns,
+          grid.words?.columns,
+        ).map(({ begin }) => begin);
   const skip = new Set(sinks);
   let max = 0;
   let all = 0;
@@ -70,16 +79,16 @@ function matrixOf(ctx: Context, grid: WeightGrid, back: number | null): Matrix {
   const high = max || all;
   return {
     kind: 'matrix',
-    rows: axis(ctx.t('lines.query'), grid.begin.query, grid.rows, true),
-    columns: back === null ? axis(ctx.t('lines.key'), grid.begin.key, grid.columns, false) : offsets,
+    rows: axis(ctx.t('lines.query'), grid.begin.query, grid.rows, true, grid.words?.rows),
+    columns: back === null ? axis(ctx.t('lines.key'), grid.begin.key, grid.columns, false, grid.words?.columns) : offsets,
     values: grid.values,
     max: high,
     scale: state.scale,
     texts: numbers ? Array.from(grid.values, (v) => (v >= 0 ? printCell(v) : '')) : [],
     square: back === null && Math.max(ctx.family.query_range[1], ctx.family.key_range[1]) <= ctx.text.tokens,
     sinks,
-    chosenRows: cellsOf(state.q, grid.begin.query, grid.rows),
-    chosenColumns: back !== null ? [] : cellsOf(state.k, grid.begin.key, grid.columns),
+    chosenRows: cellsOf(state.q, grid.begin.query, grid.rows, grid.words?.rows),
+    chosenColumns: back !== null ? [] : cellsOf(state.k, grid.begin.key, grid.columns, grid.words?.columns),
     legend: legendOf(ctx, { max: high, scale: state.scale, isShare: isShare(ctx), approximate: grid.error > 0, largest: all }),
   };
 }

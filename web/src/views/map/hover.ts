@@ -1,29 +1,37 @@
 // The status line for the pair under the pointer: its exact weight, read from its own row.
 
-import { type Context, memoryMark, positionLabel, printWeight } from '../../context';
-import { rowLabel } from '../../rows';
+import { type Context, type MapAxis, memoryMark, positionLabel, printWeight, quoted } from '../../context';
+import { rowLabel, rowName } from '../../rows';
+import { spansOfWords } from '../read/top';
 import { type HeadId, type Span, isAbort } from '../../source/source';
 
 /** Null if a later pair was requested in the meantime. */
-export async function weightAt(ctx: Context, at: HeadId, { query, key }: { query: number; key: number }): Promise<string | null> {
+export async function weightAt(ctx: Context, at: HeadId, pair: { query: number; key: number }, isByWords: boolean): Promise<string | null> {
   const state = ctx.store.now;
-  const spans: Span[] = [{ begin: query, end: query + 1 }];
-  const where = `${rowLabel(ctx, query)} → ${positionLabel(ctx, key)}`;
+  const spanOf = (axis: MapAxis, id: number): Span =>
+    (isByWords && spansOfWords(ctx, axis).find((w) => w.begin <= id && id < w.end)) || { begin: id, end: id + 1 };
+  const [rows, keys] = [spanOf('query', pair.query), spanOf('key', pair.key)];
+  const key = keys.begin;
+  const spans: Span[] = [rows];
+  const isOne = rows.end - rows.begin + keys.end - keys.begin === 2;
+  const where = isOne ? `${rowLabel(ctx, rows.begin)} → ${positionLabel(ctx, key)}` : `${rowName(ctx, rows)} → ${quoted(ctx, keys)}`;
   const family = ctx.family.id;
   const request = {
     family,
     at,
     direction: 'out',
     spans,
-    reduce: 'sum',
+    reduce: 'mean',
     weight: state.weight,
     sink: state.sink,
     step: ctx.source.step,
   } as const;
   try {
     const line = await ctx.source.line({ ...request, spans }, 'map-hover');
-    const value = line.values ? line.values[key] : (line.top.find((i) => i.begin === key)?.weight ?? NaN);
-    const hidden = !line.visible.some(([b, e]) => b <= key && key < e);
+    const value = line.values
+      ? line.values.subarray(keys.begin, keys.end).reduce((sum, weight) => sum + weight, 0)
+      : (line.top.find((i) => i.begin === key)?.weight ?? NaN);
+    const hidden = !line.visible.some(([b, e]) => b < keys.end && keys.begin < e);
     if (hidden) return `${where}   ${ctx.t('map.hidden')}`;
     return `${where}   ${printWeight(ctx, value, line.badge, line.error)}${memoryMark(ctx, request, key)}`;
   } catch (error) {

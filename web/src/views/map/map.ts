@@ -7,6 +7,7 @@ import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, maxOf } from '../../paint/picture';
 import {
   type CellShape,
+  type DrawThumbnail,
   type Layer,
   type MapScene,
   drawMap,
@@ -25,13 +26,16 @@ import { badgeElement } from '../../ui/badge';
 import { cellOf, finerLevels, availableBand, namesOfAxes, shownBand, openingRect, wholeOf, zoomed } from './axes';
 import { Bitmaps } from './bitmaps';
 import { captionOf } from './caption';
+import { axesControl, poolControl } from './controls';
 import { weightAt } from './hover';
-import { h, iconButton, replace, segmented, setChosen } from '../../ui/dom';
+import { h, iconButton, replace, setChosen } from '../../ui/dom';
 import { legendSlot, showLegend } from '../../ui/legend';
 import { figureOfMap } from './figure';
 import { MapStore, type TileAt, tilesIn } from './store';
 import { numbersOf } from './weightGrid';
 import { TableSlot } from './table';
+import { thumbnails } from './thumbnails';
+import { isByWords, wordSource } from './words';
 import { listenToMap } from './gestures';
 
 const kCachedMaps = 6; // number of complete maps kept for going back
@@ -61,33 +65,21 @@ export class MapView implements View {
   private hoverTimer: ReturnType<typeof setTimeout> | undefined;
   private followTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly cache = new Map<string, MapStore>();
+  private readonly thumbnail: DrawThumbnail;
 
   constructor(readonly ctx: Context) {
     this.draw = oncePerFrame(() => this.paint());
+    this.thumbnail = thumbnails(ctx, this.draw);
     const { t } = ctx;
     const element = h('canvas', { class: 'street', role: 'img', tabindex: 0, 'aria-label': t('map.label'), 'data-testid': 'map' });
     this.canvas = surface(element, this.draw);
     this.table = new TableSlot(ctx, () => this.updateCaption());
     this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
-    const pools = segmented(
-      t('map.pool'),
-      [
-        { value: 'max' as const, label: t('map.max'), title: t('map.max.title') },
-        { value: 'mean' as const, label: t('map.mean'), title: t('map.mean.title') },
-      ],
-      this.pool,
-      (value) => {
-        this.pool = value;
-        this.draw();
-      },
-    );
-    this.axes = segmented(
-      t('map.axes'),
-      (['key', 'offset'] as const).map((value) => ({ value, label: t(`map.axes.${value}`), title: t(`map.axes.${value}.title`) })),
-      this.band ? 'offset' : 'key',
-      (axes) => ctx.store.set({ axes, rect: null }, 'push'),
-    );
-    this.axes.dataset['control'] = 'axes';
+    const pools = poolControl(ctx, this.pool, (pool) => {
+      this.pool = pool;
+      this.draw();
+    });
+    this.axes = axesControl(ctx, this.band ? 'offset' : 'key');
     this.element = h(
       'section',
       { class: 'panel map-panel', 'aria-label': t('map.label') },
@@ -132,7 +124,8 @@ export class MapView implements View {
     if (bandChanged) this.resetRect(state.rect === before.rect);
     this.axes.hidden = availableBand(ctx, state.heads[0]?.layer ?? 0) === null;
     setChosen(this.axes, this.band ? 'offset' : 'key');
-    const changed = state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]);
+    const changed =
+      (['weight', 'sink', 'words'] as const).some((of) => state[of] !== before[of]) || !sameHead(state.heads[0], before.heads[0]);
     if (!this.maps || bandChanged || changed) this.follow(state.heads[0] ?? null);
     this.point(this.pointer); // the pair under it may have changed
     this.draw();
@@ -141,6 +134,10 @@ export class MapView implements View {
 
   refetch(): void {
     this.follow(this.ctx.store.now.heads[0] ?? null);
+  }
+
+  private get isByWords(): boolean {
+    return isByWords(this.ctx, this.ctx.store.now, this.band !== null);
   }
 
   /** The range of offsets shown; null if columns are keys. */
@@ -278,7 +275,7 @@ export class MapView implements View {
     const { q, k } = this.ctx.store.now;
     const chosen = q[0] && k[0] ? { query: q[0].begin, key: k[0].begin } : null;
     const pair = this.hover ?? chosen;
-    const key = JSON.stringify([pair, this.maps?.request]);
+    const key = JSON.stringify([pair, this.maps?.key]);
     if (key === this.statusKey) return;
     this.statusKey = key;
     this.draw();
@@ -290,7 +287,7 @@ export class MapView implements View {
   /** Shows the exact weight of a pair, read from its own row. */
   private async showWeight(pair: { query: number; key: number }, key: string): Promise<void> {
     const at = this.maps?.request.at;
-    const text = at && (await weightAt(this.ctx, at, pair));
+    const text = at && (await weightAt(this.ctx, at, pair, this.isByWords));
     if (text && this.statusKey === key) this.status.textContent = text;
   }
 
@@ -301,13 +298,13 @@ export class MapView implements View {
     if (!head) return;
     const band = shownBand(ctx, { ...state, heads: [head] });
     const request: MapRequest = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step, band };
-    const key = JSON.stringify(request);
+    const key = JSON.stringify([request, this.isByWords]);
     if (this.wantedKey === key) return;
     this.wantedKey = key;
     this.pendingMap?.stop();
     this.pendingMap = null;
     const kept = this.cache.get(key);
-    const next: MapStore = kept ?? new MapStore(ctx.source, request, () => this.arrived(next));
+    const next: MapStore = kept ?? new MapStore(this.isByWords ? wordSource(ctx) : ctx.source, request, key, () => this.arrived(next));
     if (!kept && !unavailableReason(ctx, 'overview')) next.start();
     const before = this.maps;
     // The same head at another checkpoint: keep the old map until the new one has a picture.
@@ -339,7 +336,7 @@ export class MapView implements View {
     const complete = !map.streaming && map.overview !== null;
     map.stop();
     if (!complete) return;
-    this.cache.set(JSON.stringify(map.request), map);
+    this.cache.set(map.key, map);
     const oldest = this.cache.keys().next().value;
     if (this.cache.size > kCachedMaps && oldest !== undefined) this.cache.delete(oldest);
   }
@@ -405,7 +402,8 @@ export class MapView implements View {
       hover: this.hover && { query: this.hover.query, key: this.columnOf(this.hover.query, this.hover.key) },
       sinks,
       keySegments: band ? [] : ctx.segments,
-      ...namesOfAxes(ctx),
+      ...namesOfAxes(ctx, this.isByWords),
+      thumbnail: this.thumbnail,
       select: this.select ?? (band ? this.chosenPair() : null),
       theme: ctx.theme(),
       ...(band ? { columnOrigin: band.back } : {}),
@@ -442,7 +440,9 @@ export class MapView implements View {
     const { badge, error } = this.table.printed ?? drawn;
     replace(this.badge, picture ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error), maps?.streaming === true) : null);
     this.caption.textContent =
-      missing ?? maps?.failure?.message ?? (maps && picture ? captionOf(ctx, maps.request, picture, this.whole) : ctx.t('loading'));
+      missing ??
+      maps?.failure?.message ??
+      (maps && picture ? captionOf(ctx, maps.request, picture, this.whole, this.isByWords) : ctx.t('loading'));
   }
 
   figure(): Promise<Exported> {

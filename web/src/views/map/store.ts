@@ -33,8 +33,9 @@ export class MapStore {
   private readonly stream = new AbortController();
 
   constructor(
-    private readonly source: Source,
+    private readonly source: Pick<Source, 'overview' | 'tile' | 'cells'>,
     readonly request: MapRequest,
+    readonly key: string, // the request and how it is shown
     private readonly changed: () => void,
   ) {}
 

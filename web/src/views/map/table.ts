@@ -51,8 +51,9 @@ function element(ctx: Context, grid: WeightGrid, back: number | null): HTMLEleme
     begin: Math.round(begin + cells.begin * step),
     end: Math.max(Math.round(begin + cells.begin * step) + 1, Math.round(begin + cells.end * step)),
   });
-  const down = rows.map((cells) => ids(cells, grid.begin.query, grid.step));
-  const across = columns.map((cells) => ids(cells, grid.begin.key, grid.across));
+  const words = (cells: Span, of: readonly Span[]): Span => ({ begin: of[cells.begin].begin, end: of[cells.end - 1].end });
+  const down = rows.map((cells) => (grid.words ? words(cells, grid.words.rows) : ids(cells, grid.begin.query, grid.step)));
+  const across = columns.map((cells) => (grid.words ? words(cells, grid.words.columns) : ids(cells, grid.begin.key, grid.across)));
   const approximate = grid.error > 0 || grid.badge !== 'exact';
   const print = (v: number): string =>
     Number.isNaN(v) ? '·' : v < 0 ? '–' : isShare(ctx) ? share(v, approximate) : printNumber(v, approximate);
@@ -60,7 +61,7 @@ function element(ctx: Context, grid: WeightGrid, back: number | null): HTMLEleme
   return h(
     'table',
     {},
-    h('caption', {}, captionOf(ctx, grid, longest(down), longest(across))),
+    h('caption', {}, captionOf(ctx, grid, longest(grid.words ? rows : down), longest(grid.words ? columns : across))),
     h('thead', {}, h('tr', {}, h('td', {}), ...across.map(column))),
     h(
       'tbody',
@@ -81,7 +82,11 @@ const longest = (spans: readonly Span[]): number => spans.reduce((a, s) => Math.
 
 function captionOf(ctx: Context, grid: WeightGrid, down: number, across: number): string {
   const { t } = ctx;
-  const sentences = [down * across === 1 ? t('map.table.cells') : t('map.table.parts', { down: whole(down), across: whole(across) })];
+  const sentences = [
+    down * across === 1
+      ? t(grid.words ? 'map.table.words' : 'map.table.cells')
+      : t('map.table.parts', { down: whole(down), across: whole(across) }),
+  ];
   if (grid.error > 0) sentences.push(t('map.table.error', { error: power(grid.error, 2) }));
   return sentences.join(' ');
 }
@@ -123,7 +128,7 @@ export class TableSlot {
   }
 
   show(request: MapRequest, seen: Rect, picture: Picture): void {
-    const key = JSON.stringify([request, seen, picture.z, picture.badge]);
+    const key = JSON.stringify([request, seen, picture.z, picture.badge, this.ctx.store.now.words]);
     if (this.element.hidden || this.shown?.key === key) return;
     const shown = (this.shown = { key, badge: picture.badge, error: 0 });
     tableOf(this.ctx, request, seen, picture).then(

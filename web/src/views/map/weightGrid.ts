@@ -4,9 +4,10 @@
 import { type Context, type Numbers, unavailableReason } from '../../context';
 import { type Pool, codesOf } from '../../paint/picture';
 import { codeTable, kUnscored } from '../../source/frame';
-import type { Badge, MapRequest, Picture } from '../../source/source';
+import type { Badge, MapRequest, Picture, Span } from '../../source/source';
 import type { Rect } from '../../state';
 import { kTile } from './store';
+import { type WordCells, isByWords, wordCellsOf } from './words';
 
 const kMaxCells = 512; // cells per side
 
@@ -20,6 +21,7 @@ export interface WeightGrid {
   values: Float32Array; // NaN: hidden, −1: never scored
   error: number; // largest absolute difference from f32
   badge: Badge;
+  words?: { rows: readonly Span[]; columns: readonly Span[] }; // if a cell is the weight between two words
 }
 
 /** `overview`: the picture that the map shows already; used if the source has no tiles. */
@@ -30,7 +32,26 @@ export async function loadWeightGrid(
   pool: Pool,
   overview: Picture | null,
 ): Promise<WeightGrid> {
+  if (isByWords(ctx, ctx.store.now, Boolean(request.band))) return gridOfWords(await wordCellsOf(ctx, request, ctx.life.signal), rect);
   return unavailableReason(ctx, 'tile') ? gridOfPicture(overview, rect, pool) : fromTiles(ctx, request, rect, pool);
+}
+
+/** The words that a rectangle touches. */
+function gridOfWords({ rows, columns, values, badge, error }: WordCells, rect: Rect): WeightGrid {
+  const inside = (spans: readonly Span[], begin: number, end: number): number[] =>
+    spans.flatMap((span, i) => (span.begin < end && begin < span.end ? [i] : []));
+  const [down, across] = [inside(rows.spans, rect.q0, rect.q1), inside(columns.spans, rect.k0, rect.k1)];
+  return {
+    begin: { query: rows.spans[down[0]].begin, key: columns.spans[across[0]].begin },
+    step: 1,
+    across: 1,
+    rows: down.length,
+    columns: across.length,
+    values: Float32Array.from(down.flatMap((r) => across.map((c) => values[r * columns.spans.length + c]))),
+    error,
+    badge,
+    words: { rows: down.map((r) => rows.spans[r]), columns: across.map((c) => columns.spans[c]) },
+  };
 }
 
 export const isOneByOne = (rect: Rect): boolean => Math.max(rect.q1 - rect.q0, rect.k1 - rect.k0) <= kMaxCells;

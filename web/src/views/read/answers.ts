@@ -12,7 +12,7 @@ import type { ShownLine } from '../../focus';
 import { setSentence } from '../../ui/glossary';
 import { h, icon, iconButton, replace } from '../../ui/dom';
 import { partsTable } from './parts';
-import { lineCaption, lineName, topOf } from './top';
+import { lineCaption, lineName, topOf, hasLongWords } from './top';
 
 const kContextTokens = 8; // tokens of context on each side
 
@@ -195,7 +195,7 @@ export function captionOf(ctx: Context, shown: ShownLine): string {
   if (direction === 'out' && ctx.family.sinks.length)
     parts.push(t(`caption.sink-${sink}${remainder && sink !== 'hide' ? '.alone' : ''}`, { share: print(shown.line.sinkMass) }));
   if (direction === 'out' && weight === 'raw' && total && remainder) parts.push(t(`caption.rest.${remainder}`));
-  if (ctx.store.now.words) parts.push(t('caption.words'));
+  if (ctx.store.now.words && hasLongWords(ctx)) parts.push(t('caption.words'));
   const several = shown.line.badge === 'top-k' && spanLength(shown.request.spans) > 1 ? '.several' : '';
   if (shown.line.badge !== 'exact') parts.push(t(`caption.${shown.line.badge}${several}`, { error: power(shown.line.error, 2) }));
   const sentence = parts.join(t('caption.join'));

@@ -3,7 +3,7 @@
 
 import type { Context } from '../../context';
 import { surface, type Surface } from '../../paint/canvas';
-import { type Area, drawPicture } from '../../paint/pixels';
+import { type Area, drawPicture, boxArea } from '../../paint/pixels';
 import { css, shade } from '../../paint/ramp';
 import type { Items } from '../../source/source';
 import { h } from '../../ui/dom';
@@ -47,11 +47,7 @@ export class BoxPanel extends PicturePanel {
 
   /** The bounding box of an item in CSS pixels. */
   private areaOf(id: number): Area {
-    const { boxes, picture, begin } = this.items;
-    const [tall, wide] = picture ?? [1, 1];
-    const [x, y] = [this.canvas.width / wide, this.canvas.height / tall];
-    const [left, top, width, height] = (boxes ?? []).slice(4 * (id - begin), 4 * (id - begin) + 4);
-    return { left: left * x, top: top * y, width: width * x, height: height * y };
+    return boxArea(this.items, id, { left: 0, top: 0, width: this.canvas.width, height: this.canvas.height });
   }
 
   /** The smallest box that contains a point. */

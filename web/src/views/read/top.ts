@@ -26,6 +26,9 @@ function rowsOfWords(ctx: Context): Span[] {
 /** The words of an axis: of the keys, or of the rows that write or read them. */
 export const spansOfWords = (ctx: Context, axis: MapAxis): readonly Span[] => (axis === 'query' ? rowsOfWords(ctx) : words(ctx));
 
+/** True if some word has several tokens. */
+export const hasLongWords = (ctx: Context): boolean => words(ctx).length < ctx.text.count;
+
 /** The name of the line's row or key: “word”, “word and 2 more”. */
 export function lineName(ctx: Context, shown: ShownLine): string {
   const { spans, direction } = shown.request;
