@@ -2,11 +2,11 @@
 #include "cli/items.h"
 
 #include <algorithm>
-#include <array>
 #include <csignal>
 
 #include "base/file.h"
 #include "explain/items.h"
+#include "models/run_text.h"
 #include "models/trace_text.h"
 #include "text/strings.h"
 #include "viewer/words.h"
@@ -15,19 +15,22 @@ namespace clearhead::cli {
 
 using namespace explain;  // NOLINT(google-build-using-namespace)
 
-void choose_items(AttributionTarget& target, const std::string& what, const std::string& segments) {
+std::vector<std::string> choose_items(AttributionTarget& target, const std::string& what, const std::string& segments) {
   const RunText& text = target.plan().text;
-  if (!text.items.empty()) return;  // a network has its own items: sentences, statements or patches
+  if (what == "segment") return group_by_segments(target, segments_as_units(text));
+  if (!text.items.empty()) return {};  // a network has its own items: sentences, statements or patches
   if (!segments.empty()) {
-    std::vector<std::array<int64_t, 2>> stretches;
+    std::vector<TextSegment> named;
     for (const NamedBytes& part : segments_from_json(read_config(segments), segments)) {
       check_bytes(part, text.text.size());
-      stretches.push_back({part.begin, part.end});
+      const Range tokens = tokens_of_bytes(text, part.begin, part.end);
+      named.push_back({part.name, part.role, tokens.begin, tokens.end});
     }
-    return target.set_items(items_of_bytes(target, stretches));
+    return group_by_segments(target, disjoint_segments(std::move(named)));
   }
-  if (what == "sentence") return target.set_items(items_of_sentences(target));
+  if (what == "sentence") target.set_items(items_of_sentences(target));
   if (what == "word") target.set_items(items_of_words(target, viewer::words_of(text)));
+  return {};
 }
 
 std::string text_of_item(const AttributionTarget& target, const Range& item) {

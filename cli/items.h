@@ -4,14 +4,16 @@
 
 #include <atomic>
 #include <string>
+#include <vector>
 
 #include "explain/attribution_target.h"
 
 namespace clearhead::cli {
 
-/// Sets the items of a target. what: "word", "token" or "sentence". segments: if given, a JSON file that names the items. If
-/// the input has items of its own (patches, or the sentences of a network), they stay as they are. Throws whatever reading the file throws.
-void choose_items(explain::AttributionTarget& target, const std::string& what, const std::string& segments = "");
+/// Sets the items of a target. what: "word", "token", "sentence" or "segment". segments: if given, a JSON file that names the items. If
+/// the input has items of its own (patches, or the sentences of a network), they stay as they are. Returns the names of the items if they
+/// are segments, else nothing. Throws whatever reading the file throws, and what segments_as_units() throws.
+std::vector<std::string> choose_items(explain::AttributionTarget& target, const std::string& what, const std::string& segments = "");
 /// The item's text without leading and trailing whitespace, or its name if it covers no bytes of the text.
 std::string text_of_item(const explain::AttributionTarget& target, const Range& item);
 

@@ -30,6 +30,14 @@ struct Options {
   bool json = false, inside = false, gives_removal = false, gives_steps = false;
 };
 
+// The items as they are printed: the name of a segment, else the item's text.
+struct PrintedItems {
+  const AttributionTarget& target;
+  std::vector<std::string> names{};  // of segments; empty for other units
+
+  std::string operator()(size_t item) const { return visible(names.empty() ? text_of_item(target, target.items()[item]) : names[item]); }
+};
+
 struct Shares {
   MethodInfo method{};
   std::vector<double> of_items{};
@@ -113,7 +121,7 @@ void print_text(const Terminal& screen, const AttributionTarget& target, const s
 }
 
 // Prints one column per method. With more than three methods, their names are listed above the table.
-void print_table(const Options& options, const Terminal& screen, const AttributionTarget& target, const std::vector<Shares>& found) {
+void print_table(const Options& options, const Terminal& screen, const PrintedItems& items, const std::vector<Shares>& found) {
   const bool few = found.size() <= 3;
   const int width = found.size() == 1 ? 9 : few ? 21 : 9;
   std::string heads;
@@ -129,8 +137,7 @@ void print_table(const Options& options, const Terminal& screen, const Attributi
       const double share = one.of_items[order[place]];
       line += fit(std::isnan(share) ? "–" : format("{:.1f} %", share * 100), width, true);
     }
-    const Range& item = target.items()[order[place]];
-    print(cut(format("{}  #{:<5} {}", line, item.begin, visible(text_of_item(target, item))),
+    print(cut(format("{}  #{:<5} {}", line, items.target.items()[order[place]].begin, items(order[place])),
               std::max(screen.width, width * static_cast<int>(found.size()) + 24)));
   }
 }
@@ -155,7 +162,8 @@ Cut strongest_cut(const AttributionTarget& target, const std::vector<double>& sh
   return cut;
 }
 
-void print_json_of(const AttributionTarget& target, const std::vector<Shares>& found, const Cut& cut) {
+void print_json_of(const PrintedItems& printed, const std::vector<Shares>& found, const Cut& cut) {
+  const AttributionTarget& target = printed.target;
   Json items = Json::array();
   for (size_t at = 0; at < target.items().size(); ++at) {
     Json shares = Json::object({});
@@ -163,6 +171,7 @@ void print_json_of(const AttributionTarget& target, const std::vector<Shares>& f
     items.push(Json::object({{"tokens", Json(Json::Array{target.items()[at].begin, target.items()[at].end})},
                              {"text", text_of_item(target, target.items()[at])},
                              {"shares", shares}}));
+    if (!printed.names.empty()) items.items().back()["name"] = printed.names[at];
   }
   print_json(Json::object({{"model", target.plan().model},
                            {"answer", target.answer()},
@@ -217,19 +226,18 @@ void run(Options& options) {
   const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
   const std::unique_ptr<AttributionTarget> target = make_target(model, input_given(*model, options), options.asked);
-  choose_items(*target, options.items, options.segments);
+  const PrintedItems items{*target, choose_items(*target, options.items, options.segments)};
   if (target->items().empty()) fail(ErrorCode::kInvalidArgument, "why: this text has no token to attribute the answer to");
   const std::vector<Shares> found = all_shares(options, *target, methods);
   const Cut cut_of = strongest_cut(*target, found[0].of_items);
-  if (options.json) return print_json_of(*target, found, cut_of);
+  if (options.json) return print_json_of(items, found, cut_of);
   const Terminal screen = terminal();
   const std::string answer = printed_answer(*target, target->probability());
   print(cut(format("{} · {} · {}", target->plan().model, visible(target->answer()), answer), screen.width));
   if (target->items().size() <= 400) print_text(screen, *target, found[0].of_items);
-  print_table(options, screen, *target, found);
+  print_table(options, screen, items, found);
   const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {} if it is masked", printed_answer(*target, cut_of.masked));
-  print(format("without \"{}\": {} if it is unseen{}", visible(text_of_item(*target, target->items()[cut_of.item])),
-               printed_answer(*target, cut_of.unseen), masked));
+  print(format("without \"{}\": {} if it is unseen{}", items(cut_of.item), printed_answer(*target, cut_of.unseen), masked));
 }
 
 }  // namespace
@@ -256,8 +264,9 @@ void add_why(CLI::App& app) {
   CLI::Option* by =
       command->add_option("--method", options->by, format("Methods to compare, separated by commas (default: relevance): {}", names))
           ->delimiter(',');
-  CLI::Option* items = command->add_option("--units", options->items, "Items that get shares: word, token or sentence (default: word)")
-                           ->check(CLI::IsMember({"word", "token", "sentence"}));
+  CLI::Option* items =
+      command->add_option("--units", options->items, "Items that get shares: word, token, sentence or segment (default: word)")
+          ->check(CLI::IsMember({"word", "token", "sentence", "segment"}));
   CLI::Option* segments =
       command->add_option("--segments", options->segments, "JSON file that names sections of the text, which are then the items")
           ->type_name("FILE");

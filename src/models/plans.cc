@@ -127,6 +127,17 @@ RunText joined(RunText source, const RunText& target) {
   return text;
 }
 
+std::vector<TextSegment> disjoint_segments(std::vector<TextSegment> segments) {
+  std::stable_sort(segments.begin(), segments.end(), [](const TextSegment& a, const TextSegment& b) { return a.begin < b.begin; });
+  int64_t reached = 0;
+  for (TextSegment& segment : segments) {
+    segment.begin = std::max(segment.begin, reached);
+    reached = std::max(reached, segment.end);
+  }
+  std::erase_if(segments, [](const TextSegment& segment) { return segment.begin >= segment.end; });
+  return segments;
+}
+
 // Cross-attention comes first: it is the map that a translation is inspected for.
 RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText text) {
   const int64_t source_tokens = text.segments.at(0).end;

@@ -23,5 +23,7 @@ struct WrittenText {
 WrittenText written_text(int32_t first, const std::vector<int32_t>& ids, const Tokenizer* tokenizer);
 /// Concatenates two texts, with the segments "source" and "target".
 RunText joined(RunText source, const RunText& target);
+/// The segments in ascending order, without overlap: of two that overlap, the earlier one keeps the tokens. Empty segments are left out.
+std::vector<TextSegment> disjoint_segments(std::vector<TextSegment> segments);
 
 }  // namespace clearhead

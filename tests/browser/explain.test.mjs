@@ -180,6 +180,62 @@ test('of a run with gradients, what speaks for the answer and against it is a ki
   }, 'nor another sum');
 });
 
+test('by parts, each named part has its shares and the effect of its removal', { skip }, async () => {
+  const named = join(folder, 'parts.json');
+  const bytes = { opening: [0, 13], weather: [14, 31], 'turn 3': [32, 48] };
+  writeFileSync(named, JSON.stringify(Object.entries(bytes).map(([name, [begin, end]]) => ({ name, begin, end }))));
+  const server = await view(join(models, 'book'), kStory, '--segments', named);
+  const page = await open(`${server.url}#v=why&methods=relevance`);
+  await explained(page, '[data-testid=why-shares] tbody tr');
+  assert.equal(await page.locator('[data-testid=why-shares] thead th').count(), 2, 'by words: only the share');
+  await page.click('[data-testid=why-units] [data-value=segment]');
+  const table = () =>
+    page.$$eval('[data-testid=why-shares] tbody tr', (list) => list.map((row) => [...row.children].map((cell) => cell.textContent)));
+  await eventually(async () => (await table()).length === 3, 'one row for each part');
+  await settled(page);
+  assert.deepEqual([stateOf(page).units, stateOf(page).methods], ['segment', 'relevance']);
+  assert.ok(await page.isDisabled('.explain-methods [data-method=occlusion]'), 'occlusion is computed by parts');
+
+  const { data } = await done(server, 'why', { methods: ['relevance', 'occlusion'], units: 'segment' });
+  const [{ shares }, { drops }] = data.methods;
+  const total = data.segments.reduce((sum, { tokens }) => sum + tokens, 0);
+  const order = shares.map((_, i) => i).sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a]));
+  const rows = await table();
+  order.forEach((item, i) => {
+    const [name, relevance, , chance, ratio, without] = rows[i];
+    assert.equal(name, data.segments[item].name);
+    assertPrinted(signed(relevance), shares[item]);
+    assertPrinted(chance, data.segments[item].tokens / total);
+    assert.equal(signed(ratio), `${((shares[item] * total) / data.segments[item].tokens).toFixed(1)} ×`);
+    assertPrinted(signed(without), -drops[item]);
+    assert.match(without, drops[item] > 0 ? /^−/ : /^\+/);
+  });
+
+  await page.click('[data-testid=why-shares] .part-name:has-text("turn 3")');
+  const begin = data.items[data.segments.findIndex(({ name }) => name === 'turn 3')][0];
+  await page.waitForSelector(`.why-panel .box.other[data-box="${begin}"]`);
+  assert.match(await page.textContent('[data-testid=why-status]'), new RegExp(`^#${begin} the `));
+  const exported = async (kind) => {
+    await page.keyboard.press('p');
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click(`[data-export=${kind}]`)]);
+    await page.keyboard.press('Escape');
+    return readFileSync(await download.path()).toString();
+  };
+  assert.match(await exported('svg'), />without it<[^]*>opening</);
+  const { items } = JSON.parse(await exported('json'));
+  assert.deepEqual(
+    items.map(({ text, without }) => [text, without]),
+    data.segments.map(({ name }, i) => [name, -drops[i]]),
+  );
+
+  await page.reload();
+  await explained(page, '[data-testid=why-shares] .part-name');
+  assert.deepEqual(await table(), rows);
+  await page.click('[data-testid=why-units] [data-value=word]');
+  await eventually(async () => (await table()).length > 3, 'by words again');
+  assert.equal(stateOf(page).units, undefined);
+});
+
 test('a click on a word explains it from what stands before; the keyboard does too', { skip }, async () => {
   const server = await view(join(models, 'book'), kStory);
   const page = await open(`${server.url}#v=why&methods=attention`);

@@ -537,6 +537,8 @@ class Answers(Case):
         model = self.golden("bert/classify")
         shown = self.ok("show", model, "a b", "--pair", "c d e", "--query", "1", "--by", "segment", "--json").json
         self.assertEqual({part["segment"] for part in shown["segments"]}, {"first", "second"})
+        answer = self.ok("why", model, "a b", "--pair", "c d e", "--units", "segment", "--method", "occlusion", "--json").json
+        self.assertEqual([(item["name"], item["text"]) for item in answer["items"]], [("first", "a b"), ("second", "c d e")])
 
     def test_info_prints_architecture_tasks_and_dtype(self):
         told = self.ok("info", self.causal, "--json").json

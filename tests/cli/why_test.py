@@ -78,6 +78,20 @@ class Why(Asking):
             self.assertAlmostEqual(sum(part[side] for part in split["parts"]), split["score"], places=5)
             self.assertTrue(all(part[side] == 0 for part in split["parts"] if part["part"].startswith(others)))
 
+    def test_units_of_segments_need_two_segments(self):
+        self.fails("expected a text with two or more named segments, found 0", "why", self.BOOK, self.TEXT, "--units", "segment")
+        picture = str(ROOT / "models/digits/example.png")
+        self.fails('this input consists of items of kind "patch"', "why", str(ROOT / "models/digits"), picture, "--units", "segment")
+
+    def test_named_sections_are_units_in_the_order_of_the_text(self):
+        with tempfile.TemporaryDirectory() as folder:
+            parts = Path(folder) / "parts.json"
+            parts.write_text(json.dumps([{"name": "end", "begin": 9, "end": 24}, {"name": "start", "begin": 0, "end": 6}]), encoding="utf-8")
+            arguments = ("why", self.BOOK, self.TEXT, "--segments", str(parts), "--method", "occlusion")
+            answer = self.done(*arguments, "--json").json
+            self.assertEqual([(item["name"], item["text"]) for item in answer["items"]], [("start", "It was"), ("end", "dark and stormy")])
+            self.assertRegex(self.done(*arguments).out, r'without "(start|end)": ')
+
     def test_text_output_shows_the_target_and_the_effect_of_removal(self):
         out = self.done("why", self.BOOK, self.TEXT, "--target", "night", "--method", "relevance,occlusion").out
         self.assertIn('next token " night"', out)

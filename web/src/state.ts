@@ -45,6 +45,7 @@ export interface State {
   target: string; // the answer to explain: “#12” of the text, a class or a word; empty: the model's answer
   contrast: string; // the alternative answer
   methods: readonly string[]; // explanation methods; the first one shades the text; empty: the default
+  byParts: boolean; // the explanation is by the named parts of the text
   edit: string; // edits (views/what-if/edits.ts)
   compareWith: string; // other side of the comparison (views/compare/choice.ts); empty: the default
   compareHead: string; // the head on the other side; empty: the default
@@ -75,6 +76,7 @@ export const kInitial: State = {
   target: '',
   contrast: '',
   methods: [],
+  byParts: false,
   edit: '',
   compareWith: '',
   compareHead: '',
@@ -165,6 +167,8 @@ function parseKey(key: string, value: string): Partial<State> | null {
       return { contrast: value };
     case 'methods':
       return { methods: value.split(',').filter(Boolean) };
+    case 'units':
+      return value === 'segment' ? { byParts: true } : null;
     case 'edit':
       return { edit: value };
     case 'with':
@@ -213,6 +217,7 @@ export function formatState(state: State): string {
   if (state.target) parts.push(['target', state.target]);
   if (state.contrast) parts.push(['contrast', state.contrast]);
   if (state.methods.length) parts.push(['methods', state.methods.join(',')]);
+  if (state.byParts) parts.push(['units', 'segment']);
   if (state.edit) parts.push(['edit', state.edit]);
   if (state.compareWith) parts.push(['with', state.compareWith]);
   if (state.compareHead) parts.push(['to', state.compareHead]);

@@ -50,6 +50,7 @@ export const kItems = {
   'graph.weight': ['weight', '权重'],
   'kind.token': ['tokens', '词元'],
   'kind.sentence': ['sentences', '句子'],
+  'kind.segment': ['parts', '部分'],
   'kind.document': ['document', '文档'],
   'kind.turn': ['turns', '话轮'],
   'kind.slot': ['memory slots', '记忆槽'],

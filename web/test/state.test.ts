@@ -11,6 +11,10 @@ describe('the URL', () => {
   it('keeps keys of later versions, in order and escaped', () => {
     expect(formatState(parseState('#v=read&t=17&note=a%26b'))).toBe('v=read&t=17&note=a%26b');
   });
+  it('has units of segments only, and keeps others of later versions', () => {
+    expect(formatState(parseState('#v=why&methods=flow&units=segment&edit=c~2-4'))).toBe('v=why&methods=flow&units=segment&edit=c~2-4');
+    expect(parseState('#v=why&units=line')).toEqual({ ...kInitial, view: 'why', unknown: [['units', 'line']] });
+  });
   it('falls back to the default for invalid values', () => {
     const state = parseState('#v=fly&h=x,5,1.2&q=9-3,7,a&s=cube&x=5,5,1,1&sink=');
     expect(state).toEqual({ ...kInitial, heads: [{ layer: 1, head: 2 }], q: [{ begin: 7, end: 8 }] });

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "models/run_text.h"
 #include "viewer/words.h"
 
 namespace clearhead::viewer::questions {
@@ -96,17 +97,11 @@ ViewFrame picture(const LoadedTrace& loaded, int64_t range) {
 
 Json segments(const LoadedTrace& loaded, int side) {
   if (side != 0) fail(ErrorCode::kNotFound, "side {}: this source has one side, 0.", side);
-  std::vector<TextSegment> segments = loaded.trace().plan().text.segments;
-  std::stable_sort(segments.begin(), segments.end(), [](const TextSegment& a, const TextSegment& b) { return a.begin < b.begin; });
   Json list = Json::array();
-  int64_t reached = 0;
-  for (const TextSegment& segment : segments) {
-    const int64_t begin = std::max(segment.begin, reached);  // if segments overlap, the earlier one keeps the tokens
-    if (begin >= segment.end) continue;
-    reached = segment.end;
+  for (const TextSegment& segment : disjoint_segments(loaded.trace().plan().text.segments)) {
     list.push(Json::object({{"name", segment.name},
                             {"role", segment.role.empty() ? Json() : Json(segment.role)},
-                            {"begin", begin},
+                            {"begin", segment.begin},
                             {"end", segment.end},
                             {"lang", nullptr}}));
   }

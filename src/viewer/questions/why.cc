@@ -32,9 +32,9 @@ WhyLook why_look_of(const Json& body) {
   look.units = fields.string_or("units", "auto");
   look.at_most = fields.number_or("at_most", 0);
   fields.refuse_rest();
-  const std::set<std::string> known{"auto", "word", "sentence", "token"};
+  const std::set<std::string> known{"auto", "word", "sentence", "token", "segment"};
   if (!known.count(look.units))
-    fail(ErrorCode::kInvalidArgument, "api/why: \"units\": expected auto, word, sentence or token, found \"{}\".", look.units);
+    fail(ErrorCode::kInvalidArgument, "api/why: \"units\": expected auto, word, sentence, token or segment, found \"{}\".", look.units);
   if (look.methods.empty()) fail(ErrorCode::kInvalidArgument, "api/why: \"methods\": is empty; expected one or more.");
   for (const std::string& name : look.methods) explain::method_named(name);
   return look;
@@ -54,16 +54,23 @@ constexpr size_t kRandomRankings = 10;  // baseline for each method
 constexpr size_t kAllCuts = 100;
 constexpr size_t kCutsOfMethod = 8;
 
-// Groups the target's tokens into items and returns the kind of item.
-std::string choose_items(LoadedTrace& loaded, const WhyLook& look, AttributionTarget& target) {
+// The kind of the items, and the name of each if they are segments.
+struct Units {
+  std::string kind{};
+  std::vector<std::string> names{};
+};
+
+// Groups the target's tokens into items.
+Units choose_items(LoadedTrace& loaded, const WhyLook& look, AttributionTarget& target) {
   const RunText& text = loaded.trace().plan().text;
-  if (!text.items.empty()) return text.items_of(target.items().front().begin)->kind;
-  if (look.units == "token") return "token";
+  if (look.units == "segment") return {"segment", explain::group_by_segments(target, explain::segments_as_units(text))};
+  if (!text.items.empty()) return {text.items_of(target.items().front().begin)->kind};
+  if (look.units == "token") return {"token"};
   std::vector<Range> items = explain::items_of_words(target, loaded.words());
   const bool by_sentence = look.units == "sentence" || (look.units == "auto" && items.size() > kMostWords);
   if (by_sentence) items = explain::items_of_sentences(target);
   target.set_items(std::move(items));
-  return by_sentence ? "sentence" : "word";
+  return {by_sentence ? "sentence" : "word"};
 }
 
 struct TargetSpec {
@@ -99,14 +106,15 @@ class Why {
     std::vector<TargetSpec> asked;
     for (const std::string& name : look_.methods) asked.push_back({.method = explain::method_named(name)});
     open(asked);
-    kind_ = choose_items(loaded_, look_, *target_);
+    units_ = choose_items(loaded_, look_, *target_);
     if (target_->items().empty()) fail(ErrorCode::kInvalidArgument, "This text has no token that the answer could be attributed to.");
     Json out = Json::object({{"answer", target_->answer()},
                              {"probability", target_->probability()},
                              {"is_number", target_->is_number()},
                              {"items", ranges_json(target_->items())},
-                             {"item_kind", kind_},
+                             {"item_kind", units_.kind},
                              {"read_from", read_from()}});
+    if (look_.units == "segment") out["segments"] = segments_json();
     const double seconds = say_cost(asked, out);
     if (look_.at_most > 0 && seconds > look_.at_most) {
       out["methods"] = Json();
@@ -133,6 +141,15 @@ class Why {
     target_ = attribution_target(loaded_, look_.asked, look_.token, false);
   }
 
+  // The segment behind each item.
+  Json segments_json() const {
+    const std::vector<double> tokens = target_->by_item(std::vector<double>(target_->plan().text.ids.size(), 1));
+    Json out = Json::array();
+    for (size_t item = 0; item < tokens.size(); ++item)
+      out.push(Json::object({{"name", units_.names[item]}, {"tokens", static_cast<int64_t>(tokens[item])}}));
+    return out;
+  }
+
   Json read_from() const {
     Json out = Json::array();
     const Range side = explain::ids_of_side(target_->plan(), target_->side());
@@ -155,7 +172,7 @@ class Why {
     const Json cost = Json::object({{"runs", runs},
                                     {"tokens", static_cast<int64_t>(target_->plan().text.ids.size())},
                                     {"items", static_cast<int64_t>(items)},
-                                    {"item_kind", kind_},
+                                    {"item_kind", units_.kind},
                                     {"seconds", seconds}});
     out["cost"] = cost;
     if (events_.cost) events_.cost(cost);
@@ -215,6 +232,10 @@ class Why {
     const auto beaten = std::count_if(random.begin(), random.end(), [&](double other) { return one.comprehensiveness > other; });
     out["shares"] = shares_json(one.scores);
     out["signed"] = is_signed;
+    if (one.method.method == explain::Method::kOcclusion) {
+      out["drops"] = Json::array();
+      for (const double drop : one.scores) out["drops"].push(drop);
+    }
     out["comprehensiveness"] = one.comprehensiveness;
     out["beats"] = static_cast<int64_t>(beaten);
     out["seconds"] = one.seconds;
@@ -276,7 +297,7 @@ class Why {
   const WhyLook& look_;
   const WhyEvents& events_;
   std::unique_ptr<AttributionTarget> target_{};
-  std::string kind_{};
+  Units units_{};
   std::optional<explain::Remembered> remembered_{};
 };
 

@@ -17,7 +17,7 @@ struct WhyLook {
   explain::TargetSpec asked{};
   std::optional<int64_t> token{};      ///< the index in the open text of the token whose prediction is explained
   std::vector<std::string> methods{};  ///< names of methods, see explain/attribution.h
-  std::string units = "auto";          ///< "word", "sentence", "token"; "auto": words, but sentences for more than 400 words
+  std::string units = "auto";          ///< "word", "sentence", "token", "segment"; "auto": words, but sentences for more than 400 words
   double at_most = 0;                  ///< limit in seconds: a computation that is expected to take longer is not started; 0: no limit
   double share = 0.2;                  ///< share of the items that are removed to measure how far a method can be trusted
 };

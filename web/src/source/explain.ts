@@ -24,6 +24,7 @@ export interface WhyRequest {
   contrast: string;
   token: number | null; // the id of the token to explain
   methods: MethodName[];
+  units: 'auto' | 'segment';
   at_most: number; // time limit in seconds; 0: no limit
 }
 
@@ -40,6 +41,7 @@ export interface MethodResult {
   refused?: string; // the reason why this model does not support the method; the other fields are then missing
   shares?: number[]; // one per item; absolute values sum to one
   signed?: boolean;
+  drops?: number[]; // of occlusion: the drop in the answer without each item
   comprehensiveness?: number; // drop in the answer's probability without the highest-ranked items
   beats?: number; // number of random rankings that do worse
   seconds?: number;
@@ -51,6 +53,7 @@ export interface WhyResult {
   is_number: boolean;
   items: [number, number][];
   item_kind: string;
+  segments?: { name: string; tokens: number }[]; // one per item, for units of segments
   read_from: number[];
   cost: WhyCost;
   methods: MethodResult[] | null; // null: it would have taken longer than at_most

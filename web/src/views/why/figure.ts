@@ -9,6 +9,7 @@ import type { TextModel } from '../../text/model';
 import { legendOf } from '../../ui/legend';
 import { intensity } from '../../weights';
 import { wordsInView } from '../read/figure';
+import { partColumns } from './parts';
 import type { Shading } from './shading';
 import { largestOf } from './shading';
 import { type SupportedMethod, printAnswer, supportedMethods } from './tables';
@@ -41,10 +42,15 @@ export function figureOfWhy(
 ): Exported {
   const { t } = ctx;
   const methods = supportedMethods(result);
+  const columns = partColumns(ctx, result, front);
   const shares: Part = {
     kind: 'table',
-    head: [t('why.part'), ...methods.map((m) => t(`method.${m.name}`))],
-    rows: largestOf(front.shares, kRows).map((item) => [shown.label(item), ...methods.map((m) => printed(m.shares[item]))]),
+    head: [t('why.part'), ...methods.map((m) => t(`method.${m.name}`)), ...columns.map((c) => c.head)],
+    rows: largestOf(front.shares, kRows, columns.length > 0).map((item) => [
+      shown.label(item),
+      ...methods.map((m) => printed(m.shares[item])),
+      ...columns.map((c) => c.cells[item]),
+    ]),
   };
   const ranked = [...methods].sort((a, b) => b.comprehensiveness - a.comprehensiveness);
   const trust: Part = {

@@ -41,9 +41,9 @@ export function shaded(box: Box, shading: Shading): BoxStyle {
   return { className: classes.join(' '), css: `background-color:${css(colour)};color:${inkOn(colour)};`, share: shading.label(box) };
 }
 
-/** Indices of the `count` largest absolute values. */
-export function largestOf(values: ArrayLike<number>, count: number): number[] {
-  const order = Array.from({ length: values.length }, (_, i) => i).filter((i) => values[i] !== 0 && Number.isFinite(values[i]));
+/** Indices of the `count` largest absolute values; zeros are left out, unless `zeros`. */
+export function largestOf(values: ArrayLike<number>, count: number, zeros = false): number[] {
+  const order = Array.from({ length: values.length }, (_, i) => i).filter((i) => (zeros || values[i] !== 0) && Number.isFinite(values[i]));
   return order.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b).slice(0, count);
 }
 

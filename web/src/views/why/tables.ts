@@ -5,6 +5,7 @@ import { share, weight as number } from '../../format';
 import { css, diverge, inkOn } from '../../paint/ramp';
 import type { MethodResult, WhyResult } from '../../source/explain';
 import { h } from '../../ui/dom';
+import { partColumns, partName } from './parts';
 import { largestOf } from './shading';
 
 const kRows = 12;
@@ -24,6 +25,20 @@ function cell(ctx: Context, value: number, max: number, text: string): HTMLEleme
   return h('td', { class: 'number', style: `background-color:${css(colour)};color:${inkOn(colour)}` }, text);
 }
 
+/** The head of a method's column, a button. */
+function methodHead({ t }: Context, { name }: MethodResult, isFront: boolean, onclick: () => void): HTMLElement {
+  const title = t('why.shade', { what: t(`method.${name}.what`) });
+  return h(
+    'th',
+    { scope: 'col', class: 'number' },
+    h(
+      'button',
+      { type: 'button', class: 'quiet', 'aria-pressed': String(isFront), 'data-method': name, title, onclick },
+      t(`method.${name}`),
+    ),
+  );
+}
+
 /**
  * The parts with the largest shares under the front method, one column per method; clicking a column's head shades the text by that method.
  */
@@ -32,32 +47,16 @@ export function sharesTable(
   result: WhyResult,
   front: SupportedMethod,
   all: boolean,
-  label: (item: number) => string,
-  choose: (method: SupportedMethod) => void,
-  more: () => void,
+  on: { label(item: number): string; choose(method: SupportedMethod): void; go(item: number): void; more(): void },
 ): HTMLElement {
   const { t } = ctx;
   const methods = supportedMethods(result);
-  const order = largestOf(front.shares, result.items.length);
+  const { segments } = result;
+  const columns = partColumns(ctx, result, front);
+  const order = largestOf(front.shares, result.items.length, segments !== undefined);
   const shown = all ? order : order.slice(0, kRows);
   const max = methods.map((m) => m.shares.reduce((a, s) => Math.max(a, Math.abs(s)), 0));
-  const head = (method: SupportedMethod): HTMLElement =>
-    h(
-      'th',
-      { scope: 'col', class: 'number' },
-      h(
-        'button',
-        {
-          type: 'button',
-          class: 'quiet',
-          'aria-pressed': String(method === front),
-          'data-method': method.name,
-          title: t('why.shade', { what: t(`method.${method.name}.what`) }),
-          onclick: () => choose(method),
-        },
-        t(`method.${method.name}`),
-      ),
-    );
+  const head = (method: SupportedMethod): HTMLElement => methodHead(ctx, method, method === front, () => on.choose(method));
   return h(
     'div',
     { class: 'explain-table', tabindex: 0, role: 'group', 'aria-label': t('why.table') },
@@ -65,7 +64,17 @@ export function sharesTable(
       'table',
       { 'data-testid': 'why-shares' },
       h('caption', {}, t('why.table')),
-      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('why.part')), ...methods.map(head))),
+      h(
+        'thead',
+        {},
+        h(
+          'tr',
+          {},
+          h('th', { scope: 'col', title: segments ? t('parts.part.title') : null }, t('why.part')),
+          ...methods.map(head),
+          ...columns.map(({ head: name, title }) => h('th', { scope: 'col', class: 'number', title }, name)),
+        ),
+      ),
       h(
         'tbody',
         {},
@@ -73,13 +82,20 @@ export function sharesTable(
           h(
             'tr',
             {},
-            h('th', { scope: 'row', title: `#${result.items[item][0]}` }, label(item)),
+            h(
+              'th',
+              { scope: 'row', title: `#${result.items[item][0]}` },
+              segments ? partName(on.label(item), () => on.go(item)) : on.label(item),
+            ),
             ...methods.map((m, i) => cell(ctx, m.shares[item], max[i], share(m.shares[item]).replace('-', '−'))),
+            ...columns.map(({ cells }) => h('td', { class: 'number' }, cells[item])),
           ),
         ),
       ),
     ),
-    order.length > shown.length ? h('button', { type: 'button', class: 'quiet', onclick: more }, t('why.more', { n: order.length })) : null,
+    order.length > shown.length
+      ? h('button', { type: 'button', class: 'quiet', onclick: () => on.more() }, t('why.more', { n: order.length }))
+      : null,
   );
 }
 
@@ -181,6 +197,17 @@ export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | n
       ),
     ),
   );
+}
+
+/** The command whose page shows which weights support this answer; null if this page shows them already. */
+export function mapsHint(ctx: Context): HTMLElement | null {
+  const { target, contrast } = ctx.store.now;
+  const kind = ctx.info.answers?.kind;
+  if (ctx.family.weights.includes('for') || !ctx.info.command || kind === 'written') return null;
+  const named = target.startsWith('#') ? `token ${target.slice(1)}` : target;
+  const options = [named && `--target ${JSON.stringify(named)}`, contrast && `--contrast ${JSON.stringify(contrast)}`].filter(Boolean);
+  const command = [ctx.info.command, '--gradients', ...options].join(' ');
+  return h('p', { class: 'caption', 'data-testid': 'why-maps' }, ctx.t('why.maps'), ' ', h('code', {}, command));
 }
 
 /** Translates the engine's description of an answer into the page's language. */

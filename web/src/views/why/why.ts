@@ -8,15 +8,16 @@ import { isAbort, isOnPicture } from '../../source/source';
 import type { State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { legendSlot, showLegend } from '../../ui/legend';
-import { h, replace } from '../../ui/dom';
+import { h, replace, setChosen } from '../../ui/dom';
 import { type LiveBlock, TextPane } from '../read/pane';
 import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
 import { ShareOverlay } from './shareOverlay';
 import { type Shading, answerMarks, largestOf, shaded } from './shading';
-import { type SupportedMethod, agreementTable, answerOf, printAnswer, supportedMethods, sharesTable, trustTable } from './tables';
+import { chosenMethods, computedMethods } from './methods';
+import { isByParts, partNumbers, unitsControl } from './parts';
+import { type SupportedMethod, agreementTable, answerOf, mapsHint, printAnswer, supportedMethods, sharesTable, trustTable } from './tables';
 
-const kDefaultMethods: readonly MethodName[] = ['relevance', 'attention', 'rollout', 'occlusion'];
 const kAutoRunSeconds = 20; // seconds that are spent without asking the user
 const kMaxListedLabels = 60; // most classes shown as a list
 
@@ -34,6 +35,7 @@ export class WhyView implements View {
   private readonly boxes = new Map<string, HTMLInputElement>();
   private targetInput: HTMLInputElement | HTMLSelectElement | null = null;
   private contrastInput: HTMLInputElement | null = null;
+  private units: HTMLFieldSetElement | null = null; // words or parts; null: the text has no parts
   private pane: TextPane | null = null; // built when the view is first shown
   private overlays: ShareOverlay[] = [];
   private style: ((box: Box) => { className: string; css: string; share: string }) | null = null;
@@ -62,17 +64,17 @@ export class WhyView implements View {
     if (state.view !== 'why') return;
     if (!this.pane) this.build();
     if (!this.pane) return;
-    for (const [name, box] of this.boxes) box.checked = this.methods(state).includes(name as MethodName);
+    const byParts = isByParts(this.ctx, state);
+    if (this.units) setChosen(this.units, byParts ? 'segment' : 'word');
+    for (const [name, box] of this.boxes) {
+      box.checked = computedMethods(this.ctx, state).includes(name as MethodName);
+      box.disabled = byParts && name === 'occlusion'; // it is the effect of removal
+    }
     if (this.targetInput && document.activeElement !== this.targetInput)
       this.targetInput.value = state.target.startsWith('#') ? '' : state.target;
     if (this.contrastInput && document.activeElement !== this.contrastInput) this.contrastInput.value = state.contrast;
     this.load(state, kAutoRunSeconds);
     this.show();
-  }
-
-  private methods(state: State): MethodName[] {
-    const chosen = state.methods.filter((name): name is MethodName => (kMethods as readonly string[]).includes(name));
-    return chosen.length ? chosen : [...kDefaultMethods];
   }
 
   private build(): void {
@@ -151,7 +153,7 @@ export class WhyView implements View {
         type: 'checkbox',
         'data-method': name,
         onchange: () => {
-          const chosen = this.methods(store.now);
+          const chosen = chosenMethods(store.now);
           const by = box.checked ? [...chosen, name] : chosen.filter((m) => m !== name);
           if (by.length) store.set({ methods: by }, 'push');
           else box.checked = true; // at least one method stays selected
@@ -162,6 +164,7 @@ export class WhyView implements View {
     });
     const label = (text: string, input: HTMLElement | null): HTMLElement | null =>
       input ? h('label', { class: 'explain-field' }, h('span', {}, text), input) : null;
+    this.units = unitsControl(ctx);
     const form = h(
       'form',
       { class: 'explain-controls' },
@@ -171,6 +174,7 @@ export class WhyView implements View {
       kind === 'next'
         ? h('button', { type: 'button', class: 'quiet', onclick: () => store.set({ target: '', contrast: '' }, 'push') }, t('why.whole'))
         : null,
+      this.units,
       h('fieldset', { class: 'explain-methods' }, h('legend', {}, t('why.methods')), ...methods),
     );
     form.addEventListener('submit', (event) => {
@@ -188,7 +192,8 @@ export class WhyView implements View {
       target: token ? '' : state.target,
       contrast: state.contrast,
       token: token ? Number(token[1]) : null,
-      methods: kMethods.filter((m) => this.methods(state).includes(m)), // a fixed order; the order of selection matters only to the page
+      methods: kMethods.filter((m) => computedMethods(this.ctx, state).includes(m)), // a fixed order; the order of selection matters only to the page
+      units: isByParts(ctx, state) ? 'segment' : 'auto',
       at_most: atMost,
     };
     const key = JSON.stringify({ ...request, at_most: 0, id: ctx.info.id });
@@ -279,12 +284,14 @@ export class WhyView implements View {
   private front(): SupportedMethod | null {
     if (!this.result) return null;
     const methods = supportedMethods(this.result);
-    return this.methods(this.ctx.store.now).flatMap((name) => methods.filter((m) => m.name === name))[0] ?? methods[0] ?? null;
+    return computedMethods(this.ctx, this.ctx.store.now).flatMap((name) => methods.filter((m) => m.name === name))[0] ?? methods[0] ?? null;
   }
 
   private label(item: number): string {
     const [begin, end] = this.result?.items[item] ?? [0, 1];
     const { text } = this.ctx;
+    const part = this.result?.segments?.[item];
+    if (part) return part.name;
     return text.itemsOf(begin) && text.excerpt(begin) ? text.excerpt(begin) : quoted(this.ctx, { begin, end });
   }
 
@@ -301,39 +308,24 @@ export class WhyView implements View {
         : t('why.answer', { answer: answerOf(ctx, result.answer), probability });
     this.caption.textContent = t('why.caption', { method: t(`method.${front.name}`), kind: t.kind(result.item_kind) });
     const choose = (method: SupportedMethod): void =>
-      store.set({ methods: [method.name, ...this.methods(store.now).filter((m) => m !== method.name)] }, 'push');
+      store.set({ methods: [method.name, ...chosenMethods(store.now).filter((m) => m !== method.name)] }, 'push');
     replace(
       this.tables,
       this.cutCard(result),
-      sharesTable(
-        ctx,
-        result,
-        front,
-        this.allRows,
-        (item) => this.label(item),
+      sharesTable(ctx, result, front, this.allRows, {
+        label: (item) => this.label(item),
         choose,
-        () => {
+        go: (item) => this.moveTo(result.items[item][0]),
+        more: () => {
           this.allRows = true;
           this.show();
         },
-      ),
+      }),
       trustTable(ctx, result),
       agreementTable(ctx, result),
-      this.mapsHint(),
+      mapsHint(ctx),
     );
     this.paint();
-  }
-
-  /** The command whose page shows which weights support this answer; null if this page shows them already. */
-  private mapsHint(): HTMLElement | null {
-    const { ctx } = this;
-    const { target, contrast } = ctx.store.now;
-    const kind = ctx.info.answers?.kind;
-    if (ctx.family.weights.includes('for') || !ctx.info.command || kind === 'written') return null;
-    const named = target.startsWith('#') ? `token ${target.slice(1)}` : target;
-    const options = [named && `--target ${JSON.stringify(named)}`, contrast && `--contrast ${JSON.stringify(contrast)}`].filter(Boolean);
-    const command = [ctx.info.command, '--gradients', ...options].join(' ');
-    return h('p', { class: 'caption', 'data-testid': 'why-maps' }, ctx.t('why.maps'), ' ', h('code', {}, command));
   }
 
   private cutCard(result: WhyResult): HTMLElement | null {
@@ -383,7 +375,9 @@ export class WhyView implements View {
   numbers(): Numbers {
     const { ctx, result } = this;
     if (!result?.methods) throw new Error(this.note.textContent || ctx.t('loading'));
-    const items = result.items.map(([begin, end], item) => ({ begin, end, text: this.label(item) }));
+    const front = this.front();
+    const parts = front ? partNumbers(result, front) : [];
+    const items = result.items.map(([begin, end], item) => ({ begin, end, text: this.label(item), ...parts[item] }));
     const { answer, probability, item_kind, methods, share, removed, random, agreement, cut } = result;
     const json = { answer, probability, item_kind, items, methods, share, removed, random, agreement, cut };
     return { json, rows: methods.flatMap(({ shares }) => (shares ? [Float32Array.from(shares)] : [])) };
@@ -446,6 +440,13 @@ export class WhyView implements View {
     else this.paint();
   }
 
+  private moveTo(token: number): void {
+    this.cursor = token;
+    this.pane?.reveal(token);
+    this.ctx.announce(this.updateStatus(token));
+    this.paint();
+  }
+
   private onKey(event: KeyboardEvent): void {
     const { pane, ctx } = this;
     if (!pane || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -458,10 +459,7 @@ export class WhyView implements View {
       const next =
         down !== 0 && box ? pane.verticalNeighbour(here, down > 0) : across + down > 0 ? (box?.end ?? here + 1) : (box?.begin ?? here) - 1;
       if (next !== null && next >= 0 && next < ctx.text.tokens) {
-        this.cursor = next;
-        pane.reveal(next);
-        ctx.announce(this.updateStatus(next));
-        this.paint();
+        this.moveTo(next);
       }
     } else return;
     event.preventDefault();
