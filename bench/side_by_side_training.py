@@ -237,6 +237,14 @@ def rate_at(schedule, step, steps):
     return rate * (floor + (1 - floor) * left / cooldown) if left < cooldown else rate
 
 
+def with_fused_attention(kind, folder, **options):
+    """Loads a model with PyTorch's fused attention, or with the eager one if its architecture has no other (RoFormer)."""
+    try:
+        return kind.from_pretrained(folder, attn_implementation="sdpa", **options)
+    except ValueError:
+        return kind.from_pretrained(folder, attn_implementation="eager", **options)
+
+
 class TorchTraining:
     """Trains the model of a folder in PyTorch with the settings of a recipe. dropout: its rate; average: the decay of a running mean of the
     weights, 0 for none."""
@@ -256,7 +264,7 @@ class TorchTraining:
         if not self.pairs and self.task not in kinds:
             raise SystemExit(f'the task "{self.task}" has no counterpart here; expected one of {", ".join(filter(None, kinds))}')
         kind = transformers.AutoModelForSeq2SeqLM if self.pairs else kinds[self.task]
-        self.model = torch_networks.load(folder) or kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+        self.model = torch_networks.load(folder) or with_fused_attention(kind, folder, dtype=torch.float32)
         self.model.train()
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):

@@ -53,9 +53,9 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
     if (heads.length === 0 || heads.length < store.now.heads.length) store.set({ heads: heads.length ? heads : [firstHead(family)] });
     const { q, k } = store.now;
     const isPart = family.query_range[1] - family.query_range[0] < model.count || family.key_range[1] - family.key_range[0] < model.count;
-    if (q.length === 0 && k.length === 0) store.set({ q: firstSelection(model, family) });
+    if (q.length === 0 && k.length === 0) store.set({ q: firstSelection(model, family, store.now.words) });
     else if (isPart && !(isInside(family.query_range, q) && isInside(family.key_range, k)))
-      store.set({ q: firstSelection(model, family), k: [], direction: 'out' });
+      store.set({ q: firstSelection(model, family, store.now.words), k: [], direction: 'out' });
     const life = new AbortController();
     const focus = new Focus(source, store, model, family, life.signal);
     build(

@@ -1,5 +1,6 @@
 // Selects the first view of a page: one of several traces or the gallery, and the family, head and rows if the state names none.
 
+import { wordAround } from './weights';
 import { type Family, type HeadId, type Info, type Span, type TraceChoice, isOnPicture } from './source/source';
 import { rowsOfTokens } from './rows';
 import { type Language, type State, parseState } from './state';
@@ -29,7 +30,7 @@ export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family
 /**
  * The rows selected when a page opens: the last word of the text's first block, or of the family's rows, so that there is something to see.
  */
-export function firstSelection(text: TextModel, family: Family): Span[] {
+export function firstSelection(text: TextModel, family: Family, byWords: boolean): Span[] {
   const { causal } = family;
   const [begin, end] = family.query_range;
   const items = text.itemsOf(begin);
@@ -40,7 +41,8 @@ export function firstSelection(text: TextModel, family: Family): Span[] {
   }
   const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);
   for (let t = last - 1; t >= begin; t--) {
-    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [rowsOfTokens({ family, text }, { begin: t, end: t + 1 })];
+    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t)))
+      return [rowsOfTokens({ family, text }, byWords ? wordAround(text.data.word, t) : { begin: t, end: t + 1 })];
   }
   return [];
 }

@@ -53,7 +53,7 @@ export async function drawingOf(source: Source, one: TraceChoice, signal: AbortS
 /** The original picture, and the picture lit by the weights of the selected row. */
 async function patches(opened: CardData, items: Items, picture: HTMLCanvasElement | null): Promise<Drawing> {
   const { source, text, family, at } = opened;
-  const spans = opened.q.length > 0 ? [...opened.q] : firstSelection(text, family);
+  const spans = opened.q.length > 0 ? [...opened.q] : firstSelection(text, family, true);
   const request = {
     family: family.id,
     at,

@@ -92,7 +92,7 @@ export class OpeningSentence {
     const [{ family, text, words }] = this.versions;
     const state = parseState(this.one.state);
     this.at = state.heads[0] ?? firstHead(family);
-    const row = (state.q.length > 0 ? state.q : firstSelection(text, family))[0]?.begin ?? 0;
+    const row = (state.q.length > 0 ? state.q : firstSelection(text, family, false))[0]?.begin ?? 0;
     const token = placeOfRow({ family, text }, row);
     this.word = Math.max(
       0,

@@ -71,7 +71,7 @@ export class NeuronView implements View {
   update(state: State): void {
     if (state.view !== 'neuron') return;
     const { ctx } = this;
-    const [chosen = rangeOf(ctx.family, 'query')] = state.q.length > 0 ? state.q : firstSelection(ctx.text, ctx.family);
+    const [chosen = rangeOf(ctx.family, 'query')] = state.q.length > 0 ? state.q : firstSelection(ctx.text, ctx.family, false);
     const query = chosen.begin;
     const at = state.heads[0];
     const key = JSON.stringify([query, at, ctx.source.step]);
