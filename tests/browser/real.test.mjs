@@ -331,6 +331,7 @@ test('of several traces the chosen one is shown, live and offline', { skip }, as
   const name = model.split('/').pop();
   for (const url of [`${server.url}#h=1.0&q=6`, pathToFileURL(path).href]) {
     const page = await open(url);
+    await page.click('[data-testid=words]'); // tokens
     const check = async (trace, token, head) => {
       const { data } = (await json(server, `row?l=${head[0]}&h=${head[1]}&q=${token}&values=all&format=json&t=${trace}`)).arrays.values;
       for (const shown of await answers(page, token)) assertPrinted(shown.weight, data[shown.token]);
@@ -339,6 +340,8 @@ test('of several traces the chosen one is shown, live and offline', { skip }, as
     const choice = page.getByLabel('Choose a trace');
     assert.deepEqual(await choice.locator('option').allTextContents(), [`${name}: abc abc ab`, `${name}: once upon once upon`]);
     await choice.selectOption({ index: 1 });
+    await page.waitForFunction(() => /once/.test(document.querySelector('.prose')?.textContent ?? ''));
+    await page.click('[data-testid=words]'); // another trace opens in its own state
     await page.locator('.box[data-box="16"]').click();
     await page.mouse.move(5, 5);
     await check(1, 16, [1, 0]);

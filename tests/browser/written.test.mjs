@@ -32,7 +32,7 @@ const title = (page) => page.textContent('.answers-panel h2');
 const cross = (more) => `${translator.url}#f=cross&h=${kHead.join('.')}&${more}`;
 
 test('a click on a translated word selects the row that wrote it', { skip }, async () => {
-  const page = await open(cross('v=read'));
+  const page = await open(cross('v=read&word=0'));
   await page.locator(`.box[data-box="${tokenOf.rouge}"]`).click();
   await page.mouse.move(5, 5);
   const given = await answers(page, tokenOf.rouge);
