@@ -1,13 +1,13 @@
 // The page: loads a source, builds the regions and keeps them in sync with the state.
 
-import { hasHead, isMean } from './heads';
+import { canShow } from './heads';
 import { type Context, type View, isInside } from './context';
 import type { Exported } from './figure/figure';
 import { Focus } from './focus';
 import { themeOf } from './paint/theme';
 import { familyOf, firstSelection, firstHead, hasGallery, openingOf } from './opening';
 import { selectedPlace } from './rows';
-import { type Info, type Source, isAbort, isStale, type Family, type HeadId } from './source/source';
+import { type Info, type Source, isAbort, isStale } from './source/source';
 import { type State, type Store, type ViewName, forAnotherText, formatState, kInitial } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
@@ -49,7 +49,7 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
     const model = new TextModel(text, segments, info.special);
     const isOther = !isOfText(info, model, store.now.id);
     store.set({ ...(isOther ? forAnotherText(store.now) : {}), id: model.digest });
-    const heads = store.now.heads.filter((at) => isShown(info, family, at));
+    const heads = store.now.heads.filter((at) => canShow(info, family, at));
     if (heads.length === 0 || heads.length < store.now.heads.length) store.set({ heads: heads.length ? heads : [firstHead(family)] });
     const { q, k } = store.now;
     const isPart = family.query_range[1] - family.query_range[0] < model.count || family.key_range[1] - family.key_range[0] < model.count;
@@ -280,13 +280,9 @@ function lookForBanner({ info, t }: Context): HTMLElement | null {
 const isOfText = (info: Info, text: TextModel, id: string | null): boolean =>
   id === null || id === text.digest || id === info.id || info.checkpoints.some((one) => one.id === id);
 
-/** True if the source has the head or, if it has means, the heads of a mean. */
-const isShown = (info: Info, family: Family, at: HeadId): boolean =>
-  hasHead(family, at) && (!isMean(at) || !info.missing.some((one) => one.feature === 'mean'));
-
 /** False if a state has another family or language than the page, or a head that the family lacks. */
 const isBuiltFor = ({ info, family, t }: Context, { family: id, lang, heads }: State): boolean =>
-  familyOf(info, id).id === family.id && (lang ?? t.language) === t.language && heads.every((at) => isShown(info, familyOf(info, id), at));
+  familyOf(info, id).id === family.id && (lang ?? t.language) === t.language && heads.every((at) => canShow(info, familyOf(info, id), at));
 
 /** The opening note of an offline page, and the warning for a link that was made for another text. */
 function banner(ctx: Context, wrong: boolean): HTMLElement | null {

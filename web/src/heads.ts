@@ -1,7 +1,7 @@
 // Heads, and means over them: a layer or a head of kMean stands for all of them (docs/viewer-api.md, "Means").
 
 import type { Context } from './context';
-import type { Family, HeadId, Remainder } from './source/source';
+import type { Family, HeadId, Info, Remainder } from './source/source';
 
 export const kMean = -1;
 
@@ -37,6 +37,10 @@ export const hasHead = (family: Family, at: HeadId): boolean =>
   at.layer < family.layers &&
   at.head < family.heads &&
   (!isMean(at) || layersOf(family, at).every((layer) => family.summaries[layer] !== null));
+
+/** True if the source can show the head, or the mean: an offline page has no means. */
+export const canShow = (info: Info, family: Family, at: HeadId): boolean =>
+  hasHead(family, at) && (!isMean(at) || !info.missing.some((one) => one.feature === 'mean'));
 
 export const layersOf = ({ layers }: Family, { layer }: HeadId): number[] =>
   layer === kMean ? Array.from({ length: layers }, (_, i) => i) : [layer];

@@ -123,7 +123,7 @@ describe('search', () => {
     expect(parseQuery('l5.h3')).toEqual({ kind: 'head', at: { layer: 5, head: 3 } });
     expect(parseQuery('L5.mean')).toEqual({ kind: 'head', at: { layer: 5, head: -1 } });
     expect(parseQuery('mean.H3')).toEqual({ kind: 'head', at: { layer: -1, head: 3 } });
-    for (const text of ['mean', '5.3', 'meaning']) expect(parseQuery(text)).toEqual({ kind: 'text', text });
+    for (const text of ['mean', '5.3', 'meaning', 'L12', 'mean2']) expect(parseQuery(text)).toEqual({ kind: 'text', text });
     expect(parseQuery('seg: doc 3')).toEqual({ kind: 'segment', name: 'doc 3' });
     expect(parseQuery('/a+b/')).toEqual({ kind: 'regex', source: 'a+b' });
     expect(parseQuery('/a(/').kind).toBe('bad');

@@ -1,7 +1,7 @@
 // Queries of the search box: text, /regex/, #1204 (a position), L5.H3 (a head), L5.mean, seg:name. Hits are ranges of ids: of tokens, or single items
 // without text, which are found by their names.
 
-import { parseHead } from '../heads';
+import { kMean } from '../heads';
 import type { HeadId, Span } from '../source/source';
 import type { TextModel } from './model';
 
@@ -26,9 +26,8 @@ export function parseQuery(input: string): Query {
     const end = position[2] ? Number(position[2]) : begin + 1;
     return end > begin ? { kind: 'position', span: { begin, end } } : { kind: 'bad', reason: text };
   }
-  const head = /^(?:L(?=\d))?(\d+|mean)\.?(?:H(?=\d))?(\d+|mean)$/i.exec(text);
-  const at = head && /[LH]|mean/i.test(text) ? parseHead(`${head[1]}.${head[2]}`.toLowerCase()) : null;
-  if (at) return { kind: 'head', at };
+  const head = /^(?:L(\d+)|mean)(?:\.?H(\d+)|\.mean)$/i.exec(text);
+  if (head) return { kind: 'head', at: { layer: Number(head[1] ?? kMean), head: Number(head[2] ?? kMean) } };
   if (/^seg:/i.test(text)) return { kind: 'segment', name: text.slice(4).trim() };
   const regex = /^\/(.+)\/$/s.exec(text);
   if (regex) {

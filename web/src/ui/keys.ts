@@ -1,6 +1,7 @@
 // Keyboard shortcuts: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink,
 // r/l/m/a/v/w/e/d views, g gallery, PgUp/PgDn question, f presentation, t tour, c link, p export, ? help, / search, Esc back.
 
+import { kMean } from '../heads';
 import { type Context, selectedSpans, selectedAxis, rangeOf, selectSpans, setDirection } from '../context';
 import { rowOfToken, selectedTokens, tokenBefore, tokenOfRow } from '../rows';
 import type { Items, SinkRule, Span } from '../source/source';
@@ -134,8 +135,10 @@ function moveHead(ctx: Context, across: number, down: number): boolean {
   const { heads } = ctx.store.now;
   const front = heads[0];
   if (!front) return false;
-  const wrap = (v: number, n: number): number => (v + n) % n;
-  const moved = { layer: wrap(front.layer + down, ctx.family.layers), head: wrap(front.head + across, ctx.family.heads) };
+  // Along an axis on which a mean is shown, the first step goes to an end.
+  const step = (index: number, by: number, n: number): number =>
+    by === 0 ? index : index === kMean ? (by > 0 ? 0 : n - 1) : (index + by + n) % n;
+  const moved = { layer: step(front.layer, down, ctx.family.layers), head: step(front.head, across, ctx.family.heads) };
   ctx.store.set({ heads: [moved, ...heads.slice(1).filter((o) => !sameHead(o, moved))] });
   return true;
 }

@@ -1,6 +1,6 @@
 // The search box: text, /regex/, #1204, L5.H3, seg:name. Enter goes to the next hit, Shift+Enter to the previous one.
 
-import { hasHead } from '../heads';
+import { canShow } from '../heads';
 import { type Context, pin, selectSpans } from '../context';
 import { whole } from '../format';
 import type { Span } from '../source/source';
@@ -67,7 +67,7 @@ export class SearchBox {
     event.preventDefault();
     const ctx = this.ctx();
     const query = parseQuery(this.input.value);
-    if (query.kind === 'head' && hasHead(ctx.family, query.at)) pin(ctx, query.at);
+    if (query.kind === 'head' && canShow(ctx.info, ctx.family, query.at)) pin(ctx, query.at);
     else this.step(event.shiftKey ? -1 : 1, query.kind === 'position' || query.kind === 'segment');
   }
 

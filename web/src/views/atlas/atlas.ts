@@ -69,8 +69,7 @@ export class AtlasView implements View {
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
     this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
-    const means = new MeanNames(ctx);
-    this.means = means;
+    const means = (this.means = new MeanNames(ctx));
     fillHeadGrid(this.grid, family, (at) => this.makeCell(at), family.heads <= kMaxAcross ? (text, at) => means.make(text, at) : null);
     this.bySum = h('option', { value: 'sum', hidden: true }, t('atlas.by-sum'));
     const fail = (message: string): string => (this.caption.textContent = message);
@@ -110,11 +109,12 @@ export class AtlasView implements View {
   }
 
   update(state: State): void {
+    const first = this.cells.find((cell) => sameHead(cell.at, state.heads[0])) ?? this.cells[0];
     for (const cell of this.cells) {
       const place = state.heads.findIndex((p) => sameHead(p, cell.at));
       cell.button.setAttribute('aria-pressed', String(place >= 0));
       cell.button.classList.toggle('front', place === 0);
-      cell.button.tabIndex = place === 0 || (state.heads.length === 0 && cell === this.cells[0]) ? 0 : -1;
+      cell.button.tabIndex = cell === first ? 0 : -1;
     }
     this.means.update(state);
     this.loadMass(state);

@@ -76,7 +76,7 @@ export function zoomed(rect: Rect, whole: Rect, size: Size, factor: number, cent
 export function openingRect(ctx: Context, whole: Rect): Rect | null {
   const { family, store } = ctx;
   const { heads, q, k } = store.now;
-  const band = family.bands[heads[0]?.layer ?? 0];
+  const band = bandOf(family, heads[0]?.layer ?? 0);
   const chosen = q[0] ?? k[0];
   if (!band || !chosen) return null;
   const [back, ahead] = band;

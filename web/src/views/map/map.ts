@@ -1,6 +1,7 @@
 // The map panel: the matrix, zoomed and moved like an online map. Wheel or +/− zooms, drag moves, click selects query and key, Shift+drag
 // selects spans.
 
+import { sinksOnScale } from '../read/top';
 import { type Context, type Numbers, type View, unavailableReason, badgeTitle, isShare } from '../../context';
 import { placeOfRow } from '../../rows';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
@@ -373,7 +374,7 @@ export class MapView implements View {
     const overview = maps?.overview ?? null;
     const { band } = this;
     const sinks = band ? [] : ctx.family.sinks; // sinks have no column when columns are offsets
-    const max = overview ? maxOf(overview, this.pool, sinks) : 1;
+    const max = overview ? maxOf(overview, this.pool, band ? [] : sinksOnScale(ctx, this.isByWords)) : 1;
     const layerOf = (picture: Picture): Layer => this.bitmaps.layerOf(picture, this.pool, max, state.scale, ctx.theme());
     const layers: Layer[] = overview ? [layerOf(overview)] : [];
     const tiles = this.tilesWanted(overview);

@@ -31,8 +31,10 @@ export async function loadWeightGrid(
   rect: Rect,
   pool: Pool,
   overview: Picture | null,
+  words = true, // false: by token, whatever the page shows
 ): Promise<WeightGrid> {
-  if (isByWords(ctx, ctx.store.now, Boolean(request.band))) return gridOfWords(await wordCellsOf(ctx, request, ctx.life.signal), rect);
+  if (words && isByWords(ctx, ctx.store.now, Boolean(request.band)))
+    return gridOfWords(await wordCellsOf(ctx, request, ctx.life.signal), rect);
   return unavailableReason(ctx, 'tile') ? gridOfPicture(overview, rect, pool) : fromTiles(ctx, request, rect, pool);
 }
 
@@ -117,9 +119,11 @@ function put(grid: WeightGrid, query: number, key: number, rows: number, columns
       grid.values[(top + r) * grid.columns + left + c] = at(r * columns + c);
 }
 
-/** The numbers of the visible part: the largest weight and the mean of each cell. */
+/** The numbers of the visible part, by token as a server exports them: the largest weight and the mean of each cell. */
 export async function numbersOf(ctx: Context, request: MapRequest, seen: Rect, overview: Picture | null): Promise<Numbers> {
-  const [max, mean] = await Promise.all((['max', 'mean'] as const).map((pool) => loadWeightGrid(ctx, request, seen, pool, overview)));
+  const [max, mean] = await Promise.all(
+    (['max', 'mean'] as const).map((pool) => loadWeightGrid(ctx, request, seen, pool, overview, false)),
+  );
   const { rows, columns, badge, error, step } = max;
   const plain = ({ values }: WeightGrid): (number | null)[] => Array.from(values, (v) => (Number.isNaN(v) ? null : v));
   const cells = { rows, columns, cell: step, max: plain(max), mean: plain(mean) };

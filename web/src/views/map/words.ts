@@ -1,7 +1,7 @@
 // The map of short texts between words: the weight of a pair of words is summed over the keys of one, and averaged over the rows of the
 // other. Every pair of their tokens is painted with it, so that positions stay those of tokens.
 
-import type { Context } from '../../context';
+import { type Context, unavailableReason } from '../../context';
 import { exactMatrix, poolMatrix } from '../../source/matrix';
 import type { Badge, Cells, MapRequest, Source, Span } from '../../source/source';
 import type { State } from '../../state';
@@ -28,10 +28,11 @@ const entriesOf = (ctx: Context): { rows: Entries; columns: Entries } => {
   return { rows: of('query', ctx.family.query_range), columns: of('key', ctx.family.key_range) };
 };
 
-/** True if the map is by words: the page is, the map is short enough to be read at once, and a word has several tokens. */
+/** True if the map is by words: the page is, the source has the weights, the map is short enough to be read at once, and a word has
+ * several tokens. */
 export function isByWords(ctx: Context, state: State, isByOffset: boolean): boolean {
   const { query_range: q, key_range: k } = ctx.family;
-  if (!state.words || isByOffset || Math.max(q[1], k[1]) > kTile) return false;
+  if (!state.words || isByOffset || Math.max(q[1], k[1]) > kTile || unavailableReason(ctx, 'tile')) return false;
   const { rows, columns } = entriesOf(ctx);
   return [...rows.spans, ...columns.spans].some(({ begin, end }) => end > begin + 1);
 }

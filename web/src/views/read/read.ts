@@ -23,7 +23,7 @@ import { type BoxStyle, type Paint, type StepStyle, stepStyles, styleOf } from '
 import { type LiveBlock, TextPane, describeToken } from './pane';
 import { itemBox, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 import { createItemPanels } from './itemPanels';
-import { lineCaption, paintedWeights, topOf } from './top';
+import { lineCaption, paintedWeights, topOf, sinksOnScale } from './top';
 
 const kShort = 600; // UTF-16 units: a shorter text needs no minimap
 const kShortest = 300; // a shorter text stands large
@@ -136,7 +136,7 @@ export class ReadView implements View {
   private setLine(shown: ShownLine | null): void {
     const state = this.ctx.store.now;
     this.values = shown ? paintedWeights(this.ctx, shown) : null;
-    this.max = this.values ? largest(this.values, state.direction === 'out' ? this.ctx.family.sinks : []) : 0;
+    this.max = this.values ? largest(this.values, state.direction === 'out' ? sinksOnScale(this.ctx, state.words) : []) : 0;
     this.itemLines.follow(shown);
     this.minimap.setProfile(this.values, this.max);
     this.updateLegend(shown);

@@ -4,7 +4,7 @@ import { type Context, type MapAxis, quoted } from '../../context';
 import type { ShownLine } from '../../focus';
 import { areWritten, movedToTokens, rowName, rowsNamedBy, tokenOfRow } from '../../rows';
 import type { Span, TopItem } from '../../source/source';
-import { topK, topWords, wordSpans } from '../../weights';
+import { topK, topWords, wordAround, wordSpans } from '../../weights';
 
 const wordsOf = new WeakMap<object, Span[]>();
 
@@ -28,6 +28,15 @@ export const spansOfWords = (ctx: Context, axis: MapAxis): readonly Span[] => (a
 
 /** True if some word has several tokens. */
 export const hasLongWords = (ctx: Context): boolean => words(ctx).length < ctx.text.count;
+
+/** The sinks, by words with the other tokens of their words: they do not set the colour scale. */
+export const sinksOnScale = (ctx: Context, byWords: boolean): readonly number[] =>
+  byWords
+    ? ctx.family.sinks.flatMap((sink) => {
+        const { begin, end } = wordAround(ctx.text.data.word, sink);
+        return Array.from({ length: end - begin }, (_, i) => begin + i);
+      })
+    : ctx.family.sinks;
 
 /** The name of the line's row or key: “word”, “word and 2 more”. */
 export function lineName(ctx: Context, shown: ShownLine): string {
