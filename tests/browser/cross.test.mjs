@@ -42,7 +42,7 @@ test('the page opens on a word of the target, whatever was chosen before', { ski
     const page = await open(`${server.url}${hash}`);
     await page.waitForSelector('[data-testid=answers] button');
     await settled(page);
-    assert.ok(Number(stateOf(page).q) >= middle);
+    assert.ok(Number.parseInt(stateOf(page).q, 10) >= middle); // the rows of a word
   }
 });
 
