@@ -9,6 +9,7 @@
 #include "cli/look.h"
 #include "cli/terminal.h"
 #include "observe/written_rows.h"
+#include "viewer/questions/head.h"
 #include "viewer/words.h"
 
 namespace clearhead::cli {
@@ -45,7 +46,7 @@ Alignment alignment_of(const Trace& trace, const std::string& named) {
   check_layer(trace, "cross", head.layer);
   if (head.head >= 0) check_head(trace, "cross", head.layer, head.head);
   const RunText& text = trace.plan().text;
-  Alignment out{.name = head.head < 0 ? format("layer {}, mean of {} heads", head.layer, shape.heads) : head_name(head.layer, head.head),
+  Alignment out{.name = viewer::head_title(shape, head.layer, head.head < 0 ? viewer::kMean : head.head),
                 .map = trace.map("cross", head.layer)};
   const WrittenRows written = written_rows(trace, shape);
   out.words.rows = boxes_of_words(text, written.named_by(Range{shape.first_query, shape.first_query + shape.queries}));

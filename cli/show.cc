@@ -17,6 +17,7 @@
 #include "observe/picture.h"
 #include "observe/written_rows.h"
 #include "viewer/figure/figures.h"
+#include "viewer/questions/head.h"
 
 namespace clearhead::cli {
 namespace {
@@ -145,7 +146,7 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   const Area area = area_of(trace, family, map);
   const Words words = map_words(trace, family);
   const WrittenRows written = written_rows(trace, trace.family(family));
-  const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
+  const std::string name = viewer::head_title(trace.family(family), layer, heads.size() == 1 ? heads[0] : viewer::kMean);
   const Terminal screen = terminal();
   const bool all = words_fit(screen, words) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == area.queries.size();
   const bool is_of_tokens = trace.plan().text.items.empty();

@@ -2,13 +2,16 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "looked_at.h"
 #include "refused.h"
 #include "viewer/figure/figures.h"
 #include "viewer/parameters.h"
 #include "viewer/questions/atlas.h"
+#include "viewer/questions/compare.h"
 #include "viewer/questions/lines.h"
+#include "viewer/questions/mean.h"
 #include "viewer/questions/tiles.h"
 #include "viewer/questions/verify.h"
 #include "viewer/view_state.h"
@@ -153,6 +156,32 @@ TEST(Means, StatisticsAreMeansAndHaveNoScores) {
   EXPECT_NEAR(mean.header.find("entropy_mean")->number(), entropy, 1e-5);
   EXPECT_TRUE(mean.header.find("scores")->find("previous")->is_null());
   EXPECT_EQ(mean.header.find("head")->string(), "mean");
+}
+
+TEST(Means, APairThatOnlyOneHeadSeesCountsAsZeroForTheOther) {
+  constexpr float kHidden = std::numeric_limits<float>::quiet_NaN(), kNeverScored = -1;
+  questions::HeadMean mean;
+  mean.add(std::vector<float>{0.5f, kHidden, kHidden, kNeverScored, 0.25f});
+  mean.add(std::vector<float>{kHidden, kHidden, kNeverScored, 0.5f, 0.75f});
+  const std::vector<float> found = mean.result();
+  EXPECT_EQ(found[0], 0.25f);
+  EXPECT_TRUE(std::isnan(found[1]));
+  EXPECT_EQ(found[2], kNeverScored);
+  EXPECT_EQ(found[3], 0.25f);
+  EXPECT_EQ(found[4], 0.5f);
+}
+
+TEST(Means, AreComparedLikeHeads) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 40});
+  std::vector<ViewFrame> frames;
+  const auto take = [&](ViewFrame frame) { frames.push_back(std::move(frame)); };
+  questions::compare(loaded, loaded, {.before = {"dec", 0, kMean}, .after = {"dec", kMean, 2}}, take);
+  const std::vector<float> before = array_of<float>(frames.back(), "before"), after = array_of<float>(frames.back(), "after");
+  for (const auto& [query, key] : {std::pair<int64_t, int64_t>{25, 7}, {39, 39}, {3, 0}}) {
+    const auto at = static_cast<size_t>(query * 40 + key);
+    EXPECT_NEAR(before[at], mean_of(loaded.trace(), "dec", {0}, {0, 1, 2, 3}, query, key), 1e-6);
+    EXPECT_NEAR(after[at], mean_of(loaded.trace(), "dec", {0, 1}, {2}, query, key), 1e-6);
+  }
 }
 
 TEST(Means, QuestionsAboutOneHeadRefuseThemByName) {

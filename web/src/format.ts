@@ -3,6 +3,8 @@
 // A share is a percentage with two decimals from 1 % up, three significant digits below, and a power of ten when tiny. A value that does
 // not come from exact f32 is preceded by ≈.
 
+import { kMean } from './heads';
+
 const kThin = '\u202f'; // narrow no-break space: between digits and %, and every three digits
 
 export function share(value: number, approximate = false): string {
@@ -71,8 +73,8 @@ export function power(value: number, digits: number): string {
 
 /** “L5.H3”; “L5.mean” and “mean.H3” for means over heads or layers, “mean” for both. */
 export function head({ layer, head: own }: { layer: number; head: number }): string {
-  if (layer < 0 && own < 0) return 'mean';
-  return `${layer < 0 ? 'mean' : `L${layer}`}.${own < 0 ? 'mean' : `H${own}`}`;
+  if (layer === kMean && own === kMean) return 'mean';
+  return `${layer === kMean ? 'mean' : `L${layer}`}.${own === kMean ? 'mean' : `H${own}`}`;
 }
 
 function superscript(n: number): string {

@@ -26,10 +26,14 @@ export const headParams = ({ layer, head }: HeadId): { l: string; h: string } =>
 export const meanName = ({ t }: Pick<Context, 't'>, { layer, head }: HeadId): string =>
   t(`mean.${head !== kMean ? 'layers' : layer === kMean ? 'all' : 'heads'}`, { layer, head });
 
+const indices = (index: number, count: number): number[] => (index === kMean ? Array.from({ length: count }, (_, i) => i) : [index]);
+
+/** The layers whose mean is shown; one, if it is not a mean over layers. */
+export const layersOf = ({ layers }: Family, { layer }: Pick<HeadId, 'layer'>): number[] => indices(layer, layers);
+
 /** The heads whose mean is shown; one, if it is not a mean. */
-export function membersOf({ layers, heads }: Family, at: HeadId): HeadId[] {
-  const all = (index: number, count: number): number[] => (index === kMean ? Array.from({ length: count }, (_, i) => i) : [index]);
-  return all(at.layer, layers).flatMap((layer) => all(at.head, heads).map((head) => ({ layer, head })));
+export function membersOf(family: Family, at: HeadId): HeadId[] {
+  return layersOf(family, at).flatMap((layer) => indices(at.head, family.heads).map((head) => ({ layer, head })));
 }
 
 /** True if a family has the head, or the trace kept every head of the mean. */
@@ -42,9 +46,6 @@ export const hasHead = (family: Family, at: HeadId): boolean =>
 export const canShow = (info: Info, family: Family, at: HeadId): boolean =>
   hasHead(family, at) && (!isMean(at) || !info.missing.some((one) => one.feature === 'mean'));
 
-export const layersOf = ({ layers }: Family, { layer }: HeadId): number[] =>
-  layer === kMean ? Array.from({ length: layers }, (_, i) => i) : [layer];
-
 /** What may keep the rows of a head, or of one of a mean's heads, from adding up to one. */
 export const remainderOf = (family: Family, at: HeadId): Remainder | null =>
   layersOf(family, at)
@@ -53,6 +54,6 @@ export const remainderOf = (family: Family, at: HeadId): Remainder | null =>
 
 /** How far back and ahead the queries of a layer see, or of any layer for kMean; null if one is not bounded. */
 export function bandOf(family: Family, layer: number): [number, number] | null {
-  const bands = layersOf(family, { layer, head: 0 }).map((one) => family.bands[one] ?? null);
+  const bands = layersOf(family, { layer }).map((one) => family.bands[one] ?? null);
   return bands.reduce((a, b) => a && b && [Math.max(a[0], b[0]), Math.max(a[1], b[1])]);
 }

@@ -11,6 +11,7 @@
 #include "base/parallel.h"
 #include "explain/evaluate/agreement.h"
 #include "viewer/questions/head.h"
+#include "viewer/questions/mean.h"
 #include "viewer/questions/ranges.h"
 
 namespace clearhead::viewer::questions {
@@ -66,19 +67,11 @@ struct Side {
   }
 
  private:
-  // The mean of the heads' weights. A pair that one head sees and another does not counts as 0 for the latter.
   template <class WeightsOf>
   std::vector<float> mean(const WeightsOf& weights_of) const {
-    std::vector<float> sums = weights_of(heads.front());
-    for (size_t h = 1; h < heads.size(); ++h) {
-      const std::vector<float> weights = weights_of(heads[h]);
-      for (size_t i = 0; i < sums.size(); ++i) {
-        if (!std::isnan(weights[i])) sums[i] = std::isnan(sums[i]) ? weights[i] : sums[i] + weights[i];
-      }
-    }
-    if (heads.size() == 1) return sums;
-    for (float& sum : sums) sum /= static_cast<float>(heads.size());
-    return sums;
+    HeadMean out;
+    for (const Head& one : heads) out.add(weights_of(one));
+    return out.result();
   }
 };
 

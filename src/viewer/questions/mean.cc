@@ -15,28 +15,17 @@ constexpr int64_t kBlockWeights = int64_t{1} << 22;  // computed at once for eac
 constexpr float kHidden = std::numeric_limits<float>::quiet_NaN();
 constexpr float kNeverScored = -1.0f;
 
-// The weights of a block as they are shown, averaged over heads. NaN if no head can see the pair, −1 if none scored it. [queries, keys]
+// The weights of a block as they are shown, averaged over heads. [queries, keys]
 std::vector<float> mean_block(LoadedTrace& loaded, const std::vector<HeadLook>& heads, const std::vector<LayerMap>& maps, Range queries,
                               Range keys, const LookOptions& options) {
-  const auto count = static_cast<size_t>(queries.size() * keys.size());
-  std::vector<double> sums(count, 0.0);
-  std::vector<float> out(count, kHidden);
+  HeadMean mean;
   for (size_t h = 0; h < heads.size(); ++h) {
     TileRequest request{.queries = queries, .keys = keys};
     add_factors(loaded, {.at = heads[h], .queries = queries, .keys = keys}, request);
     const Tile tile = maps[h].tile(heads[h].head, request, {.cancel = options.cancel});
-    const float* weight = tile.max.data<float>();
-    for (size_t i = 0; i < count; ++i) {
-      if (std::isnan(weight[i])) continue;
-      if (weight[i] < 0) {
-        if (std::isnan(out[i])) out[i] = kNeverScored;
-        continue;
-      }
-      sums[i] += static_cast<double>(weight[i]);
-      out[i] = static_cast<float>(sums[i] / static_cast<double>(heads.size()));
-    }
+    mean.add({tile.max.data<float>(), static_cast<size_t>(tile.max.numel())});
   }
-  return out;
+  return mean.result();
 }
 
 // Cells of row_side queries × column_side columns. A column is a key, or key − query.
@@ -154,6 +143,25 @@ Cells cells_of(Pooled pooled, const Pooling& pooling, int z) {
 }
 
 }  // namespace
+
+void HeadMean::add(std::span<const float> weights) {
+  if (heads_++ == 0) sums_.assign(weights.size(), static_cast<double>(kHidden));
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (std::isnan(weights[i])) continue;
+    const auto weight = static_cast<double>(weights[i]);
+    if (std::isnan(sums_[i]) || sums_[i] == kNeverScored) {
+      sums_[i] = weight;
+    } else if (weights[i] != kNeverScored) {
+      sums_[i] += weight;
+    }
+  }
+}
+
+std::vector<float> HeadMean::result() const {
+  std::vector<float> out;
+  for (const double sum : sums_) out.push_back(sum == kNeverScored ? kNeverScored : static_cast<float>(sum / static_cast<double>(heads_)));
+  return out;
+}
 
 Cells mean_cells(LoadedTrace& loaded, const std::vector<HeadLook>& heads, const CellsLook& look, const LookOptions& options) {
   const int64_t side = int64_t{1} << look.z;

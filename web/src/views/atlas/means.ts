@@ -1,8 +1,8 @@
 // The names around the grid of heads: buttons that show the mean over the heads of a layer, over the layers, or over both.
 
-import { pin, unavailableReason, type Context } from '../../context';
+import { pin, type Context } from '../../context';
 import { head as headName } from '../../format';
-import { hasHead, meanName } from '../../heads';
+import { canShow, meanName } from '../../heads';
 import type { HeadId } from '../../source/source';
 import { sameHead, type State } from '../../state';
 import { h } from '../../ui/dom';
@@ -14,11 +14,8 @@ export class MeanNames {
   constructor(private readonly ctx: Context) {}
 
   make(text: string, at: HeadId): HTMLElement {
-    const {
-      ctx,
-      ctx: { t, family },
-    } = this;
-    if (unavailableReason(ctx, 'mean') || !hasHead(family, at)) return axisName(text, at);
+    const { ctx } = this;
+    if (!canShow(ctx.info, ctx.family, at)) return axisName(text, at);
     const button = h(
       'button',
       {
@@ -29,7 +26,7 @@ export class MeanNames {
         onclick: () => pin(ctx, at),
         onpointerenter: () => ctx.focus.previewHead(at),
       },
-      text || t('mean'),
+      text || ctx.t('mean'),
     );
     this.buttons.push({ at, button });
     return button;

@@ -2,8 +2,8 @@
 
 import { sameHead } from '../../state';
 import { type Family, type HeadId } from '../../source/source';
-import { hasHead, isMean, kMean, layersOf, membersOf } from '../../heads';
-import { type Context, unavailableReason } from '../../context';
+import { canShow, kMean, layersOf, membersOf } from '../../heads';
+import { type Context } from '../../context';
 import { head as headName } from '../../format';
 import { h } from '../../ui/dom';
 import { type Choice, noEditReason, othersOf, formatChoice, formatNamedHead } from './choice';
@@ -50,5 +50,5 @@ export function choiceControls(ctx: Context, choice: Choice, comparison: Compari
 const headsOf = (ctx: Context, family: Family): HeadId[] =>
   [
     ...membersOf(family, { layer: kMean, head: kMean }),
-    ...layersOf(family, { layer: kMean, head: kMean }).map((layer) => ({ layer, head: kMean })),
-  ].filter((one) => hasHead(family, one) && (!isMean(one) || !unavailableReason(ctx, 'mean')));
+    ...layersOf(family, { layer: kMean }).map((layer) => ({ layer, head: kMean })),
+  ].filter((one) => canShow(ctx.info, family, one));

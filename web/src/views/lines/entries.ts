@@ -48,7 +48,7 @@ export class Entries {
 
 /**
  * The weights between entries: the sum over the keys of an entry, and its mean over the rows of an entry. Each stands in the row and the
- * column of the entries' first ids; all others are hidden.
+ * column of the entries' first ids; all others are hidden. −1: no pair of the entries was scored.
  */
 export function mergedCells(parts: readonly Cells[], { queries, keys }: Stretch, rows: Entries, columns: Entries): Cells[] {
   if (parts.length === 0) return [];
@@ -61,9 +61,10 @@ export function mergedCells(parts: readonly Cells[], { queries, keys }: Stretch,
       for (let c = Math.max(0, keys.begin - part.keyBegin); c < part.columns && part.keyBegin + c < keys.end; c++) {
         const value = part.values[r * part.columns + c];
         const column = columns.spans[columns.placeOf(part.keyBegin + c)];
-        if (!(value >= 0) || !column) continue;
+        if (Number.isNaN(value) || !column) continue;
         const at = (row.begin - queries.begin) * width + column.begin - keys.begin;
-        values[at] = (values[at] || 0) + value / (row.end - row.begin);
+        if (value >= 0) values[at] = Math.max(0, values[at] || 0) + value / (row.end - row.begin);
+        else if (Number.isNaN(values[at])) values[at] = value; // never scored
       }
     }
   }

@@ -5,8 +5,7 @@ import { bandOf } from '../../heads';
 import { type Context, type MapAxis, quoted, unavailableReason } from '../../context';
 import type { Family, Band, Picture } from '../../source/source';
 import type { Rect, State } from '../../state';
-import { spansOfWords } from '../read/top';
-import { middleOf } from './words';
+import { middleOf, wordAt } from './words';
 import { type CellShape, type MapScene, type Size, marginsAt } from '../../paint/mapRenderer';
 import { rowName, rowOfToken, rowsOfSegments, tokenOfRow } from '../../rows';
 
@@ -100,7 +99,7 @@ export function finerLevels(overview: Picture, down: number, across: number, rat
 
 /** The word of a token, in its middle; empty at its other tokens. */
 function nameOfWord(ctx: Context, axis: MapAxis, id: number): string {
-  const word = spansOfWords(ctx, axis).find(({ begin, end }) => begin <= id && id < end) ?? { begin: id, end: id + 1 };
+  const word = wordAt(ctx, axis, id);
   if (id !== middleOf(word)) return '';
   return axis === 'key' ? quoted(ctx, word) : rowName(ctx, word);
 }

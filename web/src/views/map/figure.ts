@@ -62,12 +62,16 @@ function matrixOf(ctx: Context, grid: WeightGrid, back: number | null): Matrix {
   const sinks =
     back !== null
       ? []
-      : cellsOf(
-          ctx.family.sinks.map((s) => ({ begin: s, end: s + 1 })),
-          grid.begin.key,
-          grid.columns,
-          grid.words?.columns,
-        ).map(({ begin }) => begin);
+      : [
+          ...new Set(
+            cellsOf(
+              ctx.family.sinks.map((s) => ({ begin: s, end: s + 1 })),
+              grid.begin.key,
+              grid.columns,
+              grid.words?.columns,
+            ).map(({ begin }) => begin),
+          ),
+        ];
   const skip = new Set(sinks);
   let max = 0;
   let all = 0;

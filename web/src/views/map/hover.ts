@@ -2,14 +2,13 @@
 
 import { type Context, type MapAxis, memoryMark, positionLabel, printWeight, quoted } from '../../context';
 import { rowLabel, rowName } from '../../rows';
-import { spansOfWords } from '../read/top';
 import { type HeadId, type Span, isAbort } from '../../source/source';
+import { wordAt } from './words';
 
 /** Null if a later pair was requested in the meantime. */
 export async function weightAt(ctx: Context, at: HeadId, pair: { query: number; key: number }, isByWords: boolean): Promise<string | null> {
   const state = ctx.store.now;
-  const spanOf = (axis: MapAxis, id: number): Span =>
-    (isByWords && spansOfWords(ctx, axis).find((w) => w.begin <= id && id < w.end)) || { begin: id, end: id + 1 };
+  const spanOf = (axis: MapAxis, id: number): Span => (isByWords ? wordAt(ctx, axis, id) : { begin: id, end: id + 1 });
   const [rows, keys] = [spanOf('query', pair.query), spanOf('key', pair.key)];
   const key = keys.begin;
   const spans: Span[] = [rows];

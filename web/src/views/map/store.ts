@@ -6,6 +6,9 @@ const kTiles = 96;
 const kMaxRequests = 4;
 export const kTile = 256;
 
+/** What a map reads from a source. */
+export type MapSource = Pick<Source, 'overview' | 'tile' | 'cells'>;
+
 /** A tile of a level; `columnZ` is the level of its columns. */
 export interface TileAt {
   z: number;
@@ -33,7 +36,7 @@ export class MapStore {
   private readonly stream = new AbortController();
 
   constructor(
-    private readonly source: Pick<Source, 'overview' | 'tile' | 'cells'>,
+    private readonly source: MapSource,
     readonly request: MapRequest,
     readonly key: string, // the request and how it is shown
     private readonly changed: () => void,

@@ -1,15 +1,12 @@
 // The map of short texts between words: the weight of a pair of words is summed over the keys of one, and averaged over the rows of the
 // other. Every pair of their tokens is painted with it, so that positions stay those of tokens.
 
-import { type Context, unavailableReason } from '../../context';
+import { type Context, type MapAxis, rangeOf, unavailableReason } from '../../context';
 import { exactMatrix, poolMatrix } from '../../source/matrix';
-import type { Badge, Cells, MapRequest, Source, Span } from '../../source/source';
+import type { Badge, Cells, MapRequest, Span } from '../../source/source';
 import type { State } from '../../state';
-import { Entries } from '../lines/entries';
-import { kTile } from './store';
-
-/** What a map reads from a source. */
-type MapSource = Pick<Source, 'overview' | 'tile' | 'cells'>;
+import { Entries, mergedCells } from '../lines/entries';
+import { type MapSource, kTile } from './store';
 
 /** The weights between words, row-major; NaN: hidden, −1: never scored. */
 export interface WordCells {
@@ -23,39 +20,39 @@ export interface WordCells {
 /** The token of a word that has its name and its number. */
 export const middleOf = ({ begin, end }: Span): number => Math.floor((begin + end - 1) / 2);
 
-const entriesOf = (ctx: Context): { rows: Entries; columns: Entries } => {
-  const of = (side: 'query' | 'key', [begin, end]: [number, number]): Entries => Entries.of(ctx, side, { begin, end }, true);
-  return { rows: of('query', ctx.family.query_range), columns: of('key', ctx.family.key_range) };
-};
+type WordEntries = Record<MapAxis, Entries>;
+const known = new WeakMap<Context, WordEntries>();
+
+/** The words of both axes. */
+function entriesOf(ctx: Context): WordEntries {
+  let found = known.get(ctx);
+  if (!found) {
+    const of = (axis: MapAxis): Entries => Entries.of(ctx, axis, rangeOf(ctx.family, axis), true);
+    known.set(ctx, (found = { query: of('query'), key: of('key') }));
+  }
+  return found;
+}
+
+/** The word of a row or key. */
+export const wordAt = (ctx: Context, axis: MapAxis, id: number): Span => entriesOf(ctx)[axis].spanOf(id);
 
 /** True if the map is by words: the page is, the source has the weights, the map is short enough to be read at once, and a word has
  * several tokens. */
 export function isByWords(ctx: Context, state: State, isByOffset: boolean): boolean {
   const { query_range: q, key_range: k } = ctx.family;
   if (!state.words || isByOffset || Math.max(q[1], k[1]) > kTile || unavailableReason(ctx, 'tile')) return false;
-  const { rows, columns } = entriesOf(ctx);
-  return [...rows.spans, ...columns.spans].some(({ begin, end }) => end > begin + 1);
+  const { query, key } = entriesOf(ctx);
+  return [...query.spans, ...key.spans].some(({ begin, end }) => end > begin + 1);
 }
 
 export async function wordCellsOf(ctx: Context, request: MapRequest, signal: AbortSignal): Promise<WordCells> {
   const part = await ctx.source.cells(request, 0, 0, signal);
-  const { rows, columns } = entriesOf(ctx);
-  const values = new Float32Array(rows.spans.length * columns.spans.length).fill(NaN);
-  rows.spans.forEach((row, r) =>
-    columns.spans.forEach((column, c) => {
-      let [sum, seen] = [0, NaN];
-      for (let q = row.begin; q < row.end; q++) {
-        for (let k = column.begin; k < column.end; k++) {
-          const value = part.values[(q - part.queryBegin) * part.columns + k - part.keyBegin];
-          if (value >= 0) sum += value;
-          if (!Number.isNaN(value) && !(seen >= value)) seen = value;
-        }
-      }
-      values[r * columns.spans.length + c] = seen >= 0 ? sum / (row.end - row.begin) : seen;
-    }),
-  );
-  const longest = columns.spans.reduce((most, { begin, end }) => Math.max(most, end - begin), 1);
-  return { rows, columns, values, badge: part.badge, error: longest * part.error };
+  const { query: rows, key: columns } = entriesOf(ctx);
+  const [merged] = mergedCells([part], { queries: rows.range, keys: columns.range }, rows, columns);
+  const at = (row: Span, column: Span): number =>
+    merged.values[(row.begin - merged.queryBegin) * merged.columns + column.begin - merged.keyBegin];
+  const values = Float32Array.from(rows.spans.flatMap((row) => columns.spans.map((column) => at(row, column))));
+  return { rows, columns, values, badge: merged.badge, error: merged.error };
 }
 
 /** The pictures of a map by words, and its numbers, each in the middle of its pair of words. */

@@ -76,12 +76,9 @@ export class NeuronView implements View {
     const at = state.heads[0];
     const key = JSON.stringify([query, at, ctx.source.step]);
     if (key === this.wanted || !at) return this.show();
-    this.loading.abort();
-    if (isMean(at)) {
-      this.wanted = key;
-      return this.say(ctx.t('one-head'));
-    }
     this.wanted = key;
+    this.loading.abort();
+    if (isMean(at)) return this.say(ctx.t('one-head'));
     this.loading = new AbortController();
     this.loaded = ctx.source.neurons(ctx.family.id, at, query, this.loading.signal).then(
       (found) => {
