@@ -93,6 +93,43 @@ std::vector<float> rounded_inputs(const float* x, int64_t in) {
   return out;
 }
 
+double wide(float value) { return static_cast<double>(value); }
+double wide(uint16_t bf16) { return static_cast<double>(bf16_to_f32(bf16)); }
+
+// Adds a row x times each of `count` columns of a matrix to the sums. Each sum adds its terms in order; sums are independent, so the
+// processor computes several at the same time.
+template <class Element>
+void add_columns(const std::vector<double>& x, const MatrixOf<Element>& matrix, int64_t count, double* sums) {
+  if (matrix.column == 1) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      const Element* row = matrix.data + static_cast<int64_t>(i) * matrix.row;
+      for (int64_t c = 0; c < count; ++c) sums[c] += x[i] * wide(row[c]);
+    }
+    return;
+  }
+  constexpr int64_t kAtOnce = 8;
+  int64_t begin = 0;
+  for (; begin + kAtOnce <= count; begin += kAtOnce) {
+    double own[kAtOnce];
+    std::copy_n(sums + begin, kAtOnce, own);
+    const Element* at = matrix.data + begin * matrix.column;
+    for (const double value : x) {
+      for (int64_t n = 0; n < kAtOnce; ++n) own[n] += value * wide(at[n * matrix.column]);
+      at += matrix.row;
+    }
+    std::copy_n(own, kAtOnce, sums + begin);
+  }
+  for (; begin < count; ++begin) {
+    const Element* at = matrix.data + begin * matrix.column;
+    for (size_t i = 0; i < x.size(); ++i) sums[begin] += x[i] * wide(at[static_cast<int64_t>(i) * matrix.row]);
+  }
+}
+
+// The sums of a row of results before its products: the bias, or zeros.
+std::vector<double> first_sums(const float* bias, int64_t count) {
+  return bias ? std::vector<double>(bias, bias + count) : std::vector<double>(static_cast<size_t>(count), 0);
+}
+
 void linear(const LinearCall& call) {
   const auto& weight = static_cast<const RowMajor&>(call.weight);
   parallel_for(call.rows, [&](int64_t row, int) {
@@ -101,11 +138,10 @@ void linear(const LinearCall& call) {
     if (weight.storage == WeightStorage::kInt8Dynamic) widened = rounded_inputs(call.x + row * call.x_stride, weight.in);
     const float* x = widened.empty() ? call.x + row * call.x_stride : widened.data();
     float* out = call.out ? call.out + row * call.out_stride : nullptr;
+    std::vector<double> sums = first_sums(call.bias, weight.out);
+    add_columns(std::vector<double>(x, x + weight.in), MatrixOf<float>{weight.values.data(), 1, weight.in}, weight.out, sums.data());
     for (int64_t o = 0; o < weight.out; ++o) {
-      const float* w = weight.values.data() + o * weight.in;
-      double sum = call.bias ? static_cast<double>(call.bias[o]) : 0;
-      for (int64_t i = 0; i < weight.in; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(w[i]);
-      sum = activated(call.activation, sum);
+      const double sum = activated(call.activation, sums[static_cast<size_t>(o)]);
       if (call.low_precision_out) {
         call.low_precision_out[row * call.out_stride + o] = f32_to_bf16(static_cast<float>(sum));
         continue;
@@ -115,20 +151,15 @@ void linear(const LinearCall& call) {
   });
 }
 
-double wide(float value) { return static_cast<double>(value); }
-double wide(uint16_t bf16) { return static_cast<double>(bf16_to_f32(bf16)); }
-
 template <class Element>
 void product(const ProductOf<Element>& call) {
-  const auto at = [](const MatrixOf<Element>& matrix, int64_t row, int64_t column) {
-    return wide(matrix.data[row * matrix.row + column * matrix.column]);
-  };
   parallel_for(call.rows, [&](int64_t row, int) {
     float* out = call.out + row * call.out_stride;
+    std::vector<double> sums = first_sums(call.bias, call.columns), x;
+    for (int64_t i = 0; i < call.inner; ++i) x.push_back(wide(call.a.data[row * call.a.row + i * call.a.column]));
+    add_columns(x, call.b, call.columns, sums.data());
     for (int64_t c = 0; c < call.columns; ++c) {
-      double sum = call.bias ? static_cast<double>(call.bias[c]) : 0;
-      for (int64_t i = 0; i < call.inner; ++i) sum += at(call.a, row, i) * at(call.b, i, c);
-      sum = activated(call.activation, sum);
+      const double sum = activated(call.activation, sums[static_cast<size_t>(c)]);
       out[c] = static_cast<float>(call.accumulate ? sum + static_cast<double>(out[c]) : sum);
     }
   });
