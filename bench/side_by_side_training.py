@@ -238,11 +238,16 @@ def rate_at(schedule, step, steps):
 
 
 def with_fused_attention(kind, folder, **options):
-    """Loads a model with PyTorch's fused attention, or with the eager one if its architecture has no other (RoFormer)."""
+    """Loads a model with PyTorch's fused attention, or with the eager one if its architecture has no other (RoFormer). A table of sines stays
+    as it is: transformers 5 makes it a parameter, which an optimiser would change."""
     try:
-        return kind.from_pretrained(folder, attn_implementation="sdpa", **options)
+        model = kind.from_pretrained(folder, attn_implementation="sdpa", **options)
     except ValueError:
-        return kind.from_pretrained(folder, attn_implementation="eager", **options)
+        model = kind.from_pretrained(folder, attn_implementation="eager", **options)
+    for name, parameter in model.named_parameters():
+        if name.endswith("embed_positions.weight"):
+            parameter.requires_grad_(False)
+    return model
 
 
 class TorchTraining:
