@@ -2,8 +2,12 @@
 // the bodies. The first exception is rethrown in the caller.
 #include "base/parallel.h"
 
-#include <immintrin.h>
+#ifdef __linux__
 #include <sched.h>
+#endif
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -18,10 +22,14 @@ namespace clearhead {
 namespace {
 
 int available_cores() {
+#ifdef __linux__
   cpu_set_t set;
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return std::max(1, CPU_COUNT(&set));
+#else
+  return 1;
+#endif
 }
 
 std::atomic<int> thread_count{0};
@@ -31,16 +39,22 @@ constexpr std::chrono::milliseconds kCheckEvery{50};
 
 // During the lifetime of this object, its thread reads and writes subnormal numbers as zero (MXCSR's DAZ and FTZ).
 // Processors that handle them in microcode take some 150 cycles for each vector that contains one, and products of values
-// with weights far below their row's largest are often subnormal.
+// with weights far below their row's largest are often subnormal. Does nothing where there is no such register.
 class SubnormalsAreZero {
  public:
+#ifdef __SSE2__
   SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | _MM_DENORMALS_ZERO_ON | _MM_FLUSH_ZERO_ON); }
   ~SubnormalsAreZero() { _mm_setcsr(before_); }
+#else
+  SubnormalsAreZero() {}  // not defaulted: the compiler would warn about variables that are never used
+#endif
   SubnormalsAreZero(const SubnormalsAreZero&) = delete;
   SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
 
  private:
+#ifdef __SSE2__
   unsigned before_;
+#endif
 };
 
 }  // namespace

@@ -3,8 +3,10 @@
 // alone.
 #include "base/pool.h"
 
-#include <immintrin.h>
 #include <pthread.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -28,7 +30,9 @@ void wait_for_change(const Word& word, uint32_t old) {
   do {
     for (int look = 0; look < kLooksPerClock; ++look) {
       if (word.load(std::memory_order_acquire) != old) return;
+#ifdef __SSE2__
       _mm_pause();
+#endif
     }
   } while (std::chrono::steady_clock::now() < end);
   word.wait(old, std::memory_order_acquire);

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 #include "base/format.h"
 #include "base/json.h"
+#include "base/number.h"
 #include "clearhead/error.h"
 #include "models/forecast.h"
 #include "models/networks/networks.h"
@@ -60,11 +60,10 @@ const std::vector<std::pair<std::string, Standardise>>& standardise_names() {
 }
 
 std::optional<float> finite_number(std::string_view text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const auto number = static_cast<float>(value);
-  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(number)) return std::nullopt;
-  return number;
+  const std::optional<LeadingNumber> read = leading_number(text);
+  if (!read || read->length != text.size()) return std::nullopt;
+  const auto number = static_cast<float>(read->value);
+  return std::isfinite(number) ? std::optional(number) : std::nullopt;
 }
 
 SeriesFacts::Scale own_scale(const float* numbers, int64_t count, int64_t stride) {

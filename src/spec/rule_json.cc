@@ -10,6 +10,7 @@
 #include <map>
 
 #include "base/format.h"
+#include "base/number.h"
 #include "spec/rule_math.h"
 
 namespace clearhead {
@@ -131,13 +132,7 @@ class RuleParser {
 
 }  // namespace
 
-Json shortest(float value) {
-  char text[32];
-  const auto written = std::to_chars(text, text + sizeof text, value);
-  double decimal = 0;
-  std::from_chars(text, written.ptr, decimal);
-  return decimal;
-}
+Json shortest(float value) { return leading_number(shortest_text(value))->value; }
 
 Json rule_to_json(const Rule& rule, std::span<const std::string> tables) {
   Json entries = Json::array();

@@ -80,17 +80,28 @@ template <class From, class To>
 [[gnu::always_inline]] inline void convert_neighbours(const typename From::Stored* from, typename To::Stored* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = To::write(From::read(from[i]));
 }
+#ifdef __x86_64__
 template <class From, class To>
 [[gnu::target("avx2")]] void convert_neighbours_avx2(const typename From::Stored* from, typename To::Stored* to, int64_t count) {
   convert_neighbours<From, To>(from, to, count);
 }
+bool has_avx2() {
+  static const bool has = __builtin_cpu_supports("avx2") != 0;
+  return has;
+}
+#else
+template <class From, class To>
+void convert_neighbours_avx2(const typename From::Stored* from, typename To::Stored* to, int64_t count) {
+  convert_neighbours<From, To>(from, to, count);
+}
+constexpr bool has_avx2() { return false; }
+#endif
 
 // Converts `count` elements with the given strides.
 template <class From, class To>
 void convert_row(const typename From::Stored* from, int64_t from_step, typename To::Stored* to, int64_t to_step, int64_t count) {
   if (from_step == 1 && to_step == 1) {
-    static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
-    has_avx2 ? convert_neighbours_avx2<From, To>(from, to, count) : convert_neighbours<From, To>(from, to, count);
+    has_avx2() ? convert_neighbours_avx2<From, To>(from, to, count) : convert_neighbours<From, To>(from, to, count);
   } else {
     for (int64_t i = 0; i < count; ++i) to[i * to_step] = To::write(From::read(from[i * from_step]));
   }

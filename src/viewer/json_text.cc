@@ -1,21 +1,17 @@
-// Formats numbers with to_chars and to_string, and names with Json.
+// Formats numbers with shortest_text and to_string, and names with Json.
 #include "viewer/json_text.h"
 
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
 #include <utility>
 
+#include "base/number.h"
+
 namespace clearhead::viewer {
 namespace {
 
-void append(std::string& out, float value) {
-  char text[32];
-  const auto [end, error] = std::to_chars(text, text + sizeof text, value);
-  const bool is_number = std::isfinite(value) && error == std::errc();
-  out += is_number ? std::string_view(text, static_cast<size_t>(end - text)) : std::string_view("null");
-}
+void append(std::string& out, float value) { out += std::isfinite(value) ? shortest_text(value) : "null"; }
 
 template <class T>
 std::string list_of(std::string_view bytes) {

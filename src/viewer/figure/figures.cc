@@ -247,7 +247,7 @@ const FileFormat* file_format(std::string_view name) {
   static constexpr FileFormat kFormats[] = {{"svg", "svg", "image/svg+xml", svg},
                                             {"pdf", "pdf", "application/pdf", [](const Drawing& drawing) { return pdf(drawing); }},
                                             {"tikz", "tex", "text/x-tex; charset=utf-8", tikz}};
-  const auto* found = std::ranges::find(kFormats, name, &FileFormat::name);
+  const auto* found = std::find_if(std::begin(kFormats), std::end(kFormats), [&](const FileFormat& one) { return one.name == name; });
   return found == std::end(kFormats) ? nullptr : found;
 }
 

@@ -342,7 +342,7 @@ std::string rows_text(LoadedTrace& loaded, const WrittenRows& written, const std
     out += (out.empty() ? "" : ", ") + name(range.begin);
     if (range.size() > 1) out += " to " + name(range.end - 1);
   }
-  const bool all_write = std::ranges::all_of(rows, [&](const Range& range) {
+  const bool all_write = std::all_of(rows.begin(), rows.end(), [&](const Range& range) {
     return written.writes(range.begin) && written.named_by(range.begin) && !text.items_of(range.begin);
   });
   return all_write ? "writing " + out : out;
