@@ -232,7 +232,7 @@ void write_page(const std::vector<viewer::ShownTrace>& traces, const std::string
   std::vector<viewer::LoadedTrace> loaded = viewer::side_by_side(traces, {});
   // most_work limits the long text to one overview; exporting all of it takes a minute.
   const viewer::ExportedPage page =
-      viewer::export_html(loaded, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
+      viewer::export_html(loaded, path, {.command = "make demo", .budget_bytes = 40'000'000, .most_work = 6e11, .with_models = true});
   print(format("  {:.1f} s; {} ({}) works offline", clock.seconds(), path, human_bytes(page.bytes)));
 }
 

@@ -31,6 +31,7 @@ std::vector<std::string> models_with_example(const std::string& folder) {
 
 struct Seen {
   Trace trace{};
+  std::shared_ptr<const Model> model{};
   std::string command{};  // shows the same trace
   std::string answer{};
 };
@@ -52,7 +53,7 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
   typed.model = info.name;
   typed.text = {.text = example.input, .has_text = true};
   typed.pair = example.question;
-  return {.trace = std::move(traced.trace), .command = typed.as_typed("view"), .answer = answer};
+  return {.trace = std::move(traced.trace), .model = model, .command = typed.as_typed("view"), .answer = answer};
 }
 
 // The largest difference from 1 of the sums of rows, over all layers whose rows sum to one. Adds the number of rows to `rows`.
@@ -121,7 +122,8 @@ std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks&
       out.push_back({.trace = std::make_shared<const Trace>(std::move(seen.trace)),
                      .state = one.state,
                      .command = seen.command,
-                     .card = std::move(card)});
+                     .card = std::move(card),
+                     .model = seen.model});
     };
     add(example, {.title = example.title, .look_for = example.look_for, .change = example.change});
     if (!example.change) continue;

@@ -23,7 +23,7 @@ namespace {
 struct Options {
   TraceArguments look;
   int port = 0;
-  bool no_browser = false;
+  bool no_browser = false, with_model = false;
   std::string html, site, state, query, head, page_size;
   std::vector<std::string> traces;  // after the first
 };
@@ -75,6 +75,7 @@ void write_page(const Options& options, std::vector<viewer::LoadedTrace> traces)
   if (!options.page_size.empty()) page.budget_bytes = viewer::parse_budget(options.page_size);
   Progress progress(is_site ? "site" : "page");
   page.look.progress = progress.callback();
+  page.with_models = options.with_model;
   const viewer::ExportedPage written = is_site ? viewer::export_site(traces, path, page) : viewer::export_html(traces, path, page);
   std::string holds;
   for (const std::string& what : written.holds) holds += (holds.empty() ? "" : ", ") + what;
@@ -115,7 +116,9 @@ void serve(const Options& options, std::vector<viewer::LoadedTrace> traces) {
   server.serve();
 }
 
-void check_page_size(const Options& options) {
+void check_page_options(const Options& options) {
+  if (options.with_model && options.html.empty() && options.site.empty())
+    usage_error("--with-model applies to --html and --site: add --html FILE or --site FOLDER");
   if (options.page_size.empty()) return;
   if (options.html.empty() && options.site.empty())
     usage_error("--page-size applies to --html and --site: add --html FILE or --site FOLDER");
@@ -155,7 +158,7 @@ std::vector<viewer::LoadedTrace> traces_without_run(const Options& options, cons
 void run(Options& options) {
   std::string command = options.look.as_typed("view");
   for (const std::string& trace : options.traces) command += " " + quoted(trace);
-  check_page_size(options);
+  check_page_options(options);
   if (!options.html.empty()) check_writable(options.html);
   if (!options.site.empty()) viewer::check_new_folder(options.site);
   std::vector<viewer::LoadedTrace> traces = traces_without_run(options, command);
@@ -197,6 +200,9 @@ void add_view(CLI::App& app) {
                    "only the data that it shows, so that long texts open at once")
       ->type_name("FOLDER")
       ->excludes(html);
+  command->add_flag("--with-model", options->with_model,
+                    "With --html or --site, put the model and an engine into the page: it then reads other texts, explains\n"
+                    "answers and tries changes without a server. Whoever gets the page gets the model's weights");
   command->add_option("--page-size", options->page_size, "Largest size of the page (default: 20MB), or of the site (default: 200MB)")
       ->type_name("SIZE");
   command->add_option("--state", options->state,

@@ -87,7 +87,7 @@ def received_attention(self, layer, family=None, *, heads=None):
     return np.maximum(np.stack(steps[::-1]), 0).astype(np.float32)
 
 
-def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str = ""):
+def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str = "", model=None):
     """Exports the viewer as one HTML page that works offline.
 
     Parameters
@@ -100,14 +100,17 @@ def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str 
         Largest size of the page, in bytes.
     state : str
         Initial view, as in the page's URL after `#`: "v=map&h=5.3" shows the map of L5.H3.
+    model : Model, optional
+        The model that computed the traces, as load() returns it. The page then contains it, with an engine, and also runs other texts,
+        explains answers and tries edits. The model must read a text, of at most 2,048 tokens.
     """
     if path is not None:
-        return _page([self, *[getattr(one, "trace", one) for one in others]], str(path), budget, state)
+        return _page([self, *[getattr(one, "trace", one) for one in others]], str(path), budget, state, model)
     import tempfile  # imported here, because its own imports take longer than the whole package
 
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "page.html")
-        to_html(self, name, others=others, budget=budget, state=state)
+        to_html(self, name, others=others, budget=budget, state=state, model=model)
         with open(name, encoding="utf-8") as page:
             return page.read()
 

@@ -75,13 +75,16 @@ class PageServer {
 void add_pages(nb::module_& module) {
   module.def(
       "_page",
-      [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state) {
+      [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state, const Loaded* model) {
         without_gil([&] {
-          std::vector<viewer::LoadedTrace> loaded = opened(traces, {});
-          viewer::export_html(loaded, path, {.command = "trace.view()", .state = state, .budget_bytes = budget});
+          viewer::LoadedTrace::Options options = options_with(model);
+          options.command = "";
+          std::vector<viewer::LoadedTrace> loaded = opened(traces, options);
+          viewer::export_html(loaded, path,
+                              {.command = "trace.view()", .state = state, .budget_bytes = budget, .with_models = model != nullptr});
         });
       },
-      "traces"_a, "path"_a, "budget"_a, "state"_a);
+      "traces"_a, "path"_a, "budget"_a, "state"_a, "model"_a.none());
   module.def("_framed_page", &viewer::framed_page);
   nb::class_<PageServer>(module, "_PageServer")
       .def(nb::init<const std::vector<const Trace*>&, const Loaded*>(), "traces"_a, "model"_a.none(), nb::keep_alive<1, 2>())

@@ -55,6 +55,16 @@ def test_to_html_writes_a_self_contained_page(known_model, tmp_path):
     assert (tmp_path / "page.html").stat().st_size > 100_000
 
 
+def test_to_html_with_a_model_writes_a_page_that_contains_it(known_model):
+    model = ch.load(str(known_model))
+    trace = model.trace("one two three one two")
+    page = trace.to_html(model=model)
+    assert f'"path":"{known_model}/config.json"' in page and 'id="clearhead-engine-script"' in page
+    assert 'id="clearhead-engine-script"' not in trace.to_html()
+    with pytest.raises(ch.BudgetError, match="the budget is"):
+        trace.to_html(model=model, budget=1_000_000)
+
+
 def test_a_model_that_is_not_there_is_named():
     with pytest.raises(ch.NotFoundError, match='model "nobody" was not found'):
         ch.load("nobody")

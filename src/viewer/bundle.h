@@ -13,4 +13,11 @@ struct ViewerBundle {
 };
 const ViewerBundle& viewer_bundle();
 
+/// The engine as WebAssembly (wasm/), for pages that compute. Empty in the engine itself.
+struct EngineBundle {
+  std::string_view script{};  ///< wasm/dist/engine.js
+  std::string_view wasm{};    ///< wasm/dist/engine.wasm
+};
+const EngineBundle& engine_bundle();
+
 }  // namespace clearhead::viewer

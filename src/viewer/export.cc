@@ -2,12 +2,12 @@
 #include "viewer/export.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <utility>
 
 #include "base/format.h"
+#include "base/number.h"
 #include "io/npy.h"
 #include "io/png.h"
 #include "viewer/figure/figures.h"
@@ -239,15 +239,14 @@ ExportedFile figure_file(LoadedTrace& loaded, const ViewState& shown, const figu
 }  // namespace
 
 uint64_t parse_budget(const std::string& text) {
-  double number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  std::string unit(end, text.data() + text.size());
+  const LeadingNumber read = leading_number(text).value_or(LeadingNumber{});
+  std::string unit = text.substr(read.length);
   std::erase(unit, ' ');
   constexpr std::pair<const char*, double> kUnits[] = {
       {"", 1},     {"B", 1},       {"kB", 1e3},       {"KB", 1e3},   {"MB", 1e6},      {"GB", 1e9},        {"k", 1024},
       {"K", 1024}, {"M", 1048576}, {"G", 1073741824}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}};
   for (const auto& [name, factor] : kUnits) {
-    if (error == std::errc() && unit == name && number > 0 && number * factor < 1e12) return static_cast<uint64_t>(number * factor);
+    if (unit == name && read.value > 0 && read.value * factor < 1e12) return static_cast<uint64_t>(read.value * factor);
   }
   fail(ErrorCode::kInvalidArgument, "budget: expected a size such as 20MB or 1GiB, found \"{}\".", text);
 }

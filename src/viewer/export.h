@@ -27,6 +27,8 @@ struct ExportOptions {
   uint64_t budget_bytes = 20'000'000;  ///< maximum size of the file, or of the site
   /// Limit in multiply-adds for passes over whole maps. Beyond it, overviews and the top keys of all rows are left out.
   double most_work = 4e12;
+  /// Also put the engine and the models of the traces into the page, which then computes (page_engine.h).
+  bool with_models = false;
   LookOptions look{};  ///< progress and cancel
 };
 

@@ -18,8 +18,7 @@ constexpr size_t kNameInManifest = 70;
 
 }  // namespace
 
-std::string PageBlobs::body_of(const ViewFrame& frame) {
-  const std::string bytes = frame.binary();
+std::string deflated(std::string_view bytes) {
   uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));
   std::string out(size, '\0');
   const auto* from = reinterpret_cast<const Bytef*>(bytes.data());
@@ -30,18 +29,20 @@ std::string PageBlobs::body_of(const ViewFrame& frame) {
   return out;
 }
 
-size_t PageBlobs::size_of(const std::string& body) const {
-  return place_ == BlobPlace::kInFiles ? body.size() : (body.size() + 2) / 3 * 4 + kElement;
+std::string PageBlobs::body_of(const ViewFrame& frame) { return deflated(frame.binary()); }
+
+size_t bytes_in(BlobPlace place, const std::string& body) {
+  return place == BlobPlace::kInFiles ? body.size() : (body.size() + 2) / 3 * 4 + kElement;
 }
 
 void PageBlobs::add(const std::string& name, std::string body) {
   names_[name] = static_cast<int64_t>(first_ + bodies_.size());
-  bytes_ += size_of(body);
+  bytes_ += bytes_in(place_, body);
   bodies_.push_back(std::move(body));
 }
 
 bool PageBlobs::add_within(const std::string& name, std::string body, uint64_t most) {
-  if (bytes_ + size_of(body) + kNameInManifest > most) return false;
+  if (bytes_ + bytes_in(place_, body) + kNameInManifest > most) return false;
   add(name, std::move(body));
   return true;
 }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,13 +40,17 @@ class PageBlobs {
   void back_to(Mark mark);
 
  private:
-  size_t size_of(const std::string& body) const;
-
   BlobPlace place_;
   size_t first_, bytes_ = 0;
   std::vector<std::string> bodies_{};
   Json names_ = Json::object();
 };
+
+/// Compresses with zlib.
+std::string deflated(std::string_view bytes);
+
+/// The bytes that a blob takes in its place, base64 and tags included.
+size_t bytes_in(BlobPlace place, const std::string& body);
 
 /// The script element of a blob. Base64 contains no '<', so no blob can end it.
 std::string blob_element(size_t number, const std::string& body);

@@ -13,6 +13,7 @@ namespace clearhead::viewer {
 struct PageContents {
   Json::Array manifests{};           ///< one per trace
   std::vector<std::string> blobs{};  ///< deflated frames; the manifests name them by their position
+  std::string script{};              ///< an element with the script of the engine; empty for a page that does not compute
   ExportedPage told{};               ///< without its size
 };
 

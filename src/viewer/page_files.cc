@@ -12,6 +12,8 @@
 #include "base/markup.h"
 #include "viewer/bundle.h"
 #include "viewer/page_contents.h"
+#include "viewer/page_engine.h"
+#include "viewer/page_template.h"
 
 namespace clearhead::viewer {
 namespace {
@@ -64,20 +66,24 @@ uint64_t size_of_bundle() {
   return bundle.offline.size() + bundle.style.size() + bundle.script.size() + kBesideBundle;
 }
 
-// `connect`: the source in the Content-Security-Policy from which the page may fetch data.
-std::string page_with(const std::string& title, const char* connect, const std::string& data) {
-  const ViewerBundle& bundle = viewer_bundle();
-  return filled(bundle.offline, {{"<!--clearhead:title-->", markup_escaped(title)},
-                                 {"clearhead:connect", connect},
-                                 {"/*clearhead:style*/", std::string(bundle.style)},
-                                 {"<!--clearhead:data-->", data},
-                                 {"/*clearhead:script*/", std::string(bundle.script)}});
+std::string page_of(std::span<LoadedTrace> traces, PageContents& contents, const char* connect, const std::string& blobs) {
+  const std::string data = json_element("clearhead-manifest", Json(std::move(contents.manifests))) + contents.script + blobs;
+  return page_with(model_name(traces[0].trace().plan()), data, {.connect = connect, .compiles = !contents.script.empty()});
 }
 
-std::string page_of(std::span<LoadedTrace> traces, Json::Array manifests, const char* connect, const std::string& blobs) {
-  const std::string data = "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(Json(std::move(manifests)).dump()) +
-                           "</script>\n" + blobs;
-  return page_with(model_name(traces[0].trace().plan()), connect, data);
+// The contents of a page: its data, and with models, the engine and their files.
+PageContents all_contents(std::span<LoadedTrace> traces, const ExportOptions& options, BlobPlace place) {
+  if (!options.with_models) return page_contents(traces, options, place, size_of_bundle());
+  const PageEngine engine(traces);
+  uint64_t beside = size_of_bundle() + engine.script().size();
+  for (const std::string& blob : engine.blobs()) beside += bytes_in(place, blob);
+  PageContents contents = page_contents(traces, options, place, beside);
+  const size_t first = contents.blobs.size();
+  for (size_t at = 0; at < traces.size(); ++at) contents.manifests[at]["computes"] = engine.trace(at, first);
+  contents.script = engine.script();
+  contents.blobs.insert(contents.blobs.end(), engine.blobs().begin(), engine.blobs().end());
+  contents.told.holds.emplace_back("models");
+  return contents;
 }
 
 // A folder that gets its name only when it is complete. Until then its files are in PATH.unfinished, which is removed if they remain
@@ -110,17 +116,31 @@ class NewFolder {
 
 }  // namespace
 
+std::string page_with(const std::string& title, const std::string& data, const PagePolicy& policy) {
+  const ViewerBundle& bundle = viewer_bundle();
+  return filled(bundle.offline, {{"<!--clearhead:title-->", markup_escaped(title)},
+                                 {" clearhead:compile", policy.compiles ? " 'wasm-unsafe-eval'" : ""},
+                                 {"clearhead:connect", policy.connect},
+                                 {"/*clearhead:style*/", std::string(bundle.style)},
+                                 {"<!--clearhead:data-->", data},
+                                 {"/*clearhead:script*/", std::string(bundle.script)}});
+}
+
+std::string json_element(const char* id, const Json& json) {
+  return format("<script type=\"application/json\" id=\"{}\">", id) + script_safe(json.dump()) + "</script>\n";
+}
+
 std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& options, ExportedPage& page) {
-  PageContents contents = page_contents(traces, options, BlobPlace::kInPage, size_of_bundle());
+  PageContents contents = all_contents(traces, options, BlobPlace::kInPage);
   std::string blobs;
   for (size_t n = 0; n < contents.blobs.size(); ++n) blobs += blob_element(n, contents.blobs[n]);
-  std::string out = page_of(traces, std::move(contents.manifests), "'none'", blobs);
+  std::string out = page_of(traces, contents, "'none'", blobs);
   page = std::move(contents.told);
   page.bytes = out.size();
   return out;
 }
 
-std::string framed_page() { return page_with("clearhead", "'none'", "<meta name=\"clearhead-framed\">"); }
+std::string framed_page() { return page_with("clearhead", "<meta name=\"clearhead-framed\">"); }
 
 ExportedPage export_html(std::span<LoadedTrace> traces, const std::string& path, const ExportOptions& options) {
   ExportedPage page;
@@ -139,9 +159,9 @@ ExportedPage export_site(std::span<LoadedTrace> traces, const std::string& folde
   std::string path = folder;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   NewFolder site(path);  // first, so that a folder which cannot be created is refused before anything is computed
-  PageContents contents = page_contents(traces, options, BlobPlace::kInFiles, size_of_bundle());
+  PageContents contents = all_contents(traces, options, BlobPlace::kInFiles);
   for (Json& manifest : contents.manifests) manifest["folder"] = kDataFolder;
-  const std::string page = page_of(traces, std::move(contents.manifests), "'self'", "");
+  const std::string page = page_of(traces, contents, "'self'", "");
   make_folder(site.file(kDataFolder));
   contents.told.bytes = page.size();
   for (size_t n = 0; n < contents.blobs.size(); ++n) {

@@ -104,6 +104,7 @@ std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, con
   for (all.at = 0; all.at < traces.size(); ++all.at) {
     const ShownTrace& shown = traces[all.at];
     all.command = shown.command.empty() ? options.command : shown.command;
+    all.model = shown.model ? shown.model : options.model;
     loaded.emplace_back(shown.trace, all);
   }
   return loaded;

@@ -14,8 +14,11 @@ export function endAll() {
 }
 
 /** Starts the viewer and returns the address that it prints. */
-export function view(...args) {
-  const child = spawn(binary, ['view', ...args, '--no-browser']);
+export const view = (...args) => viewWith({}, ...args);
+
+/** The same, with more environment variables. */
+export function viewWith(environment, ...args) {
+  const child = spawn(binary, ['view', ...args, '--no-browser'], { env: { ...process.env, ...environment } });
   running.push(child);
   return new Promise((resolve, reject) => {
     let out = '';

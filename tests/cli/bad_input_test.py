@@ -102,6 +102,7 @@ class Usage(Case):
         self.refused(2, '--top-p: expected a number above 0 and up to 1, found "2" (clearhead run generate --help says more)', "run", "generate", model, text, "--top-p", "2")
         self.refused(2, '--page-size: expected a size like 20MB or 1GiB, found "lots"', "view", model, text, "--html", "x", "--page-size", "lots")
         self.refused(2, "--page-size applies to --html and --site: add --html FILE or --site FOLDER", "view", model, text, "--page-size", "20MB")
+        self.refused(2, "--with-model applies to --html and --site: add --html FILE or --site FOLDER", "view", model, text, "--with-model")
         self.refused(2, "--window reads the whole text and --truncate shortens it: give only one of them", "show", model, text, "--window", "3", "--truncate")
         self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair; or a model that reads in segments with a memory", "show", model, text, "--query", "1", "--by", "segment")
         self.refused(2, "--sort nothing: expected strength or the name of a score (clearhead atlas --definitions lists them)", "atlas", model, text, "--sort", "nothing")

@@ -12,6 +12,7 @@
 #include <map>
 
 #include "base/file.h"
+#include "generate/trace_of.h"
 #include "io/npy.h"
 #include "looked_at.h"
 #include "refused.h"
@@ -336,6 +337,33 @@ TEST(OfflinePage, OfSeveralTracesContainsAManifestForEach) {
   EXPECT_EQ(short_one.manifest.find("info")->find("traces")->size(), 2u);
   EXPECT_EQ(short_one.array<uint32_t>("text/0", "end").size(), 20u);
   EXPECT_EQ(long_one.array<uint32_t>("text/0", "end").size(), 900u);
+}
+
+TEST(OfflinePage, WithModelsContainsTheFilesOfEachModelOnceAndLeavesOutATraceWithoutOne) {
+  const std::shared_ptr<const Model> model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/pronouns");
+  std::vector<ShownTrace> shown;
+  for (const char* text : {"The dog saw it.", "The cat saw it."})
+    shown.push_back({.trace = std::make_shared<const Trace>(std::move(trace_of(*model, {.input = {.text = text}}).trace)), .model = model});
+  shown.push_back({.trace = std::make_shared<const Trace>(looked_at::trace_of({.tokens = 20}))});
+  std::vector<LoadedTrace> traces = side_by_side(shown, {});
+  ExportedPage told;
+  const std::string html = offline_page(traces, {.with_models = true}, told);
+  EXPECT_EQ(told.holds.back(), "models");
+  EXPECT_EQ(told.bytes, html.size());
+  std::vector<std::map<std::string, int64_t>> blob_of(2);
+  for (size_t at = 0; at < 2; ++at) {
+    const ReadPage page(html, at);
+    const Json& computes = *page.manifest.find("computes");
+    EXPECT_EQ(computes.find("open")->find("model")->string(), model->info().name);
+    for (const Json& file : computes.find("files")->items()) blob_of[at][file.find("path")->string()] = file.find("blob")->integer();
+  }
+  EXPECT_EQ(blob_of[0].size(), 4u);  // the trace, the weights, the configuration and the tokenizer
+  for (const auto& [path, blob] : blob_of[0]) {
+    EXPECT_EQ(blob_of[1].at(path) == blob, path != "/opened.trace") << path;
+  }
+  EXPECT_TRUE(ReadPage(html, 2).manifest.find("computes")->is_null());
+  EXPECT_NE(html.find("'wasm-unsafe-eval'"), std::string::npos);
+  EXPECT_EQ(offline_page(traces, {}, told).find("wasm-unsafe-eval"), std::string::npos);
 }
 
 TEST(OfflinePage, BudgetUnusedByAShortTraceGoesToTheLongOne) {

@@ -1,4 +1,4 @@
-// Writes dist/offline.html, the template of the offline page: five markers, and a Content-Security-Policy that names the script and the
+// Writes dist/offline.html, the template of the offline page: six markers, and a Content-Security-Policy that names the script and the
 // style sheet by their SHA-256, so that nothing else in the page can run. Also rewrites dist/index.html to name the two files.
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ for (const [name, close] of [
 const policy = [
   "default-src 'none'",
   'connect-src clearhead:connect', // a marker: 'none' for a page with its data, 'self' for a site
-  `script-src ${hash('app.js')}`,
+  `script-src ${hash('app.js')} clearhead:compile`, // a marker: 'wasm-unsafe-eval' for a page that computes, otherwise nothing
   `style-src ${hash('app.css')}`,
   'img-src blob: data:',
   'worker-src blob:',

@@ -41,10 +41,13 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
     if (step !== null && steps.includes(step)) info = await source.switchTo(step);
     else if (step !== null && steps.length > 0) store.set({ step: null });
     if (isChoice && store.now.step === null) {
+      source.restore?.();
       new Gallery(root, source, info.traces, store, t, before, () => void open(root, source, store));
       return;
     }
-    const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
+    const { own, described, problem } = await computed(source, info);
+    info = described;
+    const [text, segments] = await Promise.all([own.text(0), own.segments(0)]);
     const family = familyOf(info, store.now.family);
     const model = new TextModel(text, segments, info.special);
     const isOther = !isOfText(info, model, store.now.id);
@@ -57,12 +60,13 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
     else if (isPart && !(isInside(family.query_range, q) && isInside(family.key_range, k)))
       store.set({ q: firstSelection(model, family, store.now.words), k: [], direction: 'out' });
     const life = new AbortController();
-    const focus = new Focus(source, store, model, family, life.signal);
+    const focus = new Focus(own, store, model, family, life.signal);
     build(
       root,
-      { source, info, family, text: model, keyText: model, segments, store, focus, life, t },
+      { source: own, info, family, text: model, keyText: model, segments, store, focus, life, t },
       () => void open(root, source, store, info.step),
       isOther,
+      problem,
     );
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
@@ -70,9 +74,20 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
   }
 }
 
+/** The source of one trace: the engine in the page if there is one, and otherwise, or if it does not start, the data of the page. */
+async function computed(source: Source, info: Info): Promise<{ own: Source; described: Info; problem: string | null }> {
+  try {
+    const own = source.computing?.();
+    return own ? { own, described: await own.info(), problem: null } : { own: source, described: info, problem: null };
+  } catch (error) {
+    source.restore?.();
+    return { own: source, described: info, problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
 type PageData = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking'>;
 
-function build(root: HTMLElement, data: PageData, reload: () => void, isOther: boolean): void {
+function build(root: HTMLElement, data: PageData, reload: () => void, isOther: boolean, problem: string | null): void {
   const live = h('div', { class: 'visually-hidden', 'aria-live': 'polite', 'data-testid': 'live' });
   const notices = h('div', { class: 'notices', role: 'status' });
   const ctx: Context = {
@@ -132,6 +147,7 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
     notices,
     live,
   );
+  if (problem) ctx.notify(problem, 'bad');
   wire(ctx, root, { bar, read, views: Object.values(views), whole, answers, timeline, tour }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
@@ -256,8 +272,9 @@ async function showCheckpoint(ctx: Context, views: readonly View[], step: number
 
 /** The question and the answer of this trace, and what to look for in it, if the trace is one of a gallery. */
 function lookForBanner({ info, t }: Context): HTMLElement | null {
-  const card = info.traces.find((one) => one.number === info.step)?.card;
-  if (!card || !hasGallery(info)) return null;
+  const choice = info.traces.find((one) => one.number === info.step);
+  const card = choice?.card;
+  if (!card || choice.id !== info.id || !hasGallery(info)) return null; // another id: of a text that was run since
   const element = h(
     'div',
     { class: 'banner look-for', role: 'note', 'data-testid': 'look-for' },

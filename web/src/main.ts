@@ -1,5 +1,5 @@
-// Entry point of the page. The same script is the page and, inside an offline page, the worker that recomputes rows. The source is the data
-// of an offline page, the host of a page in a frame, or a server.
+// Entry point of the page. The same script is the page and, inside an offline page, the worker that recomputes rows or runs the engine. The
+// source is the data of an offline page, the host of a page in a frame, or a server.
 
 import './timeline.css'; // must come before the rules for narrow windows
 import './style.css';
@@ -9,6 +9,7 @@ import './tour.css';
 import './explain.css';
 import './heads.css';
 import { open } from './app';
+import { isEngine, serveEngine } from './source/computing';
 import { Host } from './source/host';
 import { LiveSource } from './source/live';
 import { OfflineSource } from './source/offline';
@@ -16,7 +17,8 @@ import { serveRows } from './source/worker';
 import { Store, externalState, formatState, parseState } from './state';
 
 if (typeof document === 'undefined') {
-  serveRows();
+  if (isEngine()) serveEngine();
+  else serveRows();
 } else {
   const root = document.getElementById('app');
   if (root) {

@@ -443,6 +443,8 @@ export interface Strings {
   progress(what: string): string;
   /** The display name of a kind of items; an unknown kind is returned unchanged. */
   kind(kind: string): string;
+  /** The display name of a part of the text that a model names; other names are the user's, and returned unchanged. */
+  part(name: string): string;
 }
 
 export function strings(language: Language): Strings {
@@ -459,6 +461,7 @@ export function strings(language: Language): Strings {
       if (layer) return translate('progress.layer', { n: layer[1], of: layer[2] });
       return `progress.${what}` in kTable ? translate(`progress.${what}`) : what;
     },
+    part: (name: string) => (`part.${name}` in kTable ? translate(`part.${name}`) : name),
     kind: (kind: string) => (`kind.${kind}` in kTable ? translate(`kind.${kind}`) : kind),
   });
 }

@@ -1,6 +1,10 @@
 // Strings of rows: how a row that writes is named, and captions about it. `KEY.written` is the caption KEY for rows that write.
 
 export const kRows = {
+  'part.source': ['source', '原文'],
+  'part.target': ['target', '译文'],
+  'part.first': ['first', '第一段'],
+  'part.second': ['second', '第二段'],
   'row.named': ['A row that writes a token is named by that token.', '写出词元的行以该词元命名。'],
   'row.drawn': ['A row is named by the patch that it draws.', '每行以其画出的图块命名。'],
   'row.writing': ['writing “{whom}”', '写“{whom}”时'],

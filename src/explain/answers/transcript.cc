@@ -46,7 +46,7 @@ class SoundTarget final : public AttributionTarget {
           single_token(*model_, asked.contrast, spellings_of(*model_, asked.contrast, before), logits.data<float>(), kContrastNeedsOne);
     }
     check_answer(model_->info().vocabulary);
-    answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : in_quotes(before)) +
+    answer_ = spelled(*model_, answer_ids_) + (before.empty() ? " as the first token" : " after " + in_quotes(before)) +
               (contrast_ >= 0 ? " against " + spelled(*model_, contrast_) : "");
     HeardSites heard;
     run_from_input(*model_, input, target_, {.observer = &heard, .text = written.text});

@@ -68,7 +68,7 @@ class PairTarget final : public AttributionTarget {
       contrast_ = single_token(*model_, pair_.contrast_word, spellings, logits.data<float>(), kContrastNeedsOne);
     }
     check_answer(logits.size(1));
-    answer_ = format("{} after {}", spelled(*model_, answer_ids_), before.empty() ? "nothing" : in_quotes(before)) +
+    answer_ = spelled(*model_, answer_ids_) + (before.empty() ? " as the first token" : " after " + in_quotes(before)) +
               (contrast_ >= 0 ? " against " + spelled(*model_, contrast_) : "");
     struct Heard final : Listener {
       RunPlan plan{};

@@ -106,6 +106,14 @@ bool has_pair(const RunText& text) {
                      [](const TextSegment& segment) { return segment.name == "second" && segment.role == "text"; });
 }
 
+// The two texts that the model read, or the source and the target, to be edited; null for one text, and for long ones.
+Json given_json(const LoadedTrace& loaded) {
+  constexpr size_t kMostBytes = 40'000;
+  if (loaded.options().input || loaded.trace().plan().text.text.size() > kMostBytes) return nullptr;
+  const ModelInput given = loaded.given();
+  return given.pair ? Json(Json::Array{given.text, *given.pair}) : Json();
+}
+
 // The names of special tokens and of tokens without text, by id.
 Json special_json(const RunText& text) {
   Json out = Json::object();
@@ -224,6 +232,7 @@ Json info(LoadedTrace& loaded) {
                        {"can_run", options.model && input_kind(options.model->info()).is_text()},
                        {"answers", answers_json(options)},
                        {"pair", has_pair(plan.text)},
+                       {"given", given_json(loaded)},
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},
                        {"generated", chances},
                        {"checkpoints", checkpoints_json(options)},

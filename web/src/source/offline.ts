@@ -3,6 +3,7 @@
 
 import { alignTexts } from './alignment';
 import { compareMaps, rankHeads } from './compare';
+import { type ComputingSource, computingSource } from './computing';
 import { OfflineTrace, type Manifest } from './offlineTrace';
 import {
   type AtlasHead,
@@ -38,7 +39,12 @@ export class OfflineSource implements Source {
   readonly offline = true;
   private current: OfflineTrace;
 
-  private constructor(private readonly traces: readonly OfflineTrace[]) {
+  private computed: { trace: OfflineTrace; source: ComputingSource | null } | null = null;
+
+  private constructor(
+    private readonly traces: readonly OfflineTrace[],
+    private readonly page: Document,
+  ) {
     const isTrainingRun = traces[0].info.traces.length === 0;
     this.current = isTrainingRun ? traces[traces.length - 1] : traces[0]; // opens at the last step of a run
   }
@@ -46,7 +52,11 @@ export class OfflineSource implements Source {
   static find(page: Document): OfflineSource | null {
     const element = page.getElementById('clearhead-manifest');
     if (!element) return null;
-    return new OfflineSource((JSON.parse(element.textContent ?? '[]') as Manifest[]).map((manifest) => new OfflineTrace(manifest, page)));
+    const manifests = JSON.parse(element.textContent ?? '[]') as Manifest[];
+    return new OfflineSource(
+      manifests.map((manifest) => new OfflineTrace(manifest, page)),
+      page,
+    );
   }
 
   /** The state that the page opens with; null if it opens on the gallery. */
@@ -71,6 +81,27 @@ export class OfflineSource implements Source {
     if (!found) return Promise.reject(new SourceError('kNotFound', `t=${step}: not in this page`));
     this.current = found;
     return this.info();
+  }
+
+  /** An engine takes some 100 MB, so there is only one: that of the last trace that was asked for. */
+  computing(): Source | null {
+    if (this.computed?.trace !== this.current) {
+      this.restore();
+      this.computed = { trace: this.current, source: computingSource(this.current, this.page, this.at(this.current)) };
+    }
+    return this.computed.source;
+  }
+
+  restore(): void {
+    this.computed?.source?.stop();
+    this.computed = null;
+  }
+
+  /** A source that stays at a trace. */
+  private at(trace: OfflineTrace): OfflineSource {
+    const source = new OfflineSource(this.traces, this.page);
+    source.current = trace;
+    return source;
   }
 
   text(side: number): Promise<TextData> {
@@ -131,9 +162,7 @@ export class OfflineSource implements Source {
   readonly whatIf = (): Promise<never> => Promise.reject(this.current.missingError('what-if'));
 
   compareSource(target: CompareTarget): Source {
-    const source = new OfflineSource(this.traces);
-    source.current = this.otherTrace(target);
-    return source;
+    return this.at(this.otherTrace(target));
   }
 
   private otherTrace({ step }: CompareTarget): OfflineTrace {

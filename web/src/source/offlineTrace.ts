@@ -3,6 +3,7 @@
 
 import { type HeadsHeader, type PictureHeader, type TextHeader, decodeHeads, decodePicture, decodePixels, decodeText } from './decode';
 import type { CompleteMap } from './compare';
+import type { Computes } from './computing';
 import { type Codes, type Frame, decodeFrame, requireArray } from './frame';
 import { type TopHeader, sumLines, topLine } from './lines';
 import {
@@ -54,6 +55,7 @@ export interface Manifest {
   tier: string;
   state: string | null;
   command: string;
+  computes?: Computes | null; // set if the page contains the engine and the model
 }
 
 interface QkHeader {
@@ -337,16 +339,19 @@ export class OfflineTrace {
     if (index === undefined) return null;
     let frame = this.frames.get(name);
     if (!frame) {
-      frame = this.deflated(index)
-        .then(inflate)
-        .then((buffer) => decodeFrame<unknown>(buffer));
+      frame = this.bytes(index).then((buffer) => decodeFrame<unknown>(buffer));
       this.frames.set(name, frame);
       frame.catch(() => this.frames.delete(name)); // the network may come back
     }
     return (await frame) as Frame<Header>;
   }
 
-  /** The bytes of a blob: an element of the page, or a file of a site. */
+  /** The bytes of a blob. */
+  bytes(index: number): Promise<ArrayBuffer> {
+    return this.deflated(index).then(inflate);
+  }
+
+  /** The compressed bytes of a blob: an element of the page, or a file of a site. */
   private async deflated(index: number): Promise<BlobPart> {
     const { folder } = this.manifest;
     if (folder) return fetchFile(`${folder}/${index}.deflate`);

@@ -132,6 +132,7 @@ export interface Info {
   can_run: boolean;
   answers: { kind: AnswerKind; labels: string[] } | null; // the kind of the model's answers, if a model is loaded
   pair: boolean;
+  given: [string, string] | null; // a text and its pair, or a source and its target; null for one text, and for long ones
   max_tokens: number | null;
   gradients_of: string | null; // the answer y whose gradients are in the trace
   generated: number[]; // probabilities of the generated tokens, which are the last of the text
@@ -384,6 +385,10 @@ export interface Source {
   info(): Promise<Info>;
   /** Switches to another checkpoint or trace and returns its info; `step` has the new value once the info has arrived. */
   switchTo(step: number): Promise<Info>;
+  /** The source that computes the current trace, for a page that contains its model; null for other pages. */
+  computing?(): Source | null;
+  /** Ends the computing, so that the trace is that of the page again, whatever text was run since. */
+  restore?(): void;
   text(side: number): Promise<TextData>;
   segments(side: number): Promise<Segment[]>;
   /** The picture that contains the items of a range. */

@@ -170,8 +170,10 @@ export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Pr
 export function runDialog(ctx: Context, done: () => void): void {
   const { t, info } = ctx;
   const text = h('textarea', { rows: 8, name: 'text', 'aria-label': t('run.text'), 'data-testid': 'run-text' });
-  text.value = ctx.text.text.length < 20_000 ? ctx.text.text : '';
+  text.value = info.given?.[0] ?? (ctx.text.text.length < 20_000 ? ctx.text.text : '');
+  const writes = info.families.some((family) => family.kind === 'cross'); // a translation of the text, which is then no pair
   const pair = h('textarea', { rows: 3, name: 'pair', 'aria-label': t('run.pair') });
+  pair.value = writes ? '' : (info.given?.[1] ?? '');
   const progress = h('progress', { max: 1, value: 0, hidden: true, 'aria-label': t('run') });
   const note = h('p', { class: 'caption', role: 'status' }, info.max_tokens ? t('run.limit', { n: whole(info.max_tokens) }) : '');
   const abort = new AbortController();
@@ -201,7 +203,7 @@ export function runDialog(ctx: Context, done: () => void): void {
     t('run'),
     t('close'),
     h('label', {}, h('span', {}, t('run.text')), text),
-    h('label', {}, h('span', {}, t('run.pair')), pair),
+    writes ? null : h('label', {}, h('span', {}, t('run.pair')), pair),
     progress,
     note,
     h('div', { class: 'dialog-actions' }, go),

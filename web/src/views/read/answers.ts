@@ -124,7 +124,7 @@ export class Answers {
           'span',
           { class: 'answer-where' },
           items || !tokens ? '' : `#${whole(place)}`,
-          segment >= 0 ? ` · ${ctx.segments[segment].name}` : '',
+          segment >= 0 ? ` · ${ctx.t.part(ctx.segments[segment].name)}` : '',
           sink ? ` · ${ctx.t('sink')}` : '',
           memoryMark(ctx, request, item.begin),
         ),

@@ -173,8 +173,8 @@ export class TextPane {
         h(
           'h3',
           { class: 'segment-name' },
-          segment.name,
-          segment.role && segment.role !== segment.name ? h('span', {}, ` ${segment.role}`) : null,
+          this.ctx.t.part(segment.name),
+          segment.role && segment.role !== 'text' && segment.role !== segment.name ? h('span', {}, ` ${segment.role}`) : null,
         ),
       );
     }
