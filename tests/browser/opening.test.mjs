@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { axeSource } from './browser.mjs';
-import { settled, stateOf, useBrowser } from './harness.mjs';
+import { explained, settled, stateOf, useBrowser } from './harness.mjs';
 import { binary, view, viewWith } from './program.mjs';
 import { Viewer, folder, skip } from './traces.mjs';
 
@@ -95,6 +95,12 @@ test('another word and another head can be chosen, by pointer and by key, and th
   await page.goBack();
   await ready(page);
   assert.equal(await page.locator('.regions').count(), 0, 'Back returns to the sentence');
+});
+
+test('Why explains the answer for the selected word', { skip }, async () => {
+  const page = await open(`${url}#t=0&v=why&q=${state().get('q')}`);
+  await explained(page, '[data-testid=why-trust]');
+  assert.match(await page.textContent('[data-testid=why-answer]'), /“it”: \d/);
 });
 
 test('the tour has seven steps, each about a part that is in view, and the glossary explains its terms', { skip }, async () => {

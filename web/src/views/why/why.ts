@@ -15,6 +15,7 @@ import { figureOfWhy, shadedWords } from './figure';
 import { ShareOverlay } from './shareOverlay';
 import { type Shading, answerMarks, largestOf, shaded } from './shading';
 import { chosenMethods, computedMethods } from './methods';
+import { tokenAsked } from './asked';
 import { isByParts, partNumbers, unitsControl } from './parts';
 import { type SupportedMethod, agreementTable, answerOf, mapsHint, printAnswer, supportedMethods, sharesTable, trustTable } from './tables';
 
@@ -187,11 +188,10 @@ export class WhyView implements View {
   private load(state: State, atMost: number): void {
     const { ctx } = this;
     const { t } = ctx;
-    const token = /^#(\d+)$/.exec(state.target);
     const request: WhyRequest = {
-      target: token ? '' : state.target,
+      target: state.target.startsWith('#') ? '' : state.target,
       contrast: state.contrast,
-      token: token ? Number(token[1]) : null,
+      token: tokenAsked(ctx, state),
       methods: kMethods.filter((m) => computedMethods(this.ctx, state).includes(m)), // a fixed order; the order of selection matters only to the page
       units: isByParts(ctx, state) ? 'segment' : 'auto',
       at_most: atMost,
@@ -300,11 +300,11 @@ export class WhyView implements View {
     const { t, store } = ctx;
     const front = this.front();
     if (!result || !front) return;
-    const token = /^#(\d+)$/.exec(store.now.target);
+    const token = tokenAsked(ctx, store.now);
     const probability = printAnswer(result, result.probability);
     this.answer.textContent =
-      token && Number(token[1]) < ctx.text.count
-        ? t('why.answer.token', { token: token[1], word: quoted(ctx, { begin: Number(token[1]), end: Number(token[1]) + 1 }), probability })
+      token !== null && token < ctx.text.count
+        ? t('why.answer.token', { token, word: quoted(ctx, { begin: token, end: token + 1 }), probability })
         : t('why.answer', { answer: answerOf(ctx, result.answer), probability });
     this.caption.textContent = t('why.caption', { method: t(`method.${front.name}`), kind: t.kind(result.item_kind) });
     const choose = (method: SupportedMethod): void =>
@@ -388,8 +388,8 @@ export class WhyView implements View {
     const front = this.front();
     if (!result || !front) return null;
     const top = new Set(largestOf(front.shares, 5));
-    const token = /^#(\d+)$/.exec(ctx.store.now.target);
-    const marks = token ? [{ begin: Number(token[1]), end: Number(token[1]) + 1 }] : answerMarks(ctx, result);
+    const token = tokenAsked(ctx, ctx.store.now);
+    const marks = token !== null ? [{ begin: token, end: token + 1 }] : answerMarks(ctx, result);
     const itemOf = (box: Box): number => {
       for (let id = box.begin; id < box.end; id++) if (this.itemOf[id] >= 0) return this.itemOf[id];
       return -1;
