@@ -238,8 +238,9 @@ def rate_at(schedule, step, steps):
 
 
 def with_fused_attention(kind, folder, **options):
-    """Loads a model with PyTorch's fused attention, or with the eager one if its architecture has no other (RoFormer). A table of sines stays
-    as it is: transformers 5 makes it a parameter, which an optimiser would change."""
+    """Loads a model with PyTorch's fused attention, or with the eager one if its architecture has no other (RoFormer).
+
+    A table of sines stays as it is: transformers 5 makes it a parameter, which an optimiser would change."""
     try:
         model = kind.from_pretrained(folder, attn_implementation="sdpa", **options)
     except ValueError:
