@@ -1,4 +1,4 @@
-# The libraries of a build with Emscripten, which has none of the distribution's: headers of fmt, nlohmann-json and Highway, and utf8proc,
+# The libraries of a build with Emscripten, which has none of the distribution's: the headers of fmt and nlohmann-json, and utf8proc,
 # pcre2, zlib and libpng compiled from their sources. tools/wasm puts all of them into CLEARHEAD_WASM_LIBRARIES. Codecs of JPEG and of
 # sounds, oneDNN, the HTTP server and TLS are left out (wasm/CMakeLists.txt).
 set(CLEARHEAD_WASM_LIBRARIES "" CACHE PATH "Folder with include/, utf8proc/, pcre2/, zlib/ and libpng/")

@@ -1,4 +1,4 @@
-// The template of every page that needs no server, with its markers replaced.
+// Fills in the template of pages that work without a server (offline pages, sites, pages in a frame).
 #pragma once
 
 #include <string>
@@ -7,11 +7,12 @@
 
 namespace clearhead::viewer {
 
-/// What the page's Content-Security-Policy allows beyond its own script.
+/// Permissions of the page's Content-Security-Policy, in addition to running the page's own script.
 struct PagePolicy {
-  const char* connect = "'none'";  ///< the source from which the page may fetch data
-  bool compiles = false;           ///< whether it may compile WebAssembly
+  const char* connect = "'none'";  ///< the value of connect-src: the origin from which the page may fetch data
+  bool compiles = false;           ///< if true, the page may compile WebAssembly
 };
+/// Returns the HTML of a page. `data` is inserted as it is, before the script.
 std::string page_with(const std::string& title, const std::string& data, const PagePolicy& policy = {});
 
 /// A script element with JSON that contains no '<', so that no text in it can end the element.

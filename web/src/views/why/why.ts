@@ -15,7 +15,7 @@ import { figureOfWhy, shadedWords } from './figure';
 import { ShareOverlay } from './shareOverlay';
 import { type Shading, answerMarks, largestOf, shaded } from './shading';
 import { chosenMethods, computedMethods } from './methods';
-import { tokenAsked } from './asked';
+import { targetAsked, tokenAsked } from './asked';
 import { isByParts, partNumbers, unitsControl } from './parts';
 import { type SupportedMethod, agreementTable, answerOf, mapsHint, printAnswer, supportedMethods, sharesTable, trustTable } from './tables';
 
@@ -189,7 +189,7 @@ export class WhyView implements View {
     const { ctx } = this;
     const { t } = ctx;
     const request: WhyRequest = {
-      target: state.target.startsWith('#') ? '' : state.target,
+      target: targetAsked(state),
       contrast: state.contrast,
       token: tokenAsked(ctx, state),
       methods: kMethods.filter((m) => computedMethods(this.ctx, state).includes(m)), // a fixed order; the order of selection matters only to the page
