@@ -319,6 +319,33 @@ test('the back button returns to the family of maps that was shown before', { sk
   await listed(page, 'document');
 });
 
+test('the back button wins over a change that was still waiting to be written to the address', { skip }, async () => {
+  const page = await openTrace('hierarchy', 'h=0.0');
+  await listed(page, 'document');
+  await page.$eval('main', (main) => (main.dataset.old = ''));
+  await page.evaluate(() => {
+    // Continuous changes are written after 150 ms. On a busy machine that timer can fire between the events "popstate" and "hashchange".
+    const [set, clear, waiting] = [setTimeout, clearTimeout, new Map()];
+    window.setTimeout = (call, ms) => {
+      const id = set(call, ms);
+      if (ms === 150) waiting.set(id, call);
+      return id;
+    };
+    window.clearTimeout = (id) => {
+      waiting.delete(id);
+      clear(id);
+    };
+    addEventListener('popstate', () => waiting.forEach((call) => call()));
+    const back = () => (document.querySelector('main:not([data-old])') ? history.back() : requestAnimationFrame(back));
+    requestAnimationFrame(back);
+  });
+  await page.selectOption('.model select', 'words');
+  await page.waitForFunction(() => document.querySelector('main:not([data-old])') !== null);
+  await page.waitForFunction(() => document.querySelector('.model select')?.value === 'sentences');
+  await listed(page, 'document');
+  assert.notEqual(stateOf(page).f, 'words');
+});
+
 test('maps and lines name rows and columns by their items, and so do their tables', { skip }, async () => {
   const page = await openTrace('scene', 'v=map&h=1.0&q=8');
   await page.waitForSelector('[data-testid=map-badge] .badge');

@@ -29,7 +29,7 @@ if (typeof document === 'undefined') {
     const opening = location.hash || (host ? window.name : offline?.state) || '';
     if (!location.hash && offline?.state) browserHistory?.replaceState(null, '', `#${opening}`); // an entry in the history to come back to
     const store = new Store(parseState(opening), browserHistory);
-    addEventListener('hashchange', () => apply(location.hash));
+    addEventListener('popstate', () => apply(location.hash)); // not hashchange, before which a write to the old entry could still happen
     if (host) store.listen((state) => host.tell(formatState(state)));
     void open(root, offline ?? new LiveSource('./', host?.transport), store);
   }
