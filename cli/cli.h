@@ -19,6 +19,7 @@
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
 #include "explain/attribution_target.h"
+#include "explain/main_answers.h"
 #include "models/trace_text.h"
 
 namespace clearhead::cli {
@@ -110,6 +111,9 @@ struct TraceArguments {
   std::shared_ptr<const Model> loaded{};
   /// The model's input, if it reads something other than one text.
   std::optional<ModelInput> input{};
+  /// The answers of the model, if `with_answers` was set before the run.
+  std::vector<explain::ShownAnswer> answers{};
+  bool with_answers = false;
 
  private:
   Trace trace_of_answer(const TraceRequest& request);

@@ -396,8 +396,10 @@ Trace TraceArguments::trace() {
   }
   std::optional<Progress> progress("running the model");
   if (const auto report = progress->callback()) request.progress = [report](double done, const std::string&) { report(done); };
+  request.logits = with_answers && window == 0;
   TracedInput traced = trace_of(*loaded, request);
   progress.reset();
+  if (request.logits) answers = explain::main_answers(*loaded, traced.result, traced.trace.plan().text);
   if (traced.cut > 0)
     notice(format("truncated: {} of {} tokens were removed (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
   if (traced.windows > 1)

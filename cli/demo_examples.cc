@@ -34,13 +34,14 @@ struct Seen {
   std::shared_ptr<const Model> model{};
   std::string command{};  // shows the same trace
   std::string answer{};
+  std::vector<explain::ShownAnswer> answers{};
 };
 
 // Traces the example, and prints the model's answer.
 Seen read_by(const ModelInfo& info, const ModelExample& example) {
   const auto model = load_model(info.name);
   const ModelInput input = input_of(info, example.input, example.question);
-  TracedInput traced = trace_of(*model, {.input = input});
+  TracedInput traced = trace_of(*model, {.input = input, .logits = true});
   print("  " + as_line(example.input));
   if (!example.question.empty()) print("  " + example.question);
   const std::vector<const RunCommand*> commands = commands_of(info);
@@ -53,7 +54,9 @@ Seen read_by(const ModelInfo& info, const ModelExample& example) {
   typed.model = info.name;
   typed.text = {.text = example.input, .has_text = true};
   typed.pair = example.question;
-  return {.trace = std::move(traced.trace), .model = model, .command = typed.as_typed("view"), .answer = answer};
+  std::vector<explain::ShownAnswer> answers = explain::main_answers(*model, traced.result, traced.trace.plan().text);
+  return {
+      .trace = std::move(traced.trace), .model = model, .command = typed.as_typed("view"), .answer = answer, .answers = std::move(answers)};
 }
 
 // The largest difference from 1 of the sums of rows, over all layers whose rows sum to one. Adds the number of rows to `rows`.
@@ -123,7 +126,8 @@ std::vector<viewer::ShownTrace> show_examples(const std::string& folder, Checks&
                      .state = one.state,
                      .command = seen.command,
                      .card = std::move(card),
-                     .model = seen.model});
+                     .model = seen.model,
+                     .answers = std::move(seen.answers)});
     };
     add(example, {.title = example.title, .look_for = example.look_for, .change = example.change});
     if (!example.change) continue;

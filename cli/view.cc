@@ -97,6 +97,7 @@ viewer::LoadedTrace::Options loaded_options(const Options& options, const std::s
   loaded.model = options.look.loaded;
   loaded.load = options.look.load;
   loaded.input = options.look.input;
+  loaded.answers = options.look.answers;
   loaded.version = CLEARHEAD_VERSION;
   if (!options.look.budget.empty()) loaded.trace.budget_bytes = parse_bytes(options.look.budget, "--budget");
   return loaded;
@@ -163,6 +164,7 @@ void run(Options& options) {
   if (!options.site.empty()) viewer::check_new_folder(options.site);
   std::vector<viewer::LoadedTrace> traces = traces_without_run(options, command);
   if (traces.empty()) {
+    options.look.with_answers = true;
     auto trace = std::make_shared<const Trace>(options.look.trace());  // first, because it loads the model that loaded_options reads
     traces.emplace_back(std::move(trace), loaded_options(options, command));
     if (options.look.input && options.query.empty() && options.state.empty()) {

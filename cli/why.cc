@@ -257,8 +257,8 @@ void add_why(CLI::App& app) {
                       "encoder-decoder");
   CLI::Option* of =
       command->add_option("--target", options->asked.target,
-                          "The answer to explain: a class, the next word or words, or \"token N\" (default: the model's answer;\nfor an "
-                          "encoder-decoder, the first token that it generates)");
+                          "The answer to explain: a class, the next word or words, or \"token N\" (for a model that labels tokens, also\n"
+                          "\"token N LABEL\"; default: the model's answer; for an encoder-decoder, the first token that it generates)");
   CLI::Option* against =
       command->add_option("--contrast", options->asked.contrast, "Explain why the model prefers the target to this class or word");
   CLI::Option* by =

@@ -47,6 +47,8 @@ struct AnswerKind {
   /// The answers of a run with TraceRequest::logits. written: the tokens that the model generated. Null: the model has no answer for
   /// the whole input.
   Answers (*shown)(const Model& model, const RunResult& result, const std::vector<int32_t>& written) = nullptr;
+  /// The alternatives for one token of the text. Null: an answer is not one of several labels of a token.
+  Answers (*shown_at)(const Model& model, const RunResult& result, int64_t token) = nullptr;
 
   const RobustKind* robustness = nullptr;  // null: how these answers change with the text cannot be measured
 };

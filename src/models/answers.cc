@@ -3,7 +3,6 @@
 #include "clearhead/answers.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <numeric>
 
@@ -11,6 +10,7 @@
 #include "base/parallel.h"
 #include "models/batches.h"
 #include "models/input_kind.h"
+#include "models/labelled_tokens.h"
 #include "models/loaded_model.h"
 #include "models/spans.h"
 #include "ops/ops.h"
@@ -129,26 +129,6 @@ void run_all(const Model& model, const std::vector<Encoding>& texts, const Batch
     if (prepare) prepare(which, batch, own);
     take(which, batch, model.run(batch, own));
   });
-}
-
-// Returns true if a token continues the word of the previous token: the vocabulary marks it so, or letters and digits
-// follow each other without a gap.
-bool continues_word(const Tokenizer& tokenizer, std::string_view text, const Encoding& encoding, size_t token) {
-  if (token == 0 || encoding.is_special(token - 1)) return false;
-  const auto [begin, end] = encoding.offsets[token];
-  if (begin != encoding.offsets[token - 1][1] || begin >= end) return false;
-  if (tokenizer.token(encoding.ids[token]).starts_with("##")) return true;
-  const auto is_word = [&](int64_t at) {
-    const auto byte = static_cast<unsigned char>(text[static_cast<size_t>(at)]);
-    return byte >= 0x80 || std::isalnum(byte);
-  };
-  return is_word(begin - 1) && is_word(begin);
-}
-
-// A token of spaces alone is no word; a vocabulary of bytes has such tokens.
-bool is_space(std::string_view text, std::array<int64_t, 2> span) {
-  const std::string_view bytes = text.substr(static_cast<size_t>(span[0]), static_cast<size_t>(span[1] - span[0]));
-  return bytes.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
 // "B-person" → 'B', "person". A tag without a prefix counts as I-: it continues an entity of the same type, or starts one.

@@ -8,6 +8,7 @@
 #include "viewer/export.h"
 #include "viewer/figure/pdf.h"
 #include "viewer/figure/posted.h"
+#include "viewer/opening.h"
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/compare.h"
 #include "viewer/questions/head_pictures.h"
@@ -181,7 +182,13 @@ void run_events(LoadedTrace& loaded, const ApiRequest& request, const std::funct
         emit(sse("progress", Json::object({{"done", done}, {"what", what}})));
       },
       options.cancel);
-  emit(sse("done", Json::object({{"id", loaded.id()}})));
+  std::string state;
+  try {
+    state = opening_state(loaded);
+  } catch (const Error&) {
+    // The text has been read. Without a state, the page chooses what it shows.
+  }
+  emit(sse("done", Json::object({{"id", loaded.id()}, {"state", state}})));
 }
 
 // Sends progress events at most ten times a second, and whenever the description changes.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "clearhead/trace.h"
+#include "models/example.h"
 #include "observe/written_rows.h"
 
 namespace clearhead::viewer {
@@ -26,8 +27,8 @@ struct FamilyFacts {
   bool sums_to_one = true;
   std::vector<Range> windows{};  ///< empty: the text was read in one run
   std::vector<int64_t> sinks{};
-  int64_t sink_rows = 0;                 ///< number of sampled rows from which the sinks were found; 0: all rows
-  std::vector<std::string> summaries{};  ///< one line per layer that describes what it computes; empty if the layer was not kept
+  int64_t sink_rows = 0;               ///< number of sampled rows from which the sinks were found; 0: all rows
+  std::vector<Bilingual> summaries{};  ///< one line per layer that describes what it computes; empty if the layer was not kept
   /// The reason why rows of each layer need not sum to one; empty if they do, or if the layer was not kept:
   ///   sink-logit    a logit without a value takes the rest of the probability
   ///   independent   each pair has its own weight (sigmoid)

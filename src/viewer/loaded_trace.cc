@@ -109,10 +109,12 @@ void LoadedTrace::run(const std::string& text, const std::optional<std::string>&
   if (!input_kind(reader->info()).is_text())
     fail(ErrorCode::kUnsupported, "{}: this model reads a {}; for another one, run `clearhead view {} INPUT`", reader->info().name,
          reader->info().reads, reader->info().name);
-  if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: expected a text that is not empty.");
-  TraceRequest request{.input = {.text = text, .pair = pair}, .options = options_.trace, .progress = progress, .cancel = cancel};
-  Trace trace = std::move(trace_of(*reader, request).trace);
+  TraceRequest request{
+      .input = {.text = text, .pair = pair}, .options = options_.trace, .logits = true, .progress = progress, .cancel = cancel};
+  TracedInput traced = reading_typed(*reader, text, [&] { return trace_of(*reader, request); });
+  Trace& trace = traced.trace;
   Options options = options_;
+  options.answers = explain::main_answers(*reader, traced.result, trace.plan().text);
   const std::string quoted = text.size() <= 80 && text.find_first_of("'\n") == std::string::npos ? format("'{}'", text) : "--file TEXT";
   options.command = format("clearhead view {} {}{}", trace.plan().model, quoted, pair ? " --pair TEXT" : "");
   const bool has_gradients = has_gradients_;

@@ -17,9 +17,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
+#include "explain/main_answers.h"
 #include "models/example.h"
 #include "viewer/family_facts.h"
 #include "viewer/head_statistics.h"
@@ -36,6 +38,19 @@ class NotKept : public Error {
  private:
   std::string command_;
 };
+
+/// Returns run(), which reads a text that was typed in the page. Throws the same errors, but the messages name no options of the command
+/// line: kInvalidArgument for an empty text, kTooLong for one with more tokens than the model reads.
+template <class Run>
+auto reading_typed(const Model& model, const std::string& text, const Run& run) {
+  if (text.empty()) fail(ErrorCode::kInvalidArgument, "The text is empty: write at least one word.");
+  try {
+    return run();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kTooLong || model.info().longest == 0) throw;
+    fail(ErrorCode::kTooLong, "The text is too long: this model reads at most {} tokens. Shorten the text.", model.info().longest);
+  }
+}
 
 /// A trace as one of several to choose from: the card of a gallery.
 struct GalleryCard {
@@ -64,7 +79,8 @@ class LoadedTrace {
     };
     std::vector<Member> together{};  ///< the traces that were opened together, including this one; empty: there is only this one
     size_t at = 0;                   ///< the index of this trace in `together`
-    bool is_run = false;             ///< whether they are checkpoints of a watched training run, in ascending order
+    std::vector<explain::ShownAnswer> answers{};  ///< of the model on this input, if they are known
+    bool is_run = false;                          ///< whether they are checkpoints of a watched training run, in ascending order
   };
   explicit LoadedTrace(std::shared_ptr<const Trace> trace, Options options);
 

@@ -12,6 +12,7 @@
 #include "models/input_kind.h"
 #include "viewer/bundle.h"
 #include "viewer/page_blobs.h"
+#include "viewer/questions/info.h"
 
 namespace clearhead::viewer {
 namespace {
@@ -118,7 +119,10 @@ void PageEngine::add_trace(const LoadedTrace& loaded) {
                              {"model", model.name},
                              {"weights", to_string(load.weights)},
                              {"precision", to_string(load.precision)},
-                             {"command", loaded.options().command}});
+                             {"command", loaded.options().command},
+                             {"answered", questions::answered_json(loaded.options())},
+                             {"version", loaded.options().version},
+                             {"budget", static_cast<int64_t>(loaded.options().trace.budget_bytes)}});
 }
 
 std::string PageEngine::script() const {

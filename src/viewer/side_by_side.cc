@@ -105,6 +105,7 @@ std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, con
     const ShownTrace& shown = traces[all.at];
     all.command = shown.command.empty() ? options.command : shown.command;
     all.model = shown.model ? shown.model : options.model;
+    all.answers = shown.answers;
     loaded.emplace_back(shown.trace, all);
   }
   return loaded;

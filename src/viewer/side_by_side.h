@@ -19,10 +19,11 @@ std::vector<LoadedTrace> open_checkpoints(const std::string& folder, const Loade
 
 struct ShownTrace {
   std::shared_ptr<const Trace> trace{};
-  std::string state{};                   ///< the initial state, as in the page's address
-  std::string command{};                 ///< the command that shows it alone; empty: that of the options
-  GalleryCard card{};                    ///< if two or more traces have one, the page opens on a gallery
-  std::shared_ptr<const Model> model{};  ///< the model that it is a trace of; may be absent
+  std::string state{};                          ///< the initial state, as in the page's address
+  std::string command{};                        ///< the command that shows it alone; empty: that of the options
+  GalleryCard card{};                           ///< if two or more traces have one, the page opens on a gallery
+  std::shared_ptr<const Model> model{};         ///< the model that it is a trace of; may be absent
+  std::vector<explain::ShownAnswer> answers{};  ///< of the model, if they are known
 };
 /// Returns one loaded trace per trace, in the same order.
 std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, const LoadedTrace::Options& options);

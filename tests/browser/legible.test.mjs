@@ -228,8 +228,36 @@ test('every view has a colour bar with numbers, and states its scale', { skip },
   }
 });
 
+test('no preview starts before the pointer moves', { skip }, async () => {
+  const { url } = await serveProse(120, { layers: 2, heads: 4 });
+  const page = await open(`${url}#v=read&h=1.1&q=20`, { viewport: { width: 1280, height: 860 } });
+  await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]:not(.busy)');
+  const head = page.locator('.head').nth(2);
+  for (const event of ['pointerover', 'pointerenter']) await head.dispatchEvent(event); // as if the page appeared under a pointer at rest
+  const said = () => page.textContent('[data-testid=definition]');
+  assert.doesNotMatch(await said(), /^L/);
+  await head.hover();
+  assert.match(await said(), /^L0\.H2: /);
+});
+
+test('on a narrow page all of Why and What if is reached by scrolling', { skip }, async () => {
+  const { url } = await view(book, prose(40).text);
+  for (const [hash, last] of [
+    ['v=why&h=1.1', '[data-testid=why-agreement]'],
+    ['v=what-if&h=1.1&q=20&edit=c~4-5', '[data-testid=if-map]'],
+  ]) {
+    const page = await open(`${url}#${hash}`, { viewport: { width: 390, height: 844 } });
+    await explained(page, last);
+    await page.mouse.move(200, 600);
+    for (let i = 0; i < 20; i++) await page.mouse.wheel(0, 300);
+    await page.waitForFunction((place) => document.querySelector(place).getBoundingClientRect().bottom < innerHeight, last);
+    await page.context().close();
+  }
+});
+
 for (const [width, height] of [
   [1400, 900],
+  [900, 1000],
   [800, 600],
   [390, 844],
 ]) {

@@ -39,6 +39,7 @@ async function weightsOf(version, head) {
   return [...sums].filter(([word]) => word >= 0).sort((a, b) => b[1] - a[1]);
 }
 const percent = (value) => `${(100 * value).toFixed(2)}\u202f%`;
+const small = (value) => `${Number((100 * value).toPrecision(3))}\u202f%`; // less than one percent
 const caption = (page) => page.textContent('[data-testid=sentence-caption]');
 const ready = (page) => page.waitForFunction(() => document.querySelectorAll('.sentence-heads button').length > 1);
 
@@ -51,7 +52,8 @@ test('the page opens on a sentence: the chosen word, a line to what it attends t
   const head = state().get('h').split('.').map(Number);
   const [[, weight]] = await weightsOf(0, head);
   assert.ok(weight > 0.5, weight);
-  assert.equal(await caption(page), `“it” attends to “animal” with ${percent(weight)}.`);
+  const name = `L${head.join('.H')}`;
+  assert.equal(await caption(page), `“it” attends to “animal” with a weight of ${percent(weight)} in head ${name}.`);
   const lines = await page.$$eval('.sentence-lines path', (list) => list.map((p) => Number(p.getAttribute('stroke-width'))));
   assert.ok(Math.abs(Math.max(...lines) - (1 + 7 * weight)) < 1e-3, `${lines}`);
   assert.equal(await page.locator('.card').count(), 2, 'the sentence and its changed version have no card');
@@ -65,9 +67,11 @@ test('one button replaces the word; the line moves, and the change is stated', {
   const head = state().get('h').split('.').map(Number);
   const [was, is] = [await weightsOf(0, head), await weightsOf(1, head)];
   const animal = was[0][0];
-  const points = is.find(([word]) => word === animal)[1] - was[0][1];
-  const says = `With “wide” instead of “tired”, “it” attends to “street” with ${percent(is[0][1])}. `;
-  assert.equal(await caption(page), `${says}For “animal” this is −${percent(-points)}.`);
+  const [before, after] = [was[0][1], is.find(([word]) => word === animal)[1]];
+  const says = `With “wide” instead of “tired”, “it” attends to “street” with a weight of ${percent(is[0][1])} in head L${head.join('.H')}. `;
+  const points = percent(before - after).replace(/\s*%$/, '');
+  const moves = `The weight of “animal” goes from ${percent(before)} to ${small(after)} (−${points} percentage points).`;
+  assert.equal(await caption(page), says + moves);
   assert.match(await page.textContent('.sentence-answer'), /street/);
   await page.getByRole('button', { name: 'wide → tired' }).click();
   await page.waitForFunction(() => /animal/.test(document.querySelector('.sentence-answer').textContent));

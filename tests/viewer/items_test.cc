@@ -65,7 +65,9 @@ TEST(Items, FamiliesReportTheIdRangesOfTheirRowsAndColumns) {
   EXPECT_EQ(families[0].find("key_range")->dump(), "[71,77]");
   EXPECT_EQ(families[1].find("query_range")->dump(), "[71,77]");
   EXPECT_EQ(families[1].find("key_range")->dump(), "[0,71]");
-  EXPECT_EQ(families[0].find("summaries")->items()[0].string(), "softmax(q·k/√6), every query sees every key");
+  const Json& summary = families[0].find("summaries")->items()[0];
+  EXPECT_EQ(summary.find("en")->string(), "softmax(q·k/√6), every query sees every key");
+  EXPECT_EQ(summary.find("zh")->string(), "softmax(q·k/√6)，每个查询可见全部键");
 }
 
 TEST(Items, AreNoSinksHoweverMuchTheyHold) {

@@ -510,12 +510,13 @@ TEST(Questions, InfoReportsWhyRowsOfALayerMayNotSumToOne) {
 }
 
 TEST(Summary, DescribesASpecInWords) {
-  EXPECT_EQ(summary_of({}, 32), "softmax(q·k/√32), every token sees every token");
-  EXPECT_EQ(summary_of({}, 1), "softmax(q·k), every token sees every token");
+  EXPECT_EQ(summary_of({}, 32).en, "softmax(q·k/√32), every token sees every token");
+  EXPECT_EQ(summary_of({}, 1).en, "softmax(q·k), every token sees every token");
   AttentionSpec spec;
   spec.topology = causal(99);
   spec.terms = {SoftCap{50}};
-  EXPECT_EQ(summary_of(spec, 64), "softmax(50·tanh((q·k/√64)/50)), a token sees itself and 99 before it");
+  EXPECT_EQ(summary_of(spec, 64).en, "softmax(50·tanh((q·k/√64)/50)), a token sees itself and 99 before it");
+  EXPECT_EQ(summary_of(spec, 64).zh, "softmax(50·tanh((q·k/√64)/50))，词元可见自身及之前 99 个词元");
 }
 
 }  // namespace

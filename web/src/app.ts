@@ -1,14 +1,15 @@
 // The page: loads a source, builds the regions and keeps them in sync with the state.
 
 import { canShow } from './heads';
-import { type Context, type View, isInside } from './context';
+import { type Context, type View, isInside, quoted, visibleSpace } from './context';
+import { shortShare, messageOf } from './format';
 import type { Exported } from './figure/figure';
 import { Focus } from './focus';
 import { themeOf } from './paint/theme';
 import { familyOf, firstSelection, firstHead, hasGallery, openingOf } from './opening';
 import { selectedPlace } from './rows';
 import { type Info, type Source, isAbort, isStale } from './source/source';
-import { type State, type Store, type ViewName, forAnotherText, formatState, kInitial } from './state';
+import { type State, type Store, type ViewName, forAnotherText, formatState, kInitial, parseState } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
 import { listenToKeys } from './ui/keys';
@@ -56,9 +57,9 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
     if (heads.length === 0 || heads.length < store.now.heads.length) store.set({ heads: heads.length ? heads : [firstHead(family)] });
     const { q, k } = store.now;
     const isPart = family.query_range[1] - family.query_range[0] < model.count || family.key_range[1] - family.key_range[0] < model.count;
-    if (q.length === 0 && k.length === 0) store.set({ q: firstSelection(model, family, store.now.words) });
+    if (q.length === 0 && k.length === 0) store.set({ q: firstSelection(model, family, store.now.words, info.answered) });
     else if (isPart && !(isInside(family.query_range, q) && isInside(family.key_range, k)))
-      store.set({ q: firstSelection(model, family, store.now.words), k: [], direction: 'out' });
+      store.set({ q: firstSelection(model, family, store.now.words, info.answered), k: [], direction: 'out' });
     const life = new AbortController();
     const focus = new Focus(own, store, model, family, life.signal);
     build(
@@ -69,7 +70,7 @@ export async function open(root: HTMLElement, source: Source, store: Store, befo
       problem,
     );
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     replace(root, h('main', { class: 'broken' }, h('h1', {}, 'clearhead'), h('p', { class: 'bad', role: 'alert' }, message)));
   }
 }
@@ -81,7 +82,7 @@ async function computed(source: Source, info: Info): Promise<{ own: Source; desc
     return own ? { own, described: await own.info(), problem: null } : { own: source, described: info, problem: null };
   } catch (error) {
     source.restore?.();
-    return { own: source, described: info, problem: error instanceof Error ? error.message : String(error) };
+    return { own: source, described: info, problem: messageOf(error) };
   }
 }
 
@@ -139,7 +140,7 @@ function build(root: HTMLElement, data: PageData, reload: () => void, isOther: b
   replace(
     root,
     bar.element,
-    lookForBanner(ctx),
+    lookForBanner(ctx) ?? answerBanner(ctx),
     banner(ctx, isOther),
     layout.element,
     timeline?.element ?? null,
@@ -164,7 +165,11 @@ function actionsOf(ctx: Context, map: MapView, reload: () => void, toggleAtlas: 
     exportDialog: save,
     help: () => helpDialog(ctx),
     toggleAtlas,
-    runDialog: () => runDialog(ctx, reset),
+    runDialog: () =>
+      runDialog(ctx, (state) => {
+        const { heads, q } = parseState(state);
+        again({ ...forAnotherText(ctx.store.now), q, ...(heads.length > 0 ? { heads, family: null, direction: 'out' } : {}) }, 'push');
+      }),
     reset,
     reload: () => again({}, 'replace'),
     family: (id) => again({ family: id, heads: [], rect: null }, 'push'),
@@ -266,7 +271,7 @@ async function showCheckpoint(ctx: Context, views: readonly View[], step: number
     ctx.focus.refresh();
     for (const view of views) view.refetch?.();
   } catch (error) {
-    if (!isAbort(error)) ctx.notify(error instanceof Error ? error.message : String(error), 'bad');
+    if (!isAbort(error)) ctx.notify(messageOf(error), 'bad');
   }
 }
 
@@ -277,7 +282,7 @@ function lookForBanner({ info, t }: Context): HTMLElement | null {
   if (!card || choice.id !== info.id || !hasGallery(info)) return null; // another id: of a text that was run since
   const element = h(
     'div',
-    { class: 'banner look-for', role: 'note', 'data-testid': 'look-for' },
+    { class: 'banner look-for', role: 'region', 'aria-label': t('gallery.look'), 'data-testid': 'look-for' },
     h(
       'p',
       {},
@@ -291,6 +296,18 @@ function lookForBanner({ info, t }: Context): HTMLElement | null {
     h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')),
   );
   return element;
+}
+
+/** The answers of the model on this text. */
+function answerBanner(ctx: Context): HTMLElement | null {
+  const { t, info } = ctx;
+  const said = info.answered.map(({ name, probability, token }) => {
+    const of = token === null ? '' : `“${quoted(ctx, { begin: token, end: token + 1 })}” → `;
+    return `${of}“${name.trim() || visibleSpace(name)}” ${shortShare(probability)}`;
+  });
+  if (said.length === 0) return null;
+  const text = t('sentence.answer', { answer: said.join(t('list.comma')) });
+  return h('div', { class: 'banner', role: 'region', 'aria-label': t('if.answers'), 'data-testid': 'answered' }, h('p', {}, text));
 }
 
 /** True if a state was made for this text. A state without an id is assumed to be. Links of earlier versions use the trace's id. */
@@ -312,8 +329,14 @@ function banner(ctx: Context, wrong: boolean): HTMLElement | null {
   const text = wrong ? [t('banner.other')] : [t('banner.offline', { holds }), lacks && t('banner.lacks', { lacks })];
   const element = h(
     'div',
-    { class: `banner${wrong ? ' warn' : ''}`, role: 'note', 'data-testid': 'banner' },
-    h('p', {}, text.filter(Boolean).join(' '), !wrong && rest ? ` ${t('banner.rest')} ` : ' ', !wrong && rest ? commandText(rest) : null),
+    { class: `banner${wrong ? ' warn' : ''}`, role: 'region', 'aria-label': t('banner.more'), 'data-testid': 'banner' },
+    h(
+      'p',
+      { tabindex: 0 },
+      text.filter(Boolean).join(' '),
+      !wrong && rest ? ` ${t('banner.rest')} ` : ' ',
+      !wrong && rest ? commandText(rest) : null,
+    ),
     h('button', { type: 'button', class: 'quiet more', onclick: () => helpDialog(ctx) }, t('banner.more')),
     h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')),
   );

@@ -213,9 +213,9 @@ export function familyName(ctx: Context, family: Family): string {
 }
 
 /** A summary of what the layer of a head computes: layers of one family may use windows of different lengths. */
-export const summaryOf = (family: Family, head: HeadId | undefined): string => {
+export const summaryOf = ({ family, t }: Context, head: HeadId | undefined): string => {
   const summary = family.summaries[head?.layer ?? 0];
-  return summary ? `L${head?.layer ?? 0}: ${summary}` : '';
+  return summary ? `L${head?.layer ?? 0}: ${summary[t.language]}` : '';
 };
 
 /** The command that reproduces the current view. */

@@ -1,5 +1,5 @@
-// JSON and NPY exports made by the page itself: for offline pages, which have no server, and for views that provide their own numbers
-// (`numbers()` of View in context.ts).
+// JSON, NPY and CSV exports made by the page itself: for offline pages, which have no server, and for views that provide their own numbers
+// (`numbers()` of View in context.ts). CSV is made from NPY, whose numbers a page or a server has written.
 
 import { type Context, type Numbers, type View, commandOf } from './context';
 import type { ExportKind, LineRequest } from './source/source';
@@ -68,4 +68,26 @@ export function npy(
   }
   out.set(tail, at);
   return out;
+}
+
+/**
+ * The numbers of an NPY file as CSV: a line for each entry of the last axis, with its text if there are texts; a column for each entry of the
+ * axes before it, named by their indices. NaN is empty.
+ */
+export function csv(file: ArrayBuffer, texts: readonly string[]): string {
+  const data = new DataView(file);
+  const begin = 10 + data.getUint16(8, true);
+  const [, dimensions] = /\(([^)]*)/.exec(new TextDecoder().decode(file.slice(10, begin))) ?? [];
+  const shape = (dimensions.match(/\d+/g) ?? []).map(Number);
+  const count = shape.pop() ?? 1;
+  const names = shape.reduce<string[]>(
+    (all, size) => all.flatMap((name) => [...Array(size).keys()].map((i) => `${name} ${i}`.trim())),
+    [''],
+  );
+  const lines = Array.from({ length: count }, (_, item) => {
+    const numbers = names.map((_, row) => data.getFloat32(begin + 4 * (row * count + item), true));
+    const text = texts.slice(item, item + 1).map((one) => `"${one.replaceAll('"', '""')}"`);
+    return [item, ...text, ...numbers.map((value) => (Number.isNaN(value) ? '' : value))];
+  });
+  return [['item', ...(texts.length ? ['text'] : []), ...names], ...lines].map((line) => `${line.join(',')}\n`).join('');
 }

@@ -1,8 +1,9 @@
 // The focus: from the state and the pointer to the lines of weights that the views paint.
 //
 // The front head has one line (a row in direction out, a column in direction in); if several heads are pinned, each has its own line for
-// the bars under the words. A pointer over a token or a thumbnail previews: it changes the line shown, not the state. A line is delivered
-// only while its request is still the wanted one, so that fast scrubbing never leaves a stale row.
+// the bars under the words. A pointer that moves over a token or a thumbnail previews: it changes the line shown, not the state. Views
+// listen to pointermove, because pointerenter also comes when a page appears under a pointer at rest. A line is delivered only while its
+// request is still the wanted one, so that fast scrubbing never leaves a stale row.
 
 import { selectedAxis, rangeOf } from './context';
 import { hasHead } from './heads';

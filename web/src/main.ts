@@ -1,6 +1,7 @@
 // Entry point of the page. The same script is the page and, inside an offline page, the worker that recomputes rows or runs the engine. The
 // source is the data of an offline page, the host of a page in a frame, or a server.
 
+import './lines.css';
 import './timeline.css'; // must come before the rules for narrow windows
 import './style.css';
 import './itemPanels.css';

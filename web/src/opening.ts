@@ -28,9 +28,10 @@ export function familyOf(info: Info, id: string | null): Family {
 export const firstHead = (family: Family): HeadId => ({ layer: Math.floor(family.layers / 2), head: 0 });
 
 /**
- * The rows selected when a page opens: the last word of the text's first block, or of the family's rows, so that there is something to see.
+ * The rows selected when a page opens: the first token whose label the model answers with, else the last word of the text's first block, or
+ * of the family's rows, so that there is something to see.
  */
-export function firstSelection(text: TextModel, family: Family, byWords: boolean): Span[] {
+export function firstSelection(text: TextModel, family: Family, byWords: boolean, answered: Info['answered'] = []): Span[] {
   const { causal } = family;
   const [begin, end] = family.query_range;
   const items = text.itemsOf(begin);
@@ -39,10 +40,12 @@ export function firstSelection(text: TextModel, family: Family, byWords: boolean
     const at = isOnPicture(items) ? (begin + end) >> 1 : inOrder;
     return [{ begin: at, end: at + 1 }];
   }
+  const rows = (t: number): Span[] => [rowsOfTokens({ family, text }, byWords ? wordAround(text.data.word, t) : { begin: t, end: t + 1 })];
+  const labelled = answered[0]?.token ?? -1;
+  if (begin <= labelled && labelled < end) return rows(labelled);
   const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);
   for (let t = last - 1; t >= begin; t--) {
-    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t)))
-      return [rowsOfTokens({ family, text }, byWords ? wordAround(text.data.word, t) : { begin: t, end: t + 1 })];
+    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return rows(t);
   }
   return [];
 }

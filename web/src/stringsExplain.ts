@@ -114,11 +114,13 @@ export const kExplain = {
   'why.answer.next token': ['next token “{what}”', '下一个词元“{what}”'],
   'why.answer.word at the mask': ['masked word “{what}”', '掩码位置的词“{what}”'],
   'why.answer.against': ['{answer} rather than “{against}”', '{answer}，而非“{against}”'],
+  'why.answer.tagged': ['{answer} of #{token} “{word}”: {probability}', '#{token}“{word}”的{answer}：{probability}'],
   'why.answer.token': ['#{token} “{word}”: {probability}', '#{token}“{word}”：{probability}'],
   'why.cut': [
     'Largest effect: hiding “{item}” from every token changes the probability of the answer from {before} to {after} ({of} parts were hidden, one at a time).',
     '影响最大：让所有词元都看不到“{item}”时，答案的概率由 {before} 变为 {after}（逐一隐藏了 {of} 项）。',
   ],
+  'why.cut.also': ['Almost the same effect, each hidden alone: {items}.', '单独隐藏时效果几乎相同：{items}。'],
   'why.cut.number': [
     'Largest effect: hiding “{item}” from every query changes the answer from {before} to {after} ({of} parts were hidden, one at a time).',
     '影响最大：让所有查询都看不到“{item}”时，答案由 {before} 变为 {after}（逐一隐藏了 {of} 项）。',
@@ -255,6 +257,9 @@ export const kExplain = {
   'if.difference.title': ['After minus before: orange is an increase, blue a decrease', '改动后减改动前：橙色为增加，蓝色为减少'],
   'if.answers': ['The answer', '答案'],
   'if.answers.written': ['Each generated token', '生成的各词元'],
+  'if.answers.same': ['No label changed. Select a word to see its label.', '没有标签改变。选择一个词可查看其标签。'],
+  'if.written': ['The text that the model writes', '模型写出的文本'],
+  'if.written.same': ['unchanged', '未改变'],
   'if.answers.none': ['This model returns only vectors, no answer; see its maps.', '此模型只输出向量，没有答案，请看其注意力图。'],
   'if.kl': [
     'Kullback–Leibler divergence KL(before ‖ after) of the answer’s distribution: {kl} nats.',

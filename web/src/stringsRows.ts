@@ -5,13 +5,14 @@ export const kRows = {
   'part.target': ['target', '译文'],
   'part.first': ['first', '第一段'],
   'part.second': ['second', '第二段'],
+  'list.quoted': ['”, “', '”、“'], // between names that a sentence quotes
   'row.named': ['A row that writes a token is named by that token.', '写出词元的行以该词元命名。'],
   'row.drawn': ['A row is named by the patch that it draws.', '每行以其画出的图块命名。'],
-  'row.writing': ['writing “{whom}”', '写“{whom}”时'],
+  'row.writing': ['writing “{whom}”{more}', '写“{whom}”{more}时'],
   'row.next': ['(next)', '（下一个）'],
   'row.end': ['(after the end)', '（结束之后）'],
-  'answers.out.written': ['When writing “{whom}”, it attends to', '写“{whom}”时关注'],
-  'status.out.written': ['weight when writing “{whom}”: {weight}', '写“{whom}”时的权重：{weight}'],
+  'answers.out.written': ['When writing “{whom}”{more}, it attends to', '写“{whom}”{more}时关注'],
+  'status.out.written': ['weight when writing “{whom}”{more}: {weight}', '写“{whom}”{more}时的权重：{weight}'],
   'figure.out.written': ['What it attends to when writing “{whom}”.', '写“{whom}”时关注的内容。'],
   'span.caption': [
     'Mean share of attention from “{rows}” to “{keys}”, for the ten strongest heads.',

@@ -1,9 +1,16 @@
 // Strings of the opening sentence, the guided tour and the glossary.
 
 export const kTour = {
-  'sentence.says': ['“{query}” attends to “{key}” with {share}.', '“{query}”对“{key}”的注意力为 {share}。'],
+  'sentence.answer': ['The model’s answer: {answer}', '模型的答案：{answer}'],
+  'sentence.says': [
+    '“{query}” attends to “{key}” with a weight of {share} in head {head}.',
+    '在 {head} 中，“{query}”对“{key}”的权重为 {share}。',
+  ],
   'sentence.with': ['With “{to}” instead of “{from}”, ', '把“{from}”换成“{to}”之后，'],
-  'sentence.points': ['For “{key}” this is {points}.', '对“{key}”的注意力变化：{points}。'],
+  'sentence.points': [
+    'The weight of “{key}” goes from {before} to {after} ({points} percentage points).',
+    '“{key}”的权重由 {before} 变为 {after}（{points} 个百分点）。',
+  ],
   'sentence.how': [
     'A line from a word shows how much it attends to another one: the thicker, the more. Click another word to see its lines.',
     '从一个词引出的线表示它对其他词的注意力，线越粗，注意力越大。点击其他词可查看它的连线。',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { diverge, inkOn, luminance, type Rgb } from '../src/paint/ramp';
 import { formatState, kInitial, parseState } from '../src/state';
-import { idMaps, type Edit, formatEdits, parseEdits, whatIfRequest, withEdit } from '../src/views/what-if/edits';
+import { type Edit, formatEdits, idsBefore, isHiddenBy, parseEdits, whatIfRequest, withEdit } from '../src/views/what-if/edits';
 import { largestOf, shaded } from '../src/views/why/shading';
 
 const kEdits: Edit[] = [
@@ -32,18 +32,25 @@ describe('edits', () => {
   });
 });
 
+describe('hidden tokens', () => {
+  it('are those that are cut, and all others if some are kept', () => {
+    const cut: Edit = { kind: 'cut', ids: { begin: 1, end: 2 } };
+    const keep: Edit = { kind: 'keep', ids: { begin: 0, end: 3 } };
+    const [source, target] = [{ key_range: [0, 4] as [number, number] }, { key_range: [4, 6] as [number, number] }];
+    const hidden = (edits: Edit[]): number[] => [0, 1, 2, 3, 4, 5].filter((id) => isHiddenBy(edits, [source, target], id));
+    expect([hidden([]), hidden([cut]), hidden([keep]), hidden([cut, keep])]).toEqual([[], [1], [3], [1, 3]]);
+    expect(hidden([keep, { kind: 'keep', ids: { begin: 2, end: 4 } }])).toEqual([0, 1, 3]);
+    expect(hidden([{ kind: 'keep', ids: { begin: 3, end: 5 } }])).toEqual([0, 1, 2, 5]);
+  });
+});
+
 describe('two texts', () => {
-  it('are mapped onto each other in both directions', () => {
-    const { toBefore, toAfter } = idMaps(
-      [
-        [0, 0, 2],
-        [3, 4, 1],
-      ],
-      4,
-      5,
-    );
-    expect([...toBefore]).toEqual([0, 1, -1, -1, 3]);
-    expect([...toAfter]).toEqual([0, 1, -1, 4]);
+  it('tokens after an edit are mapped to those before it', () => {
+    const pieces: [number, number, number][] = [
+      [0, 0, 2],
+      [3, 4, 1],
+    ];
+    expect([...idsBefore(pieces, 5)]).toEqual([0, 1, -1, -1, 3]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { npy } from '../src/export';
+import { csv, npy } from '../src/export';
 import { luminance, cividis, inkOn, shade, type Rgb } from '../src/paint/ramp';
 import { marginsOf, tick, zoomOf } from '../src/paint/mapRenderer';
 import { paintView } from '../src/paint/strip';
@@ -25,7 +25,8 @@ describe('strings', () => {
     for (const [key, [, zh]] of Object.entries(stringTable))
       expect(zh, key).not.toMatch(/[\u4e00-\u9fff][,;:] ?[\u4e00-\u9fff]|[\u4e00-\u9fff][()]/);
   });
-  it('fill in their placeholders', () => expect(strings('en')('answers.out', { whom: 'it' })).toBe('“it” attends to'));
+  it('fill in their placeholders', () =>
+    expect(strings('en')('answers.out', { whom: 'it', more: ' and 1 more' })).toBe('“it” and 1 more attends to'));
 });
 
 describe('colours', () => {
@@ -91,5 +92,12 @@ describe('files', () => {
     expect(file.subarray(10, 10 + header).toString()).toMatch(/'shape': \(2, 3\)/);
     expect(file.readFloatLE(10 + header + 12)).toBe(4);
     expect(file.subarray(10 + header + 24).toString()).toBe('\n# clearhead view x\n');
+  });
+  it('CSV: a line for each token with its text, a column for each row', () => {
+    const file = (rows: Float32Array[], shape?: number[]): ArrayBuffer => npy(rows, 'clearhead view x', shape).buffer as ArrayBuffer;
+    const [a, b] = [Float32Array.from([0.5, NaN]), Float32Array.from([0.25, 1])];
+    expect(csv(file([a, b]), ['say', '"hi", x'])).toBe('item,text,0,1\n0,"say",0.5,0.25\n1,"""hi"", x",,1\n');
+    expect(csv(file([a, b]), [])).toBe('item,0,1\n0,0.5,0.25\n1,,1\n');
+    expect(csv(file([a, b], [2, 2, 1]), [])).toBe('item,0 0,0 1,1 0,1 1\n0,0.5,,0.25,1\n');
   });
 });

@@ -17,6 +17,8 @@
 namespace clearhead::viewer::questions {
 namespace {
 
+Json bilingual_json(const Bilingual& of) { return Json::object({{"en", of.en}, {"zh", of.zh}}); }
+
 const char* kind_of(const MapFamily& family) {
   if (family.name == "enc") return "encoder";
   if (family.name == "cross") return "cross";
@@ -34,7 +36,7 @@ Json family_json(const FamilyFacts& known) {
   for (const int64_t key : known.sinks) sinks.push(key);
   Json bands = Json::array(), summaries = Json::array(), remainders = Json::array();
   for (const std::string& remainder : known.remainders) remainders.push(remainder.empty() ? Json() : Json(remainder));
-  for (const std::string& summary : known.summaries) summaries.push(summary.empty() ? Json() : Json(summary));
+  for (const Bilingual& one : known.summaries) summaries.push(one.en.empty() ? Json() : bilingual_json(one));
   for (const auto& band : known.bands) bands.push(band ? Json(Json::Array{band->first, band->second}) : Json());
   return Json::object({{"id", family.name},
                        {"kind", kind_of(family)},
@@ -142,11 +144,10 @@ Json traces_json(const LoadedTrace::Options& options) {
   Json out = Json::array();
   for (size_t at = 0; at < options.together.size() && !options.is_run; ++at) {
     const LoadedTrace::Options::Member& one = options.together[at];
-    const auto bilingual = [](const Bilingual& of) { return Json::object({{"en", of.en}, {"zh", of.zh}}); };
     Json card;
     if (const GalleryCard& of = one.card; of.given()) {
-      card =
-          Json::object({{"title", bilingual(of.title)}, {"look_for", bilingual(of.look_for)}, {"answer", of.answer}, {"change", nullptr}});
+      card = Json::object(
+          {{"title", bilingual_json(of.title)}, {"look_for", bilingual_json(of.look_for)}, {"answer", of.answer}, {"change", nullptr}});
       if (of.change) {
         const LoadedTrace::Options::Member& changed = options.together.at(at + 1);
         card["change"] =
@@ -175,6 +176,14 @@ Json answers_json(const LoadedTrace::Options& options) {
 }
 
 }  // namespace
+
+Json answered_json(const LoadedTrace::Options& options) {
+  Json out = Json::array();
+  for (const explain::ShownAnswer& one : options.answers) {
+    out.push(Json::object({{"name", one.name}, {"probability", one.probability}, {"token", one.token ? Json(*one.token) : Json()}}));
+  }
+  return out;
+}
 
 Json missing_json(const char* feature, const char* code, Json command, std::string detail) {
   return Json::object({{"feature", feature}, {"code", code}, {"command", std::move(command)}, {"detail", std::move(detail)}});
@@ -231,6 +240,7 @@ Json info(LoadedTrace& loaded) {
                        {"missing", missing},
                        {"can_run", options.model && input_kind(options.model->info()).is_text()},
                        {"answers", answers_json(options)},
+                       {"answered", answered_json(options)},
                        {"pair", has_pair(plan.text)},
                        {"given", given_json(loaded)},
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},

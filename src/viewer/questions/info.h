@@ -17,5 +17,8 @@ Json info(LoadedTrace& loaded);
 /// An entry of `missing`, also used by the offline page: {"feature", "code", "command", "detail"}.
 Json missing_json(const char* feature, const char* code, Json command, std::string detail);
 
+/// [{"name", "probability", "token"}]: the answers of LoadedTrace::Options.
+Json answered_json(const LoadedTrace::Options& options);
+
 }  // namespace questions
 }  // namespace clearhead::viewer

@@ -88,7 +88,8 @@ std::unique_ptr<explain::AttributionTarget> attribution_target(LoadedTrace& load
     return explain::make_target(std::move(model), loaded.given(), of);
   }
   if (is_written) return written_token(loaded, asked, token, std::move(model));
-  if (token && kind && kind->of_each_token) of.target = format("token {}", *token);
+  if (token && kind && kind->of_each_token)  // a label may follow: only models that label tokens read it
+    of.target = format("token {}{}{}", *token, kind->shown_at && !asked.target.empty() ? " " : "", kind->shown_at ? asked.target : "");
   std::unique_ptr<explain::AttributionTarget> target = explain::make_target(std::move(model), loaded.given(), of);
   check_same(loaded.trace().plan().text, *target);
   return target;

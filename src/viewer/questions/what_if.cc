@@ -6,9 +6,14 @@
 #include <numeric>
 
 #include "base/format.h"
+#include "clearhead/answers.h"
 #include "explain/answer_kind.h"
+#include "explain/listener.h"
+#include "explain/main_answers.h"
 #include "generate/trace_of.h"
 #include "models/input_kind.h"
+#include "models/labelled_tokens.h"
+#include "models/run_text.h"
 #include "viewer/questions/compare.h"
 #include "viewer/questions/target.h"
 
@@ -64,8 +69,9 @@ constexpr size_t kAnswersShown = 8;
 
 using Tell = std::function<void(double, const std::string&)>;
 
-// Converts edits to interventions: ids of the text become positions in the sequences of each family that has them.
-Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look) {
+// Converts edits to interventions: ids of the text become positions in the sequences of each family that has them. more: the number of rows
+// that may follow the text, which edits of all rows include.
+Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look, int64_t more = 0) {
   Interventions out{.ablated = look.knock_out};
   for (Interventions::Head& head : out.ablated) {
     if (head.family.empty()) head.family = plan.families.front().name;
@@ -78,8 +84,9 @@ Interventions interventions_of(const RunPlan& plan, const WhatIfLook& look) {
       bool any = false;
       for (const MapFamily& family : plan.families) {
         const Range keys{std::max<int64_t>(0, span.ids.begin - family.first_key), std::min(family.keys, span.ids.end - family.first_key)};
-        const Range rows = span.rows.value_or(Range{0, ids});
-        const Range queries{std::max<int64_t>(0, rows.begin - family.first_query), std::min(family.queries, rows.end - family.first_query)};
+        const Range rows = span.rows.value_or(Range{0, ids + more});
+        const Range queries{std::max<int64_t>(0, rows.begin - family.first_query),
+                            std::min(family.queries + more, rows.end - family.first_query)};
         if (keys.end <= keys.begin || queries.end <= queries.begin) continue;
         to.push_back({queries, keys, {}, {}, family.name});
         any = true;
@@ -111,12 +118,41 @@ RunPlan read_other_text(TraceRequest& request, const Model& model, const std::st
   if (!input_kind(model.info()).is_text())
     fail(ErrorCode::kUnsupported, "{}: this model reads a {}; its input cannot be replaced by a text.", model.info().name,
          model.info().reads);
-  if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: expected a text that is not empty.");
   request.input.text = text;
   if (!request.written) return plan_text(model, request);
   const TracedInput first = trace_of(model, {.input = request.input, .options = {.layers = {0}}, .cancel = request.cancel});
   request.written = first.written->ids;
   return first.trace.plan();
+}
+
+std::string text_of(const Model& model, const std::vector<int32_t>& written) {
+  return written_text(model.info().first_token, written, model.shared_tokenizer().get()).text;
+}
+
+// Keeps the plan of a run.
+struct PlanListener final : explain::Listener {
+  RunPlan plan{};
+  void begin(const RunPlan& of) override { plan = of; }
+};
+
+// The text that the model generates with these edits. The answers compare the probabilities of the tokens that were generated before; this
+// is what the model would generate instead.
+std::string rewritten(const Model& model, TraceRequest request, const RunPlan& plan, const WhatIfLook& look) {
+  request.written.reset();
+  request.keep = request.logits = false;
+  request.interventions = interventions_of(plan, look, default_writing(model).max_tokens);
+  if (!input_kind(model.info()).is_text()) {
+    PlanListener heard;
+    observe(model, request.input, heard, request.interventions);
+    const Encoding target = target_of(heard.plan);
+    return text_of(model, {target.ids.begin() + 1, target.ids.end()});
+  }
+  try {
+    return trace_of(model, request).written->text;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
+    return {};  // it generates nothing
+  }
 }
 
 // The most probable answers before and after, paired by name. For generated text: every token, paired if the tokens are the same.
@@ -143,6 +179,39 @@ Json answers_json(const explain::Answers& before, const explain::Answers& after,
   return out;
 }
 
+Json label_json(int64_t token, const std::string& name, Json before, Json after) {
+  return Json::object({{"token", token}, {"name", name}, {"before", std::move(before)}, {"after", std::move(after)}});
+}
+
+// For a model that labels tokens: the most probable label of each labelled token of the edited text, before and after.
+Json labels_json(const std::function<explain::Answers(int64_t)>& before, const std::function<explain::Answers(int64_t)>& after,
+                 const std::vector<int64_t>& labelled, const std::vector<Aligned>& pieces) {
+  const int64_t tokens = pieces.empty() ? 0 : pieces.back().after + pieces.back().count;
+  std::vector<int64_t> before_of(static_cast<size_t>(std::max(tokens, labelled.empty() ? 0 : labelled.back() + 1)), -1);
+  for (const Aligned& piece : pieces) {
+    for (int64_t i = 0; i < piece.count; ++i) before_of[static_cast<size_t>(piece.after + i)] = piece.before + i;
+  }
+  const auto largest = [](const explain::Answers& of) {
+    return static_cast<size_t>(std::max_element(of.probabilities.begin(), of.probabilities.end()) - of.probabilities.begin());
+  };
+  Json out = Json::array();
+  for (const int64_t token : labelled) {
+    const explain::Answers is = after(token);
+    if (is.names.empty()) return out;
+    const size_t now = largest(is);
+    const int64_t old = before_of[static_cast<size_t>(token)];
+    if (old < 0) {
+      out.push(label_json(token, is.names[now], Json(), is.probabilities[now]));
+      continue;
+    }
+    const explain::Answers was = before(old);
+    const size_t first = largest(was);
+    out.push(label_json(token, was.names[first], was.probabilities[first], is.probabilities[first]));
+    if (now != first) out.push(label_json(token, is.names[now], was.probabilities[now], is.probabilities[now]));
+  }
+  return out;
+}
+
 // {"id", "rows", "divergence"} of a family; null if a layer was not kept or no row is in both runs.
 Json family_json(const std::string& name, const HeadDivergences& found) {
   Json layers = Json::array();
@@ -166,15 +235,26 @@ Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const Tell& progress, 
   };
   TraceRequest request = request_of(loaded, kind, of_first, cancel);
   request.keep = false;
-  const explain::Answers before = answers(request, trace_of(*model, request).result);
-  const RunPlan plan = look.text ? read_other_text(request, *model, *look.text) : loaded.trace().plan();
+  RunResult first = trace_of(*model, request).result;
+  const explain::Answers before = answers(request, first);
+  first = {.class_logits = first.class_logits};  // for labels of tokens
+  const std::string text_before = request.written ? text_of(*model, *request.written) : "";
+  const auto reading = [&](const auto& run) { return look.text ? reading_typed(*model, *look.text, run) : run(); };
+  const RunPlan plan = look.text ? reading([&] { return read_other_text(request, *model, *look.text); }) : loaded.trace().plan();
   request.interventions = interventions_of(plan, look);
+  Json written;
+  if (request.written) {
+    const std::string text_after =
+        request.interventions.empty() ? text_of(*model, *request.written) : rewritten(*model, request, plan, look);
+    written = Json::object({{"before", text_before}, {"after", text_after}});
+  }
   request.keep = true;
   request.progress = of_second;
-  TracedInput second = trace_of(*model, request);
+  TracedInput second = reading([&] { return trace_of(*model, request); });
   const explain::Answers after = answers(request, second.result);
   LoadedTrace::Options options = loaded.options();
   options.together.clear();
+  options.answers = explain::main_answers(*model, second.result, second.trace.plan().text);
   auto edited = std::make_shared<LoadedTrace>(std::make_shared<const Trace>(std::move(second.trace)), std::move(options));
   const std::vector<Aligned> pieces = align(loaded.trace().plan().text, edited->trace().plan().text).pieces;
   progress(0.9, "comparing heads");
@@ -184,9 +264,14 @@ Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const Tell& progress, 
     families.push(family_json(family.name, head_divergences(loaded, *edited, family.name, pieces, kRowsCompared, {.cancel = cancel})));
   const std::optional<double> kl = explain::divergence(model->info(), before, after);
   loaded.keep_edited(edited);
+  const auto label_of = [&](const RunResult& of) { return [&](int64_t token) { return kind->shown_at(*model, of, token); }; };
+  Json shown = kind && kind->shown_at
+                   ? labels_json(label_of(first), label_of(second.result), labelled_tokens(*model, edited->trace().plan().text), pieces)
+                   : answers_json(before, after, kind && kind->is_sequence);
   return Json::object({{"id", edited->id()},
                        {"kind", std::string(kind ? kind->name : "none")},
-                       {"answers", answers_json(before, after, kind && kind->is_sequence)},
+                       {"answers", std::move(shown)},
+                       {"written", std::move(written)},
                        {"kl", kl ? Json(*kl) : Json()},
                        {"aligned", runs},
                        {"families", families}});

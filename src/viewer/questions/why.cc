@@ -53,6 +53,7 @@ constexpr size_t kRandomRankings = 10;  // baseline for each method
 // ranks highest are removed.
 constexpr size_t kAllCuts = 100;
 constexpr size_t kCutsOfMethod = 8;
+constexpr double kSimilarChange = 0.9;  // items whose removal changes the answer by this share of the largest change are named with it
 
 // The kind of the items, and the name of each if they are segments.
 struct Units {
@@ -255,7 +256,8 @@ class Why {
     return out;
   }
 
-  // The item whose removal changes the answer most, among all items or among those that some method ranks highest.
+  // The item whose removal changes the answer most, among all items or among those that some method ranks highest, and the items that
+  // change it almost as much in the same direction.
   Json cut_json(const std::vector<TargetSpec>& asked) {
     const size_t items = target_->items().size();
     if (events_.progress) events_.progress(0, "cuts");
@@ -274,11 +276,20 @@ class Why {
     }
     check_cancelled(events_);
     const std::vector<double> without = (*remembered_)(sets);
-    const auto change = [&](size_t at) { return std::abs(target_->probability() - without[at]); };
+    const auto drop = [&](size_t at) { return target_->probability() - without[at]; };
     size_t best = 0;
-    for (size_t at = 1; at < without.size(); ++at) best = change(at) > change(best) ? at : best;
-    const size_t item = *std::next(candidates.begin(), static_cast<std::ptrdiff_t>(best));
-    return Json::object({{"item", static_cast<int64_t>(item)},
+    for (size_t at = 1; at < without.size(); ++at) best = std::abs(drop(at)) > std::abs(drop(best)) ? at : best;
+    const auto along = [&](size_t at) { return drop(best) < 0 ? -drop(at) : drop(at); };  // negative: a change in the other direction
+    const std::vector<size_t> numbers(candidates.begin(), candidates.end());
+    std::vector<size_t> similar;
+    for (size_t at = 0; at < without.size(); ++at) {
+      if (at != best && along(at) > 0 && along(at) >= kSimilarChange * along(best)) similar.push_back(at);
+    }
+    std::stable_sort(similar.begin(), similar.end(), [&](size_t a, size_t b) { return along(a) > along(b); });
+    Json also = Json::array();
+    for (const size_t at : similar) also.push(static_cast<int64_t>(numbers[at]));
+    return Json::object({{"item", static_cast<int64_t>(numbers[best])},
+                         {"also", std::move(also)},
                          {"of", static_cast<int64_t>(candidates.size())},
                          {"unseen", without[best]},
                          {"masked", masked(sets[best])}});

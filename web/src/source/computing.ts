@@ -36,9 +36,11 @@ interface AskedOf {
   request: { number: number; method: string; path: string; query: string; body: string };
 }
 
+const kBeginning = 80; // characters of a text, in a list of traces
+
 /** Answers by the engine; other traces of the page, which the engine does not have, are compared by `others`. */
 export class ComputingSource extends LiveSource {
-  private isReplaced = false; // whether another text was run
+  private replacedBy: string | null = null; // the beginning of another text that was run
 
   constructor(
     host: Host,
@@ -53,18 +55,21 @@ export class ComputingSource extends LiveSource {
     const info = await super.info();
     const { step, traces, checkpoints } = this.of;
     this.step = step;
-    return { ...info, step, traces, checkpoints };
+    const begins = this.replacedBy;
+    const shown = begins === null ? traces : traces.map((one) => (one.number === step ? { ...one, begins } : one));
+    return { ...info, step, traces: shown, checkpoints };
   }
 
   /** Cannot be stopped once it has begun, so it is not given up when its dialog is closed: the page then shows the text when it is read. */
-  override async run(text: string, pair: string | null, onProgress: (done: number, what: string) => void): Promise<void> {
-    await super.run(text, pair, onProgress, new AbortController().signal);
-    this.isReplaced = true;
+  override async run(text: string, pair: string | null, onProgress: (done: number, what: string) => void): Promise<string> {
+    const state = await super.run(text, pair, onProgress, new AbortController().signal);
+    this.replacedBy = text.slice(0, kBeginning).replace(/\s/g, ' ');
+    return state;
   }
 
   private isOther({ step }: CompareTarget): boolean {
     const isOther = step !== null && step !== this.of.step;
-    if (isOther && this.isReplaced)
+    if (isOther && this.replacedBy !== null)
       throw new SourceError('kUnsupported', 'The other traces of this page can be compared only with the text that it was written with.');
     return isOther;
   }

@@ -61,7 +61,7 @@ export interface WhyResult {
   removed: number;
   random: { rankings: number; comprehensiveness: number };
   agreement: (number | null)[][];
-  cut: { item: number; of: number; unseen: number; masked: number | null } | null;
+  cut: { item: number; also: number[]; of: number; unseen: number; masked: number | null } | null;
 }
 
 export interface WhatIfRequest {
@@ -71,10 +71,19 @@ export interface WhatIfRequest {
   keep_only: { ids: [number, number] }[];
 }
 
+/** An answer's probability before and after an edit. token: the id in the edited text that a label belongs to. */
+export interface AnswerPair {
+  name: string;
+  before: number | null;
+  after: number | null;
+  token?: number;
+}
+
 export interface WhatIfResult {
   id: string;
   kind: AnswerKind | 'none';
-  answers: { name: string; before: number | null; after: number | null }[];
+  answers: AnswerPair[];
+  written: { before: string; after: string } | null; // the text that the model generates; null if it generates none from a source
   kl: number | null; // nats
   aligned: [number, number, number][]; // before, after, count
   families: { id: string; rows: number; divergence: (number | null)[][] }[]; // nats, [layer][head]

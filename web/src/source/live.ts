@@ -225,8 +225,9 @@ export class LiveSource implements Source {
     return (await (await this.post('verify', body)).json()) as VerifyResult;
   }
 
-  async run(text: string, pair: string | null, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<void> {
-    await this.events('run', { text, pair }, signal, { progress: (data) => reportProgress(data, onProgress) });
+  async run(text: string, pair: string | null, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<string> {
+    const done = await this.events('run', { text, pair }, signal, { progress: (data) => reportProgress(data, onProgress) });
+    return (done as { state: string }).state;
   }
 
   async why(request: WhyRequest, onCost: (onCost: WhyCost) => void, onProgress: Progress, signal: AbortSignal): Promise<WhyResult> {

@@ -154,7 +154,7 @@ export class OfflineSource implements Source {
     return Promise.reject(this.current.missingError('verify'));
   }
 
-  run(): Promise<void> {
+  run(): Promise<string> {
     return Promise.reject(this.current.missingError('run'));
   }
 

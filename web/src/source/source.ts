@@ -93,7 +93,7 @@ export interface Family {
   writes_from: number | null; // the first row that writes a token (rows.ts); null: all rows only read
   windows: [number, number][] | null;
   bands: ([number, number] | null)[]; // per layer: how far back and ahead a query sees, if bounded both ways
-  summaries: (string | null)[]; // per layer: what it computes, in one line
+  summaries: (Bilingual | null)[]; // per layer: what it computes, in one line
 }
 
 /** A sentence in the page's languages. */
@@ -131,6 +131,7 @@ export interface Info {
   missing: Missing[];
   can_run: boolean;
   answers: { kind: AnswerKind; labels: string[] } | null; // the kind of the model's answers, if a model is loaded
+  answered: { name: string; probability: number; token: number | null }[]; // the main answers on this input, if they are known
   pair: boolean;
   given: [string, string] | null; // a text and its pair, or a source and its target; null for one text, and for long ones
   max_tokens: number | null;
@@ -413,7 +414,7 @@ export interface Source {
   mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass>;
   neurons(family: string, at: HeadId, query: number, signal: AbortSignal): Promise<Neurons>;
   verify(request: VerifyRequest): Promise<VerifyResult>;
-  run(text: string, pair: string | null, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
+  run(text: string, pair: string | null, onProgress: (done: number, what: string) => void, signal: AbortSignal): Promise<string>;
   why(request: WhyRequest, onCost: (onCost: WhyCost) => void, onProgress: Progress, signal: AbortSignal): Promise<WhyResult>;
   whatIf(request: WhatIfRequest, onProgress: Progress, signal: AbortSignal): Promise<WhatIfResult>;
   /** A source for what is compared with. */

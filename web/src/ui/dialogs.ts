@@ -3,7 +3,7 @@
 import { membersOf } from '../heads';
 import type { Context, View } from '../context';
 import { unavailableReason, commandOf, missingReason, positionLabel, summaryOf } from '../context';
-import { head as headName, power, whole } from '../format';
+import { head as headName, power, whole, messageOf } from '../format';
 import { rowLabel } from '../rows';
 import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
 import { formatState } from '../state';
@@ -12,7 +12,7 @@ import { type FigureKind, type SavedFile, figureFile, figurePng, kFigureKinds } 
 import { commandText, dialog, h, segmented } from './dom';
 import { glossaryList } from './glossary';
 import { picturePng } from './snapshot';
-import { exportNumbers, exportOffline } from '../export';
+import { csv, exportNumbers, exportOffline } from '../export';
 
 export function helpDialog(ctx: Context): void {
   const { t, info } = ctx;
@@ -48,7 +48,7 @@ export function helpDialog(ctx: Context): void {
     h(
       'p',
       {},
-      `${info.name} · ${summaryOf(ctx.family, ctx.store.now.heads[0])} · ${t('help.size', { layers: ctx.family.layers, heads: ctx.family.heads, tokens: whole(ctx.text.count) })}`,
+      `${info.name} · ${summaryOf(ctx, ctx.store.now.heads[0])} · ${t('help.size', { layers: ctx.family.layers, heads: ctx.family.heads, tokens: whole(ctx.text.count) })}`,
     ),
     ...info.notes.map((n) => h('p', {}, n)),
     missing.length ? h('h3', {}, t('help.missing')) : null,
@@ -70,7 +70,7 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
   const state = (): string => formatState(ctx.store.now);
   const note = h('p', { class: 'caption', role: 'status' });
   const button = (
-    kind: ExportKind | FigureKind | 'png' | 'print',
+    kind: ExportKind | FigureKind | 'png' | 'print' | 'csv',
     make: () => Promise<SavedFile | null>,
     reason: string | null,
   ): HTMLElement =>
@@ -89,7 +89,7 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
               if (file) save(file.blob, file.name);
               note.textContent = file ? t('export.done', { name: file.name }) : t('figure.print');
             },
-            (error: unknown) => (note.textContent = error instanceof Error ? error.message : String(error)),
+            (error: unknown) => (note.textContent = messageOf(error)),
           );
         },
       },
@@ -99,6 +99,12 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
   const exported = (kind: ExportKind): (() => Promise<SavedFile>) => {
     if (view.numbers && kind !== 'html') return async () => exportNumbers(ctx, kind, await view.numbers!());
     return ctx.source.offline && kind !== 'html' ? () => exportOffline(ctx, kind, view) : () => ctx.source.export(kind, state());
+  };
+  const csvFile = async (): Promise<SavedFile> => {
+    const { blob, name } = await exported('npy')();
+    const isOfTokens = !view.numbers && !view.offlineNumbers; // each other view has axes of its own
+    const texts = Array.from({ length: isOfTokens ? ctx.text.count : 0 }, (_, id) => ctx.text.label(id));
+    return { blob: new Blob([csv(await blob.arrayBuffer(), texts)], { type: 'text/csv' }), name: name.replace(/npy$/, 'csv') };
   };
   dialog(
     t('export'),
@@ -118,6 +124,7 @@ export function exportDialog(ctx: Context, root: HTMLElement, shown: () => Promi
       button('png', () => picturePng(ctx, root), null),
       button('json', exported('json'), null),
       button('npy', exported('npy'), null),
+      button('csv', csvFile, null),
       button('html', exported('html'), unavailableReason(ctx, 'export')),
     ),
     note,
@@ -162,12 +169,12 @@ export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Pr
     note.className = r.within ? 'good' : 'bad';
   } catch (error) {
     if (isAbort(error)) box.close();
-    note.textContent = error instanceof Error ? error.message : String(error);
+    note.textContent = messageOf(error);
     note.className = 'bad';
   }
 }
 
-export function runDialog(ctx: Context, done: () => void): void {
+export function runDialog(ctx: Context, done: (state: string) => void): void {
   const { t, info } = ctx;
   const text = h('textarea', { rows: 8, name: 'text', 'aria-label': t('run.text'), 'data-testid': 'run-text' });
   text.value = info.given?.[0] ?? (ctx.text.text.length < 20_000 ? ctx.text.text : '');
@@ -182,7 +189,7 @@ export function runDialog(ctx: Context, done: () => void): void {
     go.disabled = true;
     progress.hidden = false;
     try {
-      await ctx.source.run(
+      const state = await ctx.source.run(
         text.value,
         pair.value || null,
         (value, what) => {
@@ -192,9 +199,9 @@ export function runDialog(ctx: Context, done: () => void): void {
         abort.signal,
       );
       box.close();
-      done();
+      done(state);
     } catch (error) {
-      if (!isAbort(error)) note.textContent = error instanceof Error ? error.message : String(error);
+      if (!isAbort(error)) note.textContent = messageOf(error);
       go.disabled = false;
       progress.hidden = true;
     }

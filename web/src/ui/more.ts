@@ -1,5 +1,5 @@
 // The views that a page can show, and the list "More", which holds those that are not tabs. The list closes when a view is chosen or the
-// focus leaves. On a narrow page, whose row of tabs scrolls, all views are in the row (tour.css).
+// focus leaves.
 
 import type { Context } from '../context';
 import { type ViewName, kViews } from '../state';

@@ -105,9 +105,9 @@ export class TopBar implements View {
   }
 
   refetch(): void {
-    const { info, family, store } = this.ctx;
+    const { info, store } = this.ctx;
     this.name.textContent = info.name;
-    this.summary.textContent = summaryOf(family, store.now.heads[0]);
+    this.summary.textContent = summaryOf(this.ctx, store.now.heads[0]);
     this.model.title = `${info.name}\n${this.summary.textContent}\n${info.notes.join('\n')}`;
     document.title = `${info.name} · clearhead`;
   }

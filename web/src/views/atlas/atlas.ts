@@ -1,9 +1,8 @@
 // The head atlas: every head as a thumbnail with its scores on this text. Narrow beside the text, wide as a view of its own, where it can
 // be sorted, filtered, and recoloured by the attention from selected rows to selected keys.
 
-import type { Context, Numbers, View } from '../../context';
-import { unavailableReason, badgeTitle, pin, printWeight, solo, weightName } from '../../context';
-import { head as headName, score as printScore } from '../../format';
+import { type Context, type Numbers, type View, unavailableReason, badgeTitle, pin, printWeight, solo, weightName } from '../../context';
+import { head as headName, score as printScore, messageOf } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
 import {
@@ -138,7 +137,7 @@ export class AtlasView implements View {
           if (event.detail <= 1) pin(ctx, at);
         },
         ondblclick: () => solo(ctx, at),
-        onpointerenter: () => this.hover(at),
+        onpointermove: () => this.hover(at),
         onfocus: () => this.hover(at),
         onblur: () => ctx.focus.previewHead(null),
       },
@@ -242,7 +241,7 @@ export class AtlasView implements View {
       if (heads.length) this.rearrange();
     };
     ctx.source.atlas(ctx.family.id, onHeads, this.loading.signal).catch((error: unknown) => {
-      if (!isAbort(error)) this.caption.textContent = error instanceof Error ? error.message : String(error);
+      if (!isAbort(error)) this.caption.textContent = messageOf(error);
     });
   }
 
@@ -257,7 +256,8 @@ export class AtlasView implements View {
 
   private captionText(): string {
     const { ctx } = this;
-    if (this.patches.on) return ctx.t('atlas.caption-patches', { rows: this.patches.spans.map((rows) => rowName(ctx, rows)).join(', ') });
+    const rows = this.patches.spans.map((span) => rowName(ctx, span)).join(ctx.t('list.quoted'));
+    if (this.patches.on) return ctx.t('atlas.caption-patches', { rows });
     return this.weighted.on ? ctx.t('atlas.caption-weighted', { weight: weightName(ctx) }) : ctx.t('atlas.caption');
   }
 
@@ -411,7 +411,7 @@ export class AtlasView implements View {
       (error: unknown) => {
         if (isAbort(error) || this.massKey !== key) return;
         this.setMass(null);
-        replace(this.best, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
+        replace(this.best, h('p', { class: 'bad' }, messageOf(error)));
       },
     );
   }

@@ -24,7 +24,7 @@ export class MeanNames {
         'data-head': headName(at),
         title: meanName(ctx, at),
         onclick: () => pin(ctx, at),
-        onpointerenter: () => ctx.focus.previewHead(at),
+        onpointermove: () => ctx.focus.previewHead(at),
       },
       text || ctx.t('mean'),
     );

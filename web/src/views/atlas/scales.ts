@@ -20,7 +20,7 @@ export function legendsOf(ctx: Context, mass: Mass | null): FigureLegend[] {
 /** Returns the caption of the masses: from the chosen rows to the chosen keys. */
 export function captionOfMass(ctx: Context): string {
   const { q, k } = ctx.store.now;
-  const rows = q.map((span) => rowName(ctx, span)).join(', ');
-  const keys = k.map((span) => quoted(ctx, span)).join(', ');
+  const rows = q.map((span) => rowName(ctx, span)).join(ctx.t('list.quoted'));
+  const keys = k.map((span) => quoted(ctx, span)).join(ctx.t('list.quoted'));
   return ctx.t(areWritten(ctx, q) ? 'span.caption.written' : 'span.caption', { rows, keys });
 }

@@ -1,5 +1,6 @@
 // Thumbnails and sums of heads under a kind of weight other than raw. The atlas shows them instead of its own while that kind is selected.
 
+import { messageOf } from '../../format';
 import type { Context } from '../../context';
 import { type HeadId, type WeightedHead, isAbort } from '../../source/source';
 import type { State } from '../../state';
@@ -50,7 +51,7 @@ export class WeightedHeads {
       if (heads.length) this.changed();
     };
     ctx.source.weightedHeads(ctx.family.id, weight, sink, onHeads, this.abort.signal).catch((error: unknown) => {
-      if (!isAbort(error)) this.failed(error instanceof Error ? error.message : String(error));
+      if (!isAbort(error)) this.failed(messageOf(error));
     });
   }
 

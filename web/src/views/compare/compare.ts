@@ -4,7 +4,7 @@
 
 import { type Context, type Numbers, type View, unavailableReason, badgeTitle } from '../../context';
 import type { Exported } from '../../figure/figure';
-import { change, head as headName, share, whole } from '../../format';
+import { change, head as headName, share, whole, messageOf } from '../../format';
 import { areWritten, placeOfRow, rowName } from '../../rows';
 import {
   type CompareRequest,
@@ -158,7 +158,7 @@ export class CompareView implements View {
     return (error) => {
       if (this.requested[kind] !== key || isAbort(error)) return;
       this.progress.hidden = true;
-      place.textContent = error instanceof Error ? error.message : String(error);
+      place.textContent = messageOf(error);
     };
   }
 

@@ -1,7 +1,7 @@
 // The sentence on which the gallery opens: lines from the chosen word to the words that one head attends to, and a button that replaces a
 // word and states what changes. Both sentences are traces of the page; words correspond by their order.
 
-import { change as printChange, head as headName, share, shortShare } from '../../format';
+import { change as printChange, head as headName, share, shortShare, messageOf } from '../../format';
 import { familyOf, firstHead, firstSelection, openingOf } from '../../opening';
 import { css, inkOn, shade } from '../../paint/ramp';
 import type { Theme } from '../../paint/ramp';
@@ -137,7 +137,7 @@ export class OpeningSentence {
     this.turn.textContent = this.isChanged ? `${to} → ${from}` : `${from} → ${to}`;
     this.turn.setAttribute('aria-pressed', String(this.isChanged));
     const told = this.isChanged ? answer : this.one.card?.answer;
-    this.answer.textContent = told ? `→ ${told}` : '';
+    this.answer.textContent = told ? this.t('sentence.answer', { answer: told }) : '';
     this.buttons.forEach((button, word) => (button.textContent = this.labelOf(word)));
   }
 
@@ -170,7 +170,7 @@ export class OpeningSentence {
       if (request !== this.requested) return;
       this.rows = rows;
     } catch (error) {
-      if (!isAbort(error)) this.caption.textContent = error instanceof Error ? error.message : String(error);
+      if (!isAbort(error)) this.caption.textContent = messageOf(error);
       return;
     }
     this.caption.textContent = this.sentence();
@@ -195,12 +195,15 @@ export class OpeningSentence {
     const row = this.isChanged ? after : before;
     if (!before || !row || row.strongest < 0) return '';
     const query = this.labelOf(this.word);
-    const says = this.t('sentence.says', { query, key: this.labelOf(row.strongest), share: share(row.weights[row.strongest]) });
+    const strongest = { key: this.labelOf(row.strongest), share: share(row.weights[row.strongest]) };
+    const says = this.t('sentence.says', { head: headName(this.at), query, ...strongest });
     if (!this.isChanged) return says;
     const { from, to } = this.change;
     const was = before.strongest;
-    const points = was < 0 ? '' : printChange(row.weights[was] - before.weights[was]);
-    const moves = points && this.t('sentence.points', { key: this.labelOf(was), points });
+    if (was < 0) return `${this.t('sentence.with', { from, to })}${says}`;
+    const [old, now] = [before.weights[was], row.weights[was]];
+    const points = printChange(now - old).replace(/\s*%$/, '');
+    const moves = this.t('sentence.points', { key: this.labelOf(was), before: share(old), after: share(now), points });
     return `${this.t('sentence.with', { from, to })}${says} ${moves}`;
   }
 

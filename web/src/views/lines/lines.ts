@@ -14,7 +14,7 @@ import {
   rangeOf,
   setDirection,
 } from '../../context';
-import { cell as printCell, head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
+import { cell as printCell, head as headName, share, shortShare, weight as printNumber, whole, messageOf } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { swatch } from '../../paint/pixels';
 import { conventionOf, placeOfRow, rowLabel, rowName, tokenOfRow } from '../../rows';
@@ -123,7 +123,7 @@ export class LinesView implements View {
       const found = event.target instanceof Element ? event.target.closest<HTMLElement>('[data-token]') : null;
       return found ? Number(found.dataset['token']) : null;
     };
-    list.addEventListener('pointerover', (event) => {
+    list.addEventListener('pointermove', (event) => {
       const { x, y } = this.rest;
       if (Math.hypot(event.screenX - x, event.screenY - y) >= 2) this.setHover(side, tokenOf(event));
     });
@@ -252,7 +252,7 @@ export class LinesView implements View {
         if (isAbort(error) || this.wanted !== key) return;
         this.cells = [];
         this.find();
-        this.caption.textContent = error instanceof Error ? error.message : String(error);
+        this.caption.textContent = messageOf(error);
       },
     );
   }

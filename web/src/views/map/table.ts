@@ -2,7 +2,7 @@
 // headings name.
 
 import { type Context, isShare } from '../../context';
-import { share, power, weight as printNumber, whole } from '../../format';
+import { share, power, weight as printNumber, whole, messageOf } from '../../format';
 import { type Badge, type MapRequest, type Picture, type Span, isAbort } from '../../source/source';
 import { rowName, tokensOfRows } from '../../rows';
 import type { Rect } from '../../state';
@@ -141,7 +141,7 @@ export class TableSlot {
       (error: unknown) => {
         if (this.shown !== shown) return;
         this.shown = null;
-        if (!isAbort(error)) replace(this.element, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
+        if (!isAbort(error)) replace(this.element, h('p', { class: 'bad' }, messageOf(error)));
       },
     );
   }

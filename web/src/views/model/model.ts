@@ -4,7 +4,7 @@
 import type { Context, Numbers, View } from '../../context';
 import type { Exported } from '../../figure/figure';
 import { badgeTitle, quoted, rangeOf, selectedAxis, selectedSpans, unavailableReason } from '../../context';
-import { head as headName } from '../../format';
+import { head as headName, messageOf } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { css, kPinColours } from '../../paint/ramp';
 import { type Badge, type Cells, type HeadId, type Span, isAbort } from '../../source/source';
@@ -125,7 +125,7 @@ export class ModelView implements View {
     };
     this.loaded = Promise.all(Array.from({ length: kAtOnce }, work));
     this.loaded.catch((error: unknown) => {
-      if (!isAbort(error) && this.wanted === key) this.caption.textContent = error instanceof Error ? error.message : String(error);
+      if (!isAbort(error) && this.wanted === key) this.caption.textContent = messageOf(error);
     });
   }
 

@@ -4,7 +4,7 @@
 import { isMean } from '../../heads';
 import { type Context, type Numbers, type View, badgeTitle, quoted, rangeOf, unavailableReason } from '../../context';
 import type { Exported } from '../../figure/figure';
-import { head as headName, share, weight as printNumber, whole } from '../../format';
+import { head as headName, share, weight as printNumber, whole, messageOf } from '../../format';
 import { firstSelection } from '../../opening';
 import { css, diverge } from '../../paint/ramp';
 import { placeOfRow, rowName, rowOfToken } from '../../rows';
@@ -88,7 +88,7 @@ export class NeuronView implements View {
       },
       (error: unknown) => {
         if (isAbort(error) || this.wanted !== key) return;
-        this.say(error instanceof Error ? error.message : String(error));
+        this.say(messageOf(error));
       },
     );
   }

@@ -194,7 +194,8 @@ export function captionOf(ctx: Context, shown: ShownLine): string {
   const remainder = remainderOf(ctx.family, at);
   if (direction === 'out' && ctx.family.sinks.length)
     parts.push(t(`caption.sink-${sink}${remainder && sink !== 'hide' ? '.alone' : ''}`, { share: print(shown.line.sinkMass) }));
-  if (direction === 'out' && weight === 'raw' && total && remainder) parts.push(t(`caption.rest.${remainder}`));
+  const isComplete = remainder === 'sink-logit' && shown.line.total > 0.99995; // the sink got nothing that is worth a sentence
+  if (direction === 'out' && weight === 'raw' && total && remainder && !isComplete) parts.push(t(`caption.rest.${remainder}`));
   if (ctx.store.now.words && hasLongWords(ctx)) parts.push(t('caption.words'));
   const several = shown.line.badge === 'top-k' && spanLength(shown.request.spans) > 1 ? '.several' : '';
   if (shown.line.badge !== 'exact') parts.push(t(`caption.${shown.line.badge}${several}`, { error: power(shown.line.error, 2) }));
@@ -228,6 +229,7 @@ export function announcement(ctx: Context, shown: ShownLine): string {
   const weight = (item: TopItem): string => printWeight(ctx, item.weight, shown.line.badge, shown.line.error);
   const top = topOf(ctx, shown, 5).map((item) => `${itemName(ctx, direction, item)} ${weight(item)}`);
   const isWritten = direction === 'out' && areWritten(ctx, spans);
-  const whom = isWritten ? ctx.t('row.writing', { whom: lineName(ctx, shown) }) : lineName(ctx, shown);
+  const name = lineName(ctx, shown);
+  const whom = isWritten ? ctx.t('row.writing', name) : name.whom + name.more;
   return `${headName(at)}: ${whom} ${direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
 }

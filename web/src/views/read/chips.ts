@@ -23,7 +23,7 @@ export class ChipPanel implements ItemPanel {
           class: 'box chip',
           'data-box': id,
           onclick: (event: MouseEvent) => events.pick(id, event),
-          onpointerenter: () => events.hover(id),
+          onpointermove: () => events.hover(id),
           onpointerleave: () => events.hover(null),
         },
         ctx.text.label(id),

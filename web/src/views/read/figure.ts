@@ -46,7 +46,7 @@ export async function figureOfRead(
   }
   const isOut = ctx.store.now.direction === 'out';
   const spans = shown?.request.spans ?? [];
-  const whom = spans.map((s) => (isOut ? rowName(ctx, s) : quoted(ctx, s))).join(', ');
+  const whom = spans.map((s) => (isOut ? rowName(ctx, s) : quoted(ctx, s))).join(t('list.quoted'));
   const key = !isOut ? 'figure.in' : areWritten(ctx, spans) ? 'figure.out.written' : 'figure.out';
   const says = shown ? `${t(key, { whom })} ${captionOf(ctx, shown)}` : '';
   return { parts, description: says, badge: shown?.line.badge ?? 'exact' };

@@ -6,6 +6,7 @@ import { itemDescription, quoted, visibleSpace } from '../../context';
 import type { Span } from '../../source/source';
 import { type Box, boxesOf, shortened } from '../../text/boxes';
 import { languageOf } from '../../text/language';
+import type { TextModel } from '../../text/model';
 import { h } from '../../ui/dom';
 import { Margin } from './margin';
 import type { BoxStyle } from './painter';
@@ -13,12 +14,20 @@ import { itemBox } from './itemPanel';
 
 const kMaxBoxLength = 400; // largest number of UTF-16 units shown in one box
 const kOpenedBlocks = 2; // blocks: about one screen
+const kShortest = 300; // UTF-16 units: a shorter text stands large
+
+/** The class of the frame around a text: a short one without items beside it, or pictures above it, stands large. */
+export const frameClass = (text: TextModel, pictures: number): string =>
+  text.text.length < kShortest && text.inMargin.length === 0 && pictures === 0 ? 'text-frame alone' : 'text-frame';
 
 export interface LiveBlock {
   boxes: Box[];
   elements: HTMLElement[];
   painted: string[]; // current style of each element
 }
+
+/** True if a box continues the word of the box before it. */
+const isPieceOf = ({ data: { word } }: TextModel, { begin }: Box): boolean => word[begin] >= 0 && word[begin] === word[begin - 1];
 
 interface PaneEvents {
   hover(token: number | null): void;
@@ -207,11 +216,16 @@ export class TextPane {
       const content = box.to > box.from ? text.text.slice(Math.max(at, box.from), box.to) : text.label(box.begin);
       at = Math.max(at, box.to);
       const element = document.createElement('span');
+      const last = elements[elements.length - 1];
       const lead = /^\s*(?=\S)/.exec(content)?.[0] ?? ''; // the space before a word belongs to the token, but shading it would make words run together
       if (lead) body.append(lead);
       element.dataset['box'] = String(box.begin);
       element.textContent = shortened(content.slice(lead.length), kMaxBoxLength);
       if (text.isSpecial(box.begin)) element.dir = 'ltr'; // so that dir=auto of the block considers only its own text
+      if (last && isPieceOf(text, box)) {
+        last.dataset['joined'] = '';
+        element.dataset['joins'] = '';
+      }
       elements.push(element);
       body.append(element);
     }

@@ -20,13 +20,12 @@ import { ItemLines } from './itemLines';
 import { figureOfRead } from './figure';
 import { Minimap } from './minimap';
 import { type BoxStyle, type Paint, type StepStyle, stepStyles, styleOf } from './painter';
-import { type LiveBlock, TextPane, describeToken } from './pane';
+import { type LiveBlock, TextPane, describeToken, frameClass } from './pane';
 import { itemBox, type ItemPanel, type ItemPanelEvents } from './itemPanel';
 import { createItemPanels } from './itemPanels';
 import { lineCaption, paintedWeights, topOf, sinksOnScale } from './top';
 
 const kShort = 600; // UTF-16 units: a shorter text needs no minimap
-const kShortest = 300; // a shorter text stands large
 
 export class ReadView implements View {
   readonly element: HTMLElement;
@@ -66,7 +65,6 @@ export class ReadView implements View {
     );
     const figures = this.panels.some((panel) => panel.element.matches('figure'));
     const isShort = ctx.text.text.length < kShort;
-    const isAlone = ctx.text.text.length < kShortest && this.panels.length === 0 && ctx.text.inMargin.length === 0;
     this.how = ctx.t(ctx.text.tokens < ctx.text.count ? 'status.how.items' : 'status.how');
     this.status = h('p', { class: 'status', 'data-testid': 'status' }, this.how);
     this.element = h(
@@ -85,7 +83,7 @@ export class ReadView implements View {
           : null,
         h(
           'div',
-          { class: isAlone ? 'text-frame alone' : 'text-frame', hidden: ctx.text.text === '' },
+          { class: frameClass(ctx.text, this.panels.length), hidden: ctx.text.text === '' },
           this.pane.element,
           isShort ? null : this.minimap.element,
         ),

@@ -38,19 +38,19 @@ export const sinksOnScale = (ctx: Context, byWords: boolean): readonly number[] 
       })
     : ctx.family.sinks;
 
-/** The name of the line's row or key: “word”, “word and 2 more”. */
-export function lineName(ctx: Context, shown: ShownLine): string {
+/** The name of the line's first row or key, and the words for the number of others: “word” and 2 more. */
+export function lineName(ctx: Context, shown: ShownLine): { whom: string; more: string } {
   const { spans, direction } = shown.request;
   const span = spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 };
   const whom = direction === 'out' ? rowName(ctx, span) : quoted(ctx, span);
-  return spans.length > 1 ? `${whom}${ctx.t('answers.more', { n: spans.length - 1 })}` : whom;
+  return { whom, more: spans.length > 1 ? ctx.t('answers.more', { n: spans.length - 1 }) : '' };
 }
 
 /** A caption of the line; it says if the rows write what they are named by. */
 export function lineCaption(ctx: Context, shown: ShownLine, key: string, values: Record<string, string> = {}): string {
   const { spans, direction } = shown.request;
   const isWritten = direction === 'out' && areWritten(ctx, spans);
-  return ctx.t(`${key}.${direction}${isWritten ? '.written' : ''}`, { ...values, whom: lineName(ctx, shown) });
+  return ctx.t(`${key}.${direction}${isWritten ? '.written' : ''}`, { ...values, ...lineName(ctx, shown) });
 }
 
 /** The heaviest keys of a row, or rows of a column. */

@@ -51,18 +51,23 @@ export function whatIfRequest(edits: readonly Edit[]): WhatIfRequest {
   };
 }
 
-/** Maps each id after an edit to the id before, −1 if there is none; and vice versa. */
-export function idMaps(
-  pieces: readonly [number, number, number][],
-  before: number,
-  after: number,
-): { toBefore: Int32Array; toAfter: Int32Array } {
-  const toBefore = new Int32Array(after).fill(-1);
-  const toAfter = new Int32Array(before).fill(-1);
-  for (const [b, a, count] of pieces)
-    for (let i = 0; i < count; i++) {
-      toBefore[a + i] = b + i;
-      toAfter[b + i] = a + i;
-    }
-  return { toBefore, toAfter };
+/**
+ * True for a token that the edits hide from every token. A cut hides its tokens; a token is also hidden by each span that alone is kept and
+ * does not contain it, in the families whose keys include both. Positions always refer to the shown text.
+ */
+export function isHiddenBy(edits: readonly Edit[], families: readonly { key_range: [number, number] }[], id: number): boolean {
+  return edits.some((edit) => {
+    if (edit.kind !== 'cut' && edit.kind !== 'keep') return false;
+    const { begin, end } = edit.ids;
+    const isInside = begin <= id && id < end;
+    if (edit.kind === 'cut') return isInside;
+    return !isInside && families.some(({ key_range: [first, last] }) => begin < last && first < end && first <= id && id < last);
+  });
+}
+
+/** Maps each id after an edit to the id before; −1 if there is none. */
+export function idsBefore(pieces: readonly [number, number, number][], count: number): Int32Array {
+  const out = new Int32Array(count).fill(-1);
+  for (const [before, after, length] of pieces) for (let i = 0; i < length; i++) out[after + i] = before + i;
+  return out;
 }

@@ -6,7 +6,7 @@ import { legendSlot, showLegend } from '../../ui/legend';
 import { scaleOfRows } from '../compare/texts';
 import { type Context, type Numbers, type View, unavailableReason, pin, quoted } from '../../context';
 import type { Exported } from '../../figure/figure';
-import { change, head as headName, share } from '../../format';
+import { change, head as headName, share, messageOf } from '../../format';
 import { type RowText, rowsOfTokens, tokenBefore, tokensOfRows } from '../../rows';
 import { type HeadId, type LineRequest, type Source, type Span, isAbort } from '../../source/source';
 import { type State, sameHead } from '../../state';
@@ -17,13 +17,14 @@ import { wordAround } from '../../weights';
 import { matrixOfPair } from '../compare/figure';
 import { type Change, type Pair, PairMap, type Show, pairOf, hiddenAsZero } from '../compare/pairMap';
 import { changesPanel } from '../compare/panels';
-import { type LiveBlock, TextPane } from '../read/pane';
+import { type LiveBlock, TextPane, frameClass } from '../read/pane';
 import { shadedWords } from '../why/figure';
 import { type Shading, shaded } from '../why/shading';
 import { answersPanel, headsPanel } from './panels';
 import { captionOfRows, placeNames } from './rows';
-import { type Run, answersTable, numbersOfRun, queryRangeOf, originalRun, runEdited, effectSentence } from './run';
+import { type Run, answersOf, answersTable, numbersOfRun, queryRangeOf, originalRun, runEdited, effectSentence } from './run';
 import { labelledSums, weightsOf } from './sums';
+import { isHiddenBy } from './edits';
 import { Toolbar } from './toolbar';
 
 interface Rows {
@@ -135,8 +136,8 @@ export class WhatIfView implements View {
             'div',
             { class: 'explain-side' },
             this.answers,
-            h('section', {}, this.mapTitle, this.mapNote, this.map.element, this.mapLegend, this.cellNote, this.changes),
             this.heads,
+            h('section', {}, this.mapTitle, this.mapNote, this.map.element, this.mapLegend, this.cellNote, this.changes),
           ),
         ),
       ),
@@ -167,10 +168,8 @@ export class WhatIfView implements View {
   }
 
   private showTools(): void {
-    const { ctx } = this;
-    const front = ctx.store.now.heads[0] ?? { layer: 0, head: 0 };
-    const text = this.run?.text ?? ctx.text;
-    this.tools.update({ text, selection: this.selection(), front, words: (span) => this.words(span) });
+    const front = this.ctx.store.now.heads[0] ?? { layer: 0, head: 0 };
+    this.tools.update({ text: this.rowText.text, selection: this.selection(), front, words: (span) => this.words(span) });
   }
 
   // ---- the runs
@@ -200,12 +199,13 @@ export class WhatIfView implements View {
         this.progress.hidden = true;
         this.note.textContent = '';
         this.setRun(run);
-        if (run.result) ctx.announce(effectSentence(ctx, run.result));
+        if (run.result) ctx.announce(effectSentence(ctx, run, run.result));
       },
       (error: unknown) => {
         if (abort.signal.aborted || isAbort(error)) return;
         this.progress.hidden = true;
-        this.note.textContent = error instanceof Error ? error.message : String(error);
+        this.setRun(originalRun(ctx));
+        this.note.textContent = messageOf(error);
       },
     );
   }
@@ -216,11 +216,9 @@ export class WhatIfView implements View {
     this.rowKey = '';
     this.pair = null;
     this.rows = { before: null, after: null };
-    const { ctx } = this;
     this.showTools();
-    replace(this.answers, ...(run.result ? answersPanel(ctx, run.result) : []));
     this.showHeads();
-    this.loadRowAndMap(ctx.store.now);
+    this.loadRowAndMap(this.ctx.store.now);
   }
 
   private openText(text: TextModel): void {
@@ -247,6 +245,7 @@ export class WhatIfView implements View {
     );
     this.pane = pane;
     pane.element.addEventListener('keydown', (event) => this.onKey(event));
+    this.textFrame.className = frameClass(text, 0);
     replace(this.textFrame, pane.element);
     pane.open();
   }
@@ -291,6 +290,7 @@ export class WhatIfView implements View {
       return;
     }
     this.rowKey = key;
+    replace(this.answers, ...answersPanel(ctx, run.result, answersOf(run, this.selection())));
     this.rows = { before: null, after: null }; // do not show a row under another one's name
     if (this.mapKey !== map) this.pair = null;
     this.mapKey = map;
@@ -306,7 +306,7 @@ export class WhatIfView implements View {
       return ids.map((id) => ({ begin: id, end: id + 1 }));
     });
     const fail = (error: unknown): void => {
-      if (this.rowKey === key && !isAbort(error)) this.mapNote.textContent = error instanceof Error ? error.message : String(error);
+      if (this.rowKey === key && !isAbort(error)) this.mapNote.textContent = messageOf(error);
     };
     Promise.all([line(ctx.source, before, 'if-before'), line(run.source, after, 'if-after')]).then(([valuesBefore, valuesAfter]) => {
       if (this.rowKey !== key) return;
@@ -336,7 +336,7 @@ export class WhatIfView implements View {
     const whom = rows ? captionOfRows(ctx, this.rowText, rows, this.show) : '';
     const description = [this.tools.description, whom, run.text === ctx.text ? '' : ctx.t('compare.grey')].filter(Boolean).join(' ');
     return {
-      parts: [words, matrixOfPair(ctx, pair, this.show, options), ...answersTable(ctx, run.result)],
+      parts: [words, matrixOfPair(ctx, pair, this.show, options), ...answersTable(ctx, answersOf(run, this.selection()))],
       description,
       badge: pair.badge,
       rules: [this.mapTitle.textContent ?? ''],
@@ -362,6 +362,7 @@ export class WhatIfView implements View {
       signed: this.show === 'difference',
       scale: this.ctx.store.now.scale,
       special: (id) => run.text.isSpecial(id),
+      hidden: ({ begin, end }) => isHiddenBy(run.edits, run.families, begin) || isHiddenBy(run.edits, run.families, end - 1),
       marks: span ? [span] : [],
       cursor: null,
       theme: this.ctx.theme(),
@@ -462,7 +463,7 @@ export class WhatIfView implements View {
   }
 
   private markHeads(): void {
-    const front = this.ctx.store.now.heads[0];
+    const [front] = this.ctx.store.now.heads;
     for (const cell of this.heads.querySelectorAll<HTMLElement>('[data-head]'))
       cell.setAttribute('aria-pressed', String(front !== undefined && cell.dataset['head'] === `${front.layer}.${front.head}`));
   }

@@ -18,6 +18,7 @@ export interface Shading {
   signed: boolean; // false: one colour ramp, as for weights elsewhere
   scale: Scale;
   special(token: number): boolean;
+  hidden?(box: Box): boolean; // struck through: some of it is hidden from every token
   marks: readonly Span[]; // outlined: the selection
   cursor: Span | null; // dashed: the keyboard cursor
   theme: Theme;
@@ -28,6 +29,7 @@ const within = (spans: readonly Span[], box: Box): boolean => spans.some((s) => 
 export function shaded(box: Box, shading: Shading): BoxStyle {
   const classes = ['box'];
   if (shading.special(box.begin)) classes.push('chip');
+  if (shading.hidden?.(box)) classes.push('struck');
   if (within(shading.marks, box)) classes.push('query');
   else if (shading.cursor && within([shading.cursor], box)) classes.push('other');
   const value = shading.value(box);

@@ -51,7 +51,7 @@ export class ShareOverlay {
     );
   }
 
-  show(shading: Shading): void {
+  show(shading: Shading | null): void {
     this.shading = shading;
     this.draw();
   }

@@ -2,20 +2,21 @@
 // removal with the largest effect. All of it comes from one request (api/why); which method shades the text is decided by the page alone.
 
 import { type Context, type Numbers, type View, unavailableReason, quoted } from '../../context';
-import { share, shortShare, whole } from '../../format';
+import { share, shortShare, whole, messageOf } from '../../format';
 import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethods } from '../../source/explain';
 import { isAbort, isOnPicture } from '../../source/source';
 import type { State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { legendSlot, showLegend } from '../../ui/legend';
 import { h, replace, setChosen } from '../../ui/dom';
-import { type LiveBlock, TextPane } from '../read/pane';
+import { type LiveBlock, TextPane, frameClass } from '../read/pane';
 import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
 import { ShareOverlay } from './shareOverlay';
 import { type Shading, answerMarks, largestOf, shaded } from './shading';
 import { chosenMethods, computedMethods } from './methods';
-import { targetAsked, tokenAsked } from './asked';
+import { cutCard } from './cut';
+import { targetAsked, targetOf, tokenAsked } from './asked';
 import { isByParts, partNumbers, unitsControl } from './parts';
 import { type SupportedMethod, agreementTable, answerOf, mapsHint, printAnswer, supportedMethods, sharesTable, trustTable } from './tables';
 
@@ -43,6 +44,7 @@ export class WhyView implements View {
   private requested = '';
   private abort = new AbortController();
   private result: WhyResult | null = null;
+  private explained: number | null = null; // the token that the result explains, if it is one
   private itemOf = new Int32Array(0); // [id] → item; −1: none
   private cursor: number | null = null; // id under the keyboard cursor
   private allRows = false;
@@ -71,8 +73,7 @@ export class WhyView implements View {
       box.checked = computedMethods(this.ctx, state).includes(name as MethodName);
       box.disabled = byParts && name === 'occlusion'; // it is the effect of removal
     }
-    if (this.targetInput && document.activeElement !== this.targetInput)
-      this.targetInput.value = state.target.startsWith('#') ? '' : state.target;
+    if (this.targetInput && document.activeElement !== this.targetInput) this.targetInput.value = targetAsked(this.ctx, state);
     if (this.contrastInput && document.activeElement !== this.contrastInput) this.contrastInput.value = state.contrast;
     this.load(state, kAutoRunSeconds);
     this.show();
@@ -108,7 +109,7 @@ export class WhyView implements View {
           this.answer,
           h('div', { class: 'explain-progress' }, this.progress, this.note, this.startButton),
           ...this.overlays.map((over) => over.element),
-          h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element),
+          h('div', { class: frameClass(ctx.text, drawn.length), hidden: ctx.text.text === '' }, this.pane.element),
           this.legend,
           this.status,
         ),
@@ -127,9 +128,8 @@ export class WhyView implements View {
     const { t, store } = ctx;
     const { kind, labels } = ctx.info.answers ?? { kind: 'next', labels: [] };
     const set = (): void => {
-      const of = this.targetInput?.value.trim() ?? '';
-      const kept = of === '' && store.now.target.startsWith('#') ? store.now.target : of;
-      store.set({ target: kept, contrast: this.contrastInput?.value.trim() ?? '' }, 'push');
+      const target = targetOf(ctx, store.now, this.targetInput?.value.trim() ?? '');
+      store.set({ target, contrast: this.contrastInput?.value.trim() ?? '' }, 'push');
     };
     const isLabel = kind === 'class' || kind === 'number';
     const targetName = kind === 'number' ? 'why.output' : isLabel || kind === 'tag' ? 'why.class' : 'why.word';
@@ -189,7 +189,7 @@ export class WhyView implements View {
     const { ctx } = this;
     const { t } = ctx;
     const request: WhyRequest = {
-      target: targetAsked(state),
+      target: targetAsked(ctx, state),
       contrast: state.contrast,
       token: tokenAsked(ctx, state),
       methods: kMethods.filter((m) => computedMethods(this.ctx, state).includes(m)), // a fixed order; the order of selection matters only to the page
@@ -228,14 +228,14 @@ export class WhyView implements View {
       .then(
         (result) => {
           if (this.requested !== key) return;
+          if (result.methods === null) this.clear();
           if (result.methods === null) return this.offerStart(saidCost('why.cost.ask'), () => this.load(ctx.store.now, 0));
-          this.setResult(result);
+          this.setResult(result, request.token);
         },
         (error: unknown) => {
           if (this.requested !== key || ctx.life.signal.aborted) return;
-          this.offerStart(isAbort(error) ? t('why.stopped') : error instanceof Error ? error.message : String(error), () =>
-            this.load(ctx.store.now, 0),
-          );
+          this.clear(); // the last result explains another answer
+          this.offerStart(isAbort(error) ? t('why.stopped') : messageOf(error), () => this.load(ctx.store.now, 0));
         },
       );
   }
@@ -258,12 +258,24 @@ export class WhyView implements View {
     this.startButton.onclick = begin;
   }
 
-  private setResult(result: WhyResult): void {
+  private clear(): void {
+    this.result = null;
+    this.answer.textContent = this.caption.textContent = '';
+    replace(this.tables);
+    replace(this.legend);
+    for (const over of this.overlays) over.show(null);
+    this.itemOf.fill(-1);
+    this.style = (box) => ({ className: this.ctx.text.isSpecial(box.begin) ? 'box chip' : 'box', css: '', share: '' });
+    this.pane?.paint(this.style);
+  }
+
+  private setResult(result: WhyResult, token: number | null): void {
     const { ctx } = this;
     const { t } = ctx;
     this.progress.hidden = true;
     this.startButton.hidden = true;
     this.result = result;
+    this.explained = token;
     this.allRows = false;
     this.itemOf = new Int32Array(ctx.text.count).fill(-1);
     result.items.forEach(([begin, end], item) => this.itemOf.fill(item, begin, end));
@@ -300,18 +312,23 @@ export class WhyView implements View {
     const { t, store } = ctx;
     const front = this.front();
     if (!result || !front) return;
-    const token = tokenAsked(ctx, store.now);
+    const token = this.explained;
     const probability = printAnswer(result, result.probability);
     this.answer.textContent =
       token !== null && token < ctx.text.count
-        ? t('why.answer.token', { token, word: quoted(ctx, { begin: token, end: token + 1 }), probability })
+        ? t(ctx.info.answers?.kind === 'tag' ? 'why.answer.tagged' : 'why.answer.token', {
+            token,
+            word: quoted(ctx, { begin: token, end: token + 1 }),
+            answer: answerOf(ctx, result.answer),
+            probability,
+          })
         : t('why.answer', { answer: answerOf(ctx, result.answer), probability });
     this.caption.textContent = t('why.caption', { method: t(`method.${front.name}`), kind: t.kind(result.item_kind) });
     const choose = (method: SupportedMethod): void =>
       store.set({ methods: [method.name, ...chosenMethods(store.now).filter((m) => m !== method.name)] }, 'push');
     replace(
       this.tables,
-      this.cutCard(result),
+      cutCard(ctx, result, (item) => this.label(item)),
       sharesTable(ctx, result, front, this.allRows, {
         label: (item) => this.label(item),
         choose,
@@ -326,31 +343,6 @@ export class WhyView implements View {
       mapsHint(ctx),
     );
     this.paint();
-  }
-
-  private cutCard(result: WhyResult): HTMLElement | null {
-    const { ctx } = this;
-    const { t } = ctx;
-    const { cut } = result;
-    if (!cut) return null;
-    const [begin, end] = result.items[cut.item];
-    const effect = t(result.is_number ? 'why.cut.number' : 'why.cut', {
-      item: this.label(cut.item),
-      after: printAnswer(result, cut.unseen),
-      before: printAnswer(result, result.probability),
-      of: whole(cut.of),
-    });
-    const masked = cut.masked === null ? '' : ` ${t('why.cut.masked', { after: printAnswer(result, cut.masked) })}`;
-    return h(
-      'div',
-      { class: 'explain-card', 'data-testid': 'why-cut' },
-      h('p', {}, effect + masked),
-      h(
-        'button',
-        { type: 'button', class: 'quiet', onclick: () => ctx.store.set({ view: 'what-if', edit: `c~${begin}-${end}` }, 'push') },
-        t('why.try'),
-      ),
-    );
   }
 
   private paint(): void {
@@ -388,7 +380,7 @@ export class WhyView implements View {
     const front = this.front();
     if (!result || !front) return null;
     const top = new Set(largestOf(front.shares, 5));
-    const token = tokenAsked(ctx, ctx.store.now);
+    const token = this.explained;
     const marks = token !== null ? [{ begin: token, end: token + 1 }] : answerMarks(ctx, result);
     const itemOf = (box: Box): number => {
       for (let id = box.begin; id < box.end; id++) if (this.itemOf[id] >= 0) return this.itemOf[id];
