@@ -64,6 +64,11 @@ std::optional<double> divergence(const ModelInfo& info, const Answers& before, c
   return std::max(0.0, sum);
 }
 
+size_t most_probable(const Answers& answers) {
+  const std::vector<double>& all = answers.probabilities;
+  return static_cast<size_t>(std::max_element(all.begin(), all.end()) - all.begin());
+}
+
 Answers class_answers(const Model& model, const Tensor& logits) {
   if (!logits.defined()) return {};
   const ModelInfo& info = model.info();

@@ -62,6 +62,9 @@ const AnswerKind* answer_kind(const ModelInfo& info);
 /// alternatives: generated tokens, independent labels.
 std::optional<double> divergence(const ModelInfo& info, const Answers& before, const Answers& after);
 
+/// The index of the most probable of several answers.
+size_t most_probable(const Answers& answers);
+
 /// Helpers for implementations of AnswerKind::shown: the softmax (for independent labels, the sigmoid) of class logits [1, label], and the
 /// softmax of token logits [row, vocabulary] at row 0. Both are empty for an undefined tensor.
 Answers class_answers(const Model& model, const Tensor& logits);

@@ -33,7 +33,8 @@
 namespace clearhead::explain {
 
 /// The answer that is asked about. `target`: the label of a class, one or more words, or "token N" of the text (for an encoder-decoder, of
-/// its output; for a model that labels tokens, also "token N LABEL"); empty: the model's own answer. `contrast`: a class or a word of one token, whose logit is subtracted.
+/// its output; for a model that labels tokens, also "token N LABEL"); empty: the model's own answer. `contrast`: a class or a word of one
+/// token, whose logit is subtracted.
 ///
 /// If a word has several tokenizations, with and without a leading space, the one that the model finds more probable is explained. Between
 /// two words, the spelling with a space is chosen unless it is more than a hundred times less probable than the one without.

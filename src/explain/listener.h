@@ -12,4 +12,10 @@ class Listener : public Observer {
   void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
 };
 
+/// Keeps the plan of a run.
+struct PlanListener final : Listener {
+  RunPlan plan{};
+  void begin(const RunPlan& of) override { plan = of; }
+};
+
 }  // namespace clearhead::explain

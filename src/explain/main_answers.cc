@@ -3,16 +3,13 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "explain/answer_kind.h"
 #include "models/labelled_tokens.h"
 
 namespace clearhead::explain {
 namespace {
-
-size_t most_probable(const Answers& of) {
-  return static_cast<size_t>(std::max_element(of.probabilities.begin(), of.probabilities.end()) - of.probabilities.begin());
-}
 
 std::vector<ShownAnswer> labels_that_stand_out(const AnswerKind& kind, const Model& model, const RunResult& result, const RunText& text) {
   constexpr size_t kMost = 8;
@@ -44,12 +41,14 @@ std::vector<ShownAnswer> main_answers(const Model& model, const RunResult& resul
   const bool has_several_masks = result.masked_logits.defined() && result.masked_logits.size(0) > 1;
   if (!kind->shown || has_several_masks) return {};
   const Answers of = kind->shown(model, result, {});
+  std::vector<size_t> order(of.names.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const size_t shown = std::min(kMost, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown), order.end(), [&](size_t a, size_t b) {
+    return of.probabilities[a] > of.probabilities[b] || (of.probabilities[a] == of.probabilities[b] && a < b);
+  });
   std::vector<ShownAnswer> out;
-  for (size_t at = 0; at < of.names.size(); ++at) out.push_back({of.names[at], of.probabilities[at], {}});
-  const size_t shown = std::min(kMost, out.size());
-  std::partial_sort(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(shown), out.end(),
-                    [](const ShownAnswer& a, const ShownAnswer& b) { return a.probability > b.probability; });
-  out.resize(shown);
+  for (size_t rank = 0; rank < shown; ++rank) out.push_back({of.names[order[rank]], of.probabilities[order[rank]], {}});
   return out;
 }
 

@@ -60,10 +60,10 @@ class Opening {
                           static_cast<double>(std::max<int64_t>(1, known_.shape.d_k));
     const auto most = std::min(static_cast<int64_t>(kWork / std::max(1.0, of_row)), kMost);
     std::vector<int64_t> out;
-    if (const auto& answers = loaded_.options().answers; !answers.empty() && answers.front().token) {
+    if (const auto& answers = loaded_.options().answers; most > 0 && !answers.empty() && answers.front().token) {
       const int64_t labelled = *answers.front().token;  // the row that says most about the answer of a model that labels tokens
       for (const Range& kept : known_.rows) {
-        if (most > 0 && labelled >= kept.begin && labelled < kept.end) return {labelled};
+        if (labelled >= kept.begin && labelled < kept.end) return {labelled};
       }
     }
     int64_t words = is_across() ? kContext : 0;

@@ -70,10 +70,7 @@ class PairTarget final : public AttributionTarget {
     check_answer(logits.size(1));
     answer_ = spelled(*model_, answer_ids_) + (before.empty() ? " as the first token" : " after " + in_quotes(before)) +
               (contrast_ >= 0 ? " against " + spelled(*model_, contrast_) : "");
-    struct Heard final : Listener {
-      RunPlan plan{};
-      void begin(const RunPlan& of) override { plan = of; }
-    } heard;
+    PlanListener heard;
     probability_ = run(&heard, {}).probability;
     plan_ = heard.plan;
     side_ = has_family("dec") ? "dec" : "target";

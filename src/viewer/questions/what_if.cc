@@ -129,12 +129,6 @@ std::string text_of(const Model& model, const std::vector<int32_t>& written) {
   return written_text(model.info().first_token, written, model.shared_tokenizer().get()).text;
 }
 
-// Keeps the plan of a run.
-struct PlanListener final : explain::Listener {
-  RunPlan plan{};
-  void begin(const RunPlan& of) override { plan = of; }
-};
-
 // The text that the model generates with these edits. The answers compare the probabilities of the tokens that were generated before; this
 // is what the model would generate instead.
 std::string rewritten(const Model& model, TraceRequest request, const RunPlan& plan, const WhatIfLook& look) {
@@ -142,7 +136,7 @@ std::string rewritten(const Model& model, TraceRequest request, const RunPlan& p
   request.keep = request.logits = false;
   request.interventions = interventions_of(plan, look, default_writing(model).max_tokens);
   if (!input_kind(model.info()).is_text()) {
-    PlanListener heard;
+    explain::PlanListener heard;
     observe(model, request.input, heard, request.interventions);
     const Encoding target = target_of(heard.plan);
     return text_of(model, {target.ids.begin() + 1, target.ids.end()});
@@ -155,17 +149,18 @@ std::string rewritten(const Model& model, TraceRequest request, const RunPlan& p
   }
 }
 
+Json answer_json(const std::string& name, Json before, Json after) {
+  return Json::object({{"name", name}, {"before", std::move(before)}, {"after", std::move(after)}});
+}
+
 // The most probable answers before and after, paired by name. For generated text: every token, paired if the tokens are the same.
 Json answers_json(const explain::Answers& before, const explain::Answers& after, bool is_sequence) {
-  const auto one_json = [](const std::string& name, Json was, Json is) {
-    return Json::object({{"name", name}, {"before", std::move(was)}, {"after", std::move(is)}});
-  };
   Json out = Json::array();
   if (is_sequence) {
     const bool is_same = before.names == after.names;
     for (size_t at = 0; at < before.names.size(); ++at)
-      out.push(one_json(before.names[at], before.probabilities[at], is_same ? Json(after.probabilities[at]) : Json()));
-    for (size_t at = 0; !is_same && at < after.names.size(); ++at) out.push(one_json(after.names[at], Json(), after.probabilities[at]));
+      out.push(answer_json(before.names[at], before.probabilities[at], is_same ? Json(after.probabilities[at]) : Json()));
+    for (size_t at = 0; !is_same && at < after.names.size(); ++at) out.push(answer_json(after.names[at], Json(), after.probabilities[at]));
     return out;
   }
   const size_t count = before.names.size(), shown = std::min(count, kAnswersShown);
@@ -175,39 +170,36 @@ Json answers_json(const explain::Answers& before, const explain::Answers& after,
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown), order.end(),
                     [&](size_t a, size_t b) { return larger(a) > larger(b) || (larger(a) == larger(b) && a < b); });
   for (size_t at = 0; at < shown; ++at)
-    out.push(one_json(before.names[order[at]], before.probabilities[order[at]], after.probabilities[order[at]]));
+    out.push(answer_json(before.names[order[at]], before.probabilities[order[at]], after.probabilities[order[at]]));
   return out;
-}
-
-Json label_json(int64_t token, const std::string& name, Json before, Json after) {
-  return Json::object({{"token", token}, {"name", name}, {"before", std::move(before)}, {"after", std::move(after)}});
 }
 
 // For a model that labels tokens: the most probable label of each labelled token of the edited text, before and after.
 Json labels_json(const std::function<explain::Answers(int64_t)>& before, const std::function<explain::Answers(int64_t)>& after,
-                 const std::vector<int64_t>& labelled, const std::vector<Aligned>& pieces) {
-  const int64_t tokens = pieces.empty() ? 0 : pieces.back().after + pieces.back().count;
-  std::vector<int64_t> before_of(static_cast<size_t>(std::max(tokens, labelled.empty() ? 0 : labelled.back() + 1)), -1);
+                 const Model& model, const RunText& edited, const std::vector<Aligned>& pieces) {
+  std::vector<int64_t> before_of(edited.ids.size(), -1);
   for (const Aligned& piece : pieces) {
     for (int64_t i = 0; i < piece.count; ++i) before_of[static_cast<size_t>(piece.after + i)] = piece.before + i;
   }
-  const auto largest = [](const explain::Answers& of) {
-    return static_cast<size_t>(std::max_element(of.probabilities.begin(), of.probabilities.end()) - of.probabilities.begin());
-  };
   Json out = Json::array();
-  for (const int64_t token : labelled) {
+  for (const int64_t token : labelled_tokens(model, edited)) {
+    const auto add = [&](const std::string& name, Json was, Json is) {
+      Json one = answer_json(name, std::move(was), std::move(is));
+      one["token"] = token;
+      out.push(std::move(one));
+    };
     const explain::Answers is = after(token);
     if (is.names.empty()) return out;
-    const size_t now = largest(is);
+    const size_t now = explain::most_probable(is);
     const int64_t old = before_of[static_cast<size_t>(token)];
     if (old < 0) {
-      out.push(label_json(token, is.names[now], Json(), is.probabilities[now]));
+      add(is.names[now], Json(), is.probabilities[now]);
       continue;
     }
     const explain::Answers was = before(old);
-    const size_t first = largest(was);
-    out.push(label_json(token, was.names[first], was.probabilities[first], is.probabilities[first]));
-    if (now != first) out.push(label_json(token, is.names[now], was.probabilities[now], is.probabilities[now]));
+    const size_t first = explain::most_probable(was);
+    add(was.names[first], was.probabilities[first], is.probabilities[first]);
+    if (now != first) add(is.names[now], was.probabilities[now], is.probabilities[now]);
   }
   return out;
 }
@@ -265,9 +257,8 @@ Json what_if(LoadedTrace& loaded, const WhatIfLook& look, const Tell& progress, 
   const std::optional<double> kl = explain::divergence(model->info(), before, after);
   loaded.keep_edited(edited);
   const auto label_of = [&](const RunResult& of) { return [&](int64_t token) { return kind->shown_at(*model, of, token); }; };
-  Json shown = kind && kind->shown_at
-                   ? labels_json(label_of(first), label_of(second.result), labelled_tokens(*model, edited->trace().plan().text), pieces)
-                   : answers_json(before, after, kind && kind->is_sequence);
+  Json shown = kind && kind->shown_at ? labels_json(label_of(first), label_of(second.result), *model, edited->trace().plan().text, pieces)
+                                      : answers_json(before, after, kind && kind->is_sequence);
   return Json::object({{"id", edited->id()},
                        {"kind", std::string(kind ? kind->name : "none")},
                        {"answers", std::move(shown)},

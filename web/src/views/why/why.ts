@@ -9,6 +9,7 @@ import type { State } from '../../state';
 import type { Box } from '../../text/boxes';
 import { legendSlot, showLegend } from '../../ui/legend';
 import { h, replace, setChosen } from '../../ui/dom';
+import type { BoxStyle } from '../read/painter';
 import { type LiveBlock, TextPane, frameClass } from '../read/pane';
 import type { Exported } from '../../figure/figure';
 import { figureOfWhy, shadedWords } from './figure';
@@ -119,7 +120,7 @@ export class WhyView implements View {
     );
     this.progress.setAttribute('aria-label', t('why.label'));
     this.updateStatus(null);
-    this.style = (box) => ({ className: ctx.text.isSpecial(box.begin) ? 'box chip' : 'box', css: '', share: '' });
+    this.style = this.plain;
     this.pane.open();
   }
 
@@ -228,9 +229,9 @@ export class WhyView implements View {
       .then(
         (result) => {
           if (this.requested !== key) return;
-          if (result.methods === null) this.clear();
-          if (result.methods === null) return this.offerStart(saidCost('why.cost.ask'), () => this.load(ctx.store.now, 0));
-          this.setResult(result, request.token);
+          if (result.methods !== null) return this.setResult(result, request.token);
+          this.clear();
+          this.offerStart(saidCost('why.cost.ask'), () => this.load(ctx.store.now, 0));
         },
         (error: unknown) => {
           if (this.requested !== key || ctx.life.signal.aborted) return;
@@ -258,6 +259,13 @@ export class WhyView implements View {
     this.startButton.onclick = begin;
   }
 
+  /** The style of a text without shares. */
+  private readonly plain = (box: Box): BoxStyle => ({
+    className: this.ctx.text.isSpecial(box.begin) ? 'box chip' : 'box',
+    css: '',
+    share: '',
+  });
+
   private clear(): void {
     this.result = null;
     this.answer.textContent = this.caption.textContent = '';
@@ -265,8 +273,8 @@ export class WhyView implements View {
     replace(this.legend);
     for (const over of this.overlays) over.show(null);
     this.itemOf.fill(-1);
-    this.style = (box) => ({ className: this.ctx.text.isSpecial(box.begin) ? 'box chip' : 'box', css: '', share: '' });
-    this.pane?.paint(this.style);
+    this.style = this.plain;
+    this.pane?.paint(this.plain);
   }
 
   private setResult(result: WhyResult, token: number | null): void {
