@@ -59,6 +59,14 @@ Tensor states_of(const RunResult& result, int64_t row) {
   return out;
 }
 
+const Model& AttributionTarget::model() const {
+  if (model_) return *model_;
+  fail(ErrorCode::kUnsupported, "{}: the run was recorded from another library; this explanation needs a model that clearhead loads",
+       name());
+}
+
+const std::string& AttributionTarget::name() const { return model_ ? model_->info().name : plan_.model; }
+
 const char* to_string(RemovedBy how) { return how == RemovedBy::kUnseen ? "unseen" : "masked"; }
 
 void AttributionTarget::answer_with_label(const TargetSpec& asked, const std::string& label, const char* what, const Tensor& logits) {
@@ -76,8 +84,7 @@ void AttributionTarget::answer_with_label(const TargetSpec& asked, const std::st
 void AttributionTarget::answer_with_number(const TargetSpec& asked, int32_t output, std::string description, const Tensor& outputs,
                                            double offset, double factor) {
   if (!asked.contrast.empty() || asked.contrast_id)
-    fail(ErrorCode::kUnsupported, "{}: a contrast compares two classes or words, but the answer of this model is a number",
-         model_->info().name);
+    fail(ErrorCode::kUnsupported, "{}: a contrast compares two classes or words, but the answer of this model is a number", name());
   is_number_ = true;
   offset_ = offset;
   factor_ = factor;
@@ -107,23 +114,22 @@ AttributionTarget::Outcome AttributionTarget::outcome_of(const float* logits, in
 }
 
 void AttributionTarget::check_answer(int64_t count) const {
-  const std::string& name = model_->info().name;
   std::vector<int32_t> ids = answer_ids_;
   if (contrast_ != -1) ids.push_back(contrast_);
   for (const int32_t id : ids) {
     if (id < 0 || id >= count)
-      fail(ErrorCode::kNotFound, "{}: answer id {} is out of range: there are {}, counted from 0", name, id, count);
+      fail(ErrorCode::kNotFound, "{}: answer id {} is out of range: there are {}, counted from 0", name(), id, count);
   }
   if (answer_ids_.size() > 1 && contrast_ >= 0)
-    fail(ErrorCode::kUnsupported, "{}: a contrast was given for an answer of {} tokens; {}: expected an answer of one token", name,
+    fail(ErrorCode::kUnsupported, "{}: a contrast was given for an answer of {} tokens; {}: expected an answer of one token", name(),
          answer_ids_.size(), kContrastNeedsOne);
   if (answer_ids_[0] == contrast_)
-    fail(ErrorCode::kInvalidArgument, "{}: the target and the contrast are the same answer; give two different ones", name);
+    fail(ErrorCode::kInvalidArgument, "{}: the target and the contrast are the same answer; give two different ones", name());
 }
 
 int32_t AttributionTarget::answer_id(const char* what) const {
   if (answer_ids_.size() == 1) return answer_ids_.front();
-  fail(ErrorCode::kUnsupported, "{}: {} needs an answer of one token, but {} has {}", model_->info().name, what,
+  fail(ErrorCode::kUnsupported, "{}: {} needs an answer of one token, but {} has {}", name(), what,
        answer_.empty() ? "target_ids" : answer_, answer_ids_.size());
 }
 
@@ -137,7 +143,7 @@ double AttributionTarget::backward(InputTape& tape, const Tensor& logits, Number
   };
   if (is_number_) {
     if (number == Number::kLogProbability)
-      fail(ErrorCode::kUnsupported, "{}: the answer of this model is a number, which has no probability", model_->info().name);
+      fail(ErrorCode::kUnsupported, "{}: the answer of this model is a number, which has no probability", name());
     const Tensor y = times(at(answer_ids_.front()), factor_);
     tape.backward(y);
     return offset_ + static_cast<double>(*y.data<float>());
@@ -223,17 +229,17 @@ std::optional<int32_t> masking_token(const Tokenizer& tokenizer) {
 }
 
 int32_t AttributionTarget::hiding_token() const {
-  if (const std::optional<int32_t> id = masking_token(model_->tokenizer())) return *id;
+  if (const std::optional<int32_t> id = masking_token(model().tokenizer())) return *id;
   fail(ErrorCode::kUnsupported, "{}: its tokenizer has no mask, unknown or padding token to replace others with; use removal \"unseen\"",
-       model_->info().name);
+       name());
 }
 
 std::vector<double> AttributionTarget::mixed_norms(int) const {
-  fail(ErrorCode::kUnsupported, "{}: the residual stream can be decomposed only for models that read a single text", model_->info().name);
+  fail(ErrorCode::kUnsupported, "{}: the residual stream can be decomposed only for models that read a single text", name());
 }
 
 Tensor AttributionTarget::states() const {
-  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no residual stream", model_->info().name, model_->info().model_type);
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no residual stream", name(), model().info().model_type);
 }
 
 std::vector<uint8_t> AttributionTarget::removed_ids(const std::vector<uint8_t>& removed) const {

@@ -99,9 +99,15 @@ class AttributionTarget {
   /// the gradients. Returns the number.
   virtual double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions = {},
                                Number number = Number::kY) const = 0;
-  const Model& model() const { return *model_; }
+  /// False for a run that another library computed (replayed_target.h).
+  bool has_model() const { return model_ != nullptr; }
+  /// Throws kUnsupported if there is no model.
+  const Model& model() const;
+  /// The model's name, for messages.
+  const std::string& name() const;
 
  protected:
+  /// model: null for a run that another library computed
   explicit AttributionTarget(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
   /// Throws kNotFound for answers outside [0, count), kInvalidArgument for an answer against itself, kUnsupported for a
   /// span against another answer.
@@ -113,6 +119,8 @@ class AttributionTarget {
   /// Throws kUnsupported if `asked` has a contrast.
   void answer_with_number(const TargetSpec& asked, int32_t output, std::string description, const Tensor& outputs, double offset = 0,
                           double factor = 1);
+  /// The answer is a number in its own unit, which a derived class computes.
+  void set_is_number() { is_number_ = true; }
   /// logits: [row of the answer, count]
   Outcome outcome_of(const float* logits, int64_t count) const;
   double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }

@@ -184,7 +184,7 @@ RunOptions TextTarget::run_options(Observer* observer, const Interventions& inte
 
 Tensor TextTarget::logits_of(const RunResult& result) const {
   const Tensor& all = result.*logits_;
-  return all.rank() == 3 ? all.select(1, row()) : all;  // a token classifier has logits for each token
+  return all.rank() == 3 ? all.select(1, row()).contiguous() : all;  // a token classifier has logits for each token
 }
 
 }  // namespace clearhead::explain

@@ -242,6 +242,22 @@ TEST(Attribution, EveryTokenOfTheTextHasAShare) {
   EXPECT_NEAR(together[1], hidden, 1e-6);
 }
 
+// Every kind of answer reads the logits of a batch, in which several sets of items are removed.
+TEST(Attribution, RemovingItemsInABatchEqualsRemovingThemAlone) {
+  std::vector<std::unique_ptr<AttributionTarget>> subjects;
+  for (const Json& golden : golden_cases()) subjects.push_back(golden_subject(golden));
+  subjects.push_back(make_target(load(kGoldens + "bert/tokens", {.tokenizer = false}),
+                                 encoding_of(Json::parse("[1, 5, 3, 7, 9, 2]", "ids")), {.target = "token 2"}));
+  for (const auto& subject : subjects) {
+    SCOPED_TRACE(subject->name() + ": " + subject->answer());
+    const size_t items = subject->items().size();
+    std::vector<std::vector<uint8_t>> sets(items, std::vector<uint8_t>(items));
+    for (size_t item = 0; item < items; ++item) sets[item][item] = 1;
+    const std::vector<double> together = subject->answers(sets, RemovedBy::kUnseen);
+    for (size_t set = 0; set < items; ++set) EXPECT_NEAR(together[set], subject->answers({sets[set]}, RemovedBy::kUnseen)[0], 1e-6) << set;
+  }
+}
+
 TEST(Attribution, ALayerOrHeadThatNoMethodUsesIsRefused) {
   const auto model = book();
   const auto subject = make_target(model, {.text = "It was a dark"}, {});
