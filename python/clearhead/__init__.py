@@ -96,7 +96,7 @@ from .errors import (
 )
 
 # imported on first access, because importing torch takes seconds
-_OF_TORCH = {"watch": "_watch", "edits": "_watch", "register": "_operator"}
+_OF_TORCH = {"watch": "_watch", "edits": "_watch", "explain": "_explain", "register": "_operator"}
 __all__ = [name for name in dir() if not name.startswith("_")] + list(_OF_TORCH)
 
 

@@ -245,12 +245,13 @@ def _families(watch, sides, ready):
 
 
 def _calls(watch, shown):
-    """Yields the calls of a trace: (family, layer, q, k, description with edits, norms of the values, (dy/dout, values) or None)."""
+    """Yields the calls of a trace: (family, layer, q, k, description with edits, (norms of the values, norms of the projected values or
+    None), (dy/dout, values) or None)."""
     for layer, name, number, q, k, description in shown:
         from_first = q.shape[2] != k.shape[2] and (layer.is_cross or layer.before == 0)
         edited = watch._edits.described(description, layer.family, layer.number, q.shape[1], q.shape[2] if from_first else None)
         gradient = None if layer.d_out is None or layer.calls != 1 else (layer.d_out, layer.values)
-        yield name, number, q, k, edited, torch.cat(layer.norms, 2), gradient
+        yield name, number, q, k, edited, (torch.cat(layer.norms, 2), layer.output_norms), gradient
 
 
 def assemble(watch):

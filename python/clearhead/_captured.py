@@ -54,7 +54,8 @@ class CapturedLayer:
     """One attention layer of a run.
 
     path: the module's path. family, number: identify the layer in the trace. q, k: for each call a tensor [1|beam, head, query, d_k] and
-    [1|beam, key_head, key, d_k]. norms: norms of the values [1|beam, key_head, key].
+    [1|beam, key_head, key, d_k]. norms: norms of the values [1|beam, key_head, key]. output_norms: norms of the projected values [1, head,
+    key] of a single call, or None.
     """
 
     def __init__(self, path, family, number, is_cross):
@@ -68,6 +69,7 @@ class CapturedLayer:
 
     def clear(self):
         self.q, self.k, self.norms, self.seen = [], [], [], []
+        self.output_norms = None
         self.is_in_windows, self.windows = False, []  # windows: (queries, keys) of each window of a call, or of the calls of one block
         self.samples = []
         self.steps, self.of_beams = [], []  # for beam search: the step of each call; samples as (step, beam, sample)

@@ -92,7 +92,7 @@ def from_qkv(layers, tokens=None, description=None, *, ids=None, tokenizer=None,
                 values = plain(_readable(v[0]), "v")
                 values = np.asarray(values.float() if hasattr(values, "float") else values, np.float32)
                 norms = np.linalg.norm(values, axis=-1).astype(np.float32)
-            yield plan["name"], at, _readable(q), _readable(k), descriptions[at], norms, None
+            yield plan["name"], at, _readable(q), _readable(k), descriptions[at], None if norms is None else (norms, None), None
 
     return _core._trace_of_calls(name, _text(tokens, tokenizer, ids, first_q.shape[2]), [plan], calls(), [], budget, tail, [], [], "")
 

@@ -77,10 +77,12 @@ class Reading:
     """The texts and media that a model reads in a run.
 
     kinds: {path of a module: the kinds of input that it was given, of "text", "picture" and "sound"}. media: {kind: Medium}. shapes: shapes
-    of the tensor arguments of the outermost call, the main input first. main: name of the main input.
+    of the tensor arguments of the outermost call, the main input first. main: name of the main input. given: number of tokens of the
+    written text that were given, if the others are an answer that was generated earlier; `text` covers only these. Default: all.
     """
 
-    def __init__(self, model, tokenizer, text, sequence):
+    def __init__(self, model, tokenizer, text, sequence, given=None):
+        self._given = given
         self._model, self._tokenizer, self._text, self._sequence = model, tokenizer, text, sequence
         self.config = getattr(model, "config", None)
         self.is_pair = bool(getattr(self.config, "is_encoder_decoder", False)) and hasattr(model, "get_encoder")
@@ -297,6 +299,8 @@ class Reading:
                 if self.generation is not None and self.generation.has_ids and side == self.written_side
                 else begin + count
             )
+            if self._given is not None and side == self.written_side:
+                known.prompt = min(self._given, begin + count)
         if ids is None:
             known.ids.extend(self._ids_of_embeddings(count))
             return
@@ -334,7 +338,8 @@ class Reading:
         tokenizer = getattr(self._tokenizer, "tokenizer", self._tokenizer)
         begin, end = known.range(count)
         special = set(tokenizer.all_special_ids)
-        given = [one for one in known.ids[begin:end] if one not in special]
+        known_end = end if self._given is None or self.is_pair else min(end, self._given)
+        given = [one for one in known.ids[begin:known_end] if one not in special]
         for spelling in dict.fromkeys((self._text, self._text.lstrip(" "))):
             ids = [one for one in tokenizer(spelling, add_special_tokens=False)["input_ids"] if one not in special]
             if ids == given:

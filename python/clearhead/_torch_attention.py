@@ -35,7 +35,8 @@ _SCALED, _MULTI_HEAD = F.scaled_dot_product_attention, F.multi_head_attention_fo
 _ORDINALS = {1: "second", 2: "third", 3: "fourth"}
 
 
-# Modules of torch that compute no attention, read no text and contain no other modules. A watch does not observe their calls.
+# Modules of torch that compute no attention, read no text and contain no other modules. A watch observes their calls only if it asks for
+# them (Watch.hears_elementary_modules).
 _ELEMENTARY = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Identity,
                nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
@@ -61,7 +62,8 @@ class AttentionMode(TorchFunctionMode):
     def __init__(self, watch):
         super().__init__()
         self._watch, self.paths, self._stack, self._asked, self._within = watch, watch.paths, [], [], 0
-        self.modules = [one for one in watch.modules if one is watch._model or not _is_elementary(one)]
+        hears_all = watch.hears_elementary_modules
+        self.modules = [one for one in watch.modules if hears_all or one is watch._model or not _is_elementary(one)]
         self.thread = watch.thread
         self._recorder = Recorder(watch, self)
         self._functions = Functions(self, watch._model)

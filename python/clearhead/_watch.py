@@ -47,8 +47,10 @@ class Watch:
     left_out: [(path of the module, reason)] for attention that is not in the trace.
     """
 
+    hears_elementary_modules = False  # whether before() and after() are also called for linear layers, norms and the like
+
     def __init__(self, model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(), tail=1024, budget=2 << 30, check=False,
-                 edits=None, keep=True, name=None, gradients_of=None):
+                 edits=None, keep=True, name=None, gradients_of=None, given=None):
         if not isinstance(model, torch.nn.Module):
             raise InvalidArgumentError(f"watch: expected a torch.nn.Module, found {type(model).__name__}")
         if isinstance(sequence, bool) or not isinstance(sequence, int):
@@ -69,7 +71,7 @@ class Watch:
         self._name = name or getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
         self._families = {}
         self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in self.modules)
-        self.reading = Reading(model, tokenizer, text, sequence)
+        self.reading = Reading(model, tokenizer, text, sequence, given)
         self._trace, self._checks, self._mode, self._stance = None, [], None, None
         self.left_out = []
         self._clear()

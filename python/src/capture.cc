@@ -200,7 +200,8 @@ std::vector<GeneratedToken> generated_of(const nb::list& generated) {
   return out;
 }
 
-// calls: an iterator of (family, layer, q, k, description, value norms or None, (dy/dout, values) or None). Each call is released before
+// calls: an iterator of (family, layer, q, k, description, (norms of values, norms of projected values or None) or None,
+// (dy/dout, values) or None). Each call is released before
 // the next one is requested.
 // generated: (id, piece, bytes, probability). If the families cover parts of the text (encoder-decoders, items), these are its last tokens.
 // Otherwise they follow the text and are appended to it.
@@ -220,11 +221,14 @@ Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::l
   for (const nb::handle one : nb::iter(calls)) {
     const Site site{.family = nb::cast<std::string>(one[0]), .layer = nb::cast<int>(one[1])};
     if (!trace.wants(site)) continue;
-    const nb::object q_array = nb::borrow(one[2]), k_array = nb::borrow(one[3]), norms_array = nb::borrow(one[5]);
+    const nb::object q_array = nb::borrow(one[2]), k_array = nb::borrow(one[3]);
     const Tensor q = tensor_of(q_array, "q"), k = tensor_of(k_array, "k");
     const AttentionSpec spec = nb::cast<AttentionSpec>(one[4]);
     KeyNorms norms;
-    if (!norms_array.is_none()) norms.value = tensor_of(norms_array, "norms").clone();
+    for (const auto& [at, to] : {std::pair{0, &norms.value}, {1, &norms.output}}) {
+      if (one[5].is_none()) continue;
+      if (const nb::object given = nb::borrow(one[5][at]); !given.is_none()) *to = tensor_of(given, "norms").clone();
+    }
     OutputGradient gradient;
     if (const nb::handle given = one[6]; !given.is_none() && trace.wants_gradient(site)) {
       const nb::object d_out = nb::borrow(given[0]), values = nb::borrow(given[1]);

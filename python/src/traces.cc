@@ -110,6 +110,25 @@ Tensor rows_of(const Layer& layer, int64_t query) {
   return out;
 }
 
+// Returns the queries whose outputs the answer depends on: those with a gradient that is not zero in some head.
+std::vector<int64_t> gradient_rows_of(const LayerMap& map) {
+  std::vector<int64_t> out;
+  for (const Frame& frame : map.frames()) {
+    const Tensor& gradient = frame.gradient.d_out;  // [1, head, row, d_v]
+    if (!gradient.defined()) continue;
+    const Tensor rows = gradient.contiguous();
+    for (int64_t row = 0; row < rows.size(2); ++row) {
+      bool is_reached = false;
+      for (int64_t head = 0; head < rows.size(1) && !is_reached; ++head) {
+        const float* values = rows.data<float>() + (head * rows.size(2) + row) * rows.size(3);
+        is_reached = std::any_of(values, values + rows.size(3), [](float value) { return value != 0; });
+      }
+      if (is_reached) out.push_back(frame.queries.begin + row);
+    }
+  }
+  return out;
+}
+
 GradientLook gradient_look_named(const std::string& name) {
   for (const auto& [known, look] : {std::pair{"gradient", GradientLook::kGradient},
                                     {"product", GradientLook::kProduct},
@@ -133,6 +152,7 @@ void add_looks_of_layers(nb::class_<Layer>& type) {
       .def(
           "_rows", [](const Layer& layer, int64_t query) { return array_of(without_gil([&] { return rows_of(layer, query); })); },
           "query"_a)
+      .def("_gradient_rows", [](const Layer& layer) { return gradient_rows_of(*layer.map); })
       .def(
           "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
           "Returns whether the trace kept the row of this query. row() raises NotFoundError for other rows.")

@@ -82,7 +82,7 @@ def of_two_sides(generated=()):
     family = {**PLAN, "name": "cross", "queries": 2, "keys": 3, "first_query": 3, "first_key": 0,
               "modules": {0: "decoder.layers.0.attention"}}
     norms = np.ones((1, 2, 3), np.float32)
-    call = ("cross", 0, q, k, ch.Description(), norms, None)
+    call = ("cross", 0, q, k, ch.Description(), (norms, None), None)
     return _core._trace_of_calls("two", text, [family], iter([call]), list(generated), 1 << 30, 10, [], [], ""), q, k
 
 

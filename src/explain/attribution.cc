@@ -196,7 +196,7 @@ Vector flow(const AttributionTarget& target, const AttributionOptions& options) 
   const MapFamily& family = target.plan().families.front();
   if (target.plan().families.size() != 1 || family.queries != family.keys || family.is_part)
     fail(ErrorCode::kUnsupported, "why: attention flow needs a model with self-attention over a single sequence, which {} does not have",
-         target.model().info().name);
+         target.name());
   const int64_t tokens = family.keys;
   if (tokens > kFlowTokens)
     fail(ErrorCode::kBudget, "why: attention flow searches all weights once per token; expected a text of at most {} tokens, found {}",
@@ -460,7 +460,8 @@ void add_gradient_times_input(const AttributionTarget& target, const InputTape& 
 
 Vector integrated(const AttributionTarget& target, const AttributionOptions& options, int64_t steps, bool at_the_input) {
   const auto& ranges = target.plan().text.items;
-  if (!std::all_of(ranges.begin(), ranges.end(), covers_steps))
+  // The embeddings of a replayed run are named after the side that they belong to.
+  if (target.has_model() && !std::all_of(ranges.begin(), ranges.end(), covers_steps))
     fail(ErrorCode::kUnsupported,
          "why: this method needs an embedding of each explained item, but the items of this model are sentences, statements, patches or "
          "intervals");

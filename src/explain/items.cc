@@ -26,7 +26,8 @@ std::optional<Range> removable_part(const AttributionTarget& target, Range range
 }  // namespace
 
 std::vector<Range> items_of_words(const AttributionTarget& target, const std::vector<int32_t>& word_of_id) {
-  if (!target.model().info().tags_words) return target.items();  // a sequence of characters, such as a protein, has no words
+  if (target.has_model() && !target.model().info().tags_words)
+    return target.items();  // a sequence of characters, such as a protein, has no words
   std::vector<Range> out;
   for (const Range& token : target.items()) {
     const int32_t word = word_of_id[static_cast<size_t>(token.begin)];

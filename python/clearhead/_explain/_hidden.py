@@ -1,0 +1,65 @@
+"""Removes tokens from a run: no token attends to them, and the rest of each row is renormalised.
+
+The removed tokens differ between the sequences of a batch, so that many sets of tokens are removed in one run. Attention without the
+removed keys is computed by the fused kernel, in O(tokens * d) memory.
+"""
+
+import torch
+
+from .. import _core
+from .._attend import attend
+from .._calls import float32
+
+
+class HiddenKeys:
+    """Edits of a watch (see Edits): hides keys in every layer of some families.
+
+    by_family: {family: bool [sequence, key]}, True for hidden keys.
+    """
+
+    def __init__(self, by_family):
+        self._by_family, self._used = by_family, set()
+
+    def __bool__(self):
+        return True
+
+    def touches(self, family, _):
+        self._used.add(family)
+        return family in self._by_family
+
+    def unused(self):
+        return [f"hidden keys of {family}" for family in self._by_family if family not in self._used]
+
+    def of(self, *_):
+        return [], [], []
+
+    def described(self, description, *_):
+        return description
+
+    def _of_call(self, family, places):
+        """Which keys of a call are hidden, bool [sequence, key]."""
+        hidden = self._by_family[family]
+        keys = places.keys.expand(hidden.shape[0], -1).cpu()
+        return hidden.gather(1, keys.clamp(0, hidden.shape[1] - 1)) & (keys >= 0) & (keys < hidden.shape[1])
+
+    def hidden(self, family, layer, heads, places, rows):
+        return self._of_call(family, places)[:, None, None].expand(-1, 1, len(rows), -1).to(places.keys.device)
+
+    def apply(self, call, out, family, layer, places):
+        """Returns the output of a layer without the hidden keys. out: [sequence, query, head, d_v]."""
+        hidden, out = self._of_call(family, places), out.clone()
+        for at in range(out.shape[0]):
+            if bool(hidden[at].any()):
+                out[at] = _without(call.of(at), hidden[at]).to(out.dtype).to(out.device)
+        return out
+
+
+def _without(call, hidden):
+    """The output of a call of one sequence without some keys: f32 [query, head, d_v]. Rows that see no key are 0."""
+    topology, terms = call.described(slice(None), slice(None))
+    terms = [_core.Bias(one) if isinstance(one, torch.Tensor) else one for one in terms]
+    normaliser = _core.Softmax(None if call.sinks is None else call.sinks.detach().float().cpu().contiguous())
+    shown = _core.mask((~hidden)[None, None, None].contiguous())
+    q, k, v = (float32(one).contiguous() for one in (call.query, call.key, call.value))
+    description = _core.Description(score=call.score(), terms=terms, topology=topology & shown, normaliser=normaliser)
+    return attend(q, k, v, description)[0][0].transpose(0, 1)

@@ -1,0 +1,326 @@
+"""The runs of a model that an explanation needs: attention and gradients, scaled inputs, and runs without some tokens."""
+
+import contextlib
+import re
+
+import torch
+
+from .. import _core
+from .._watch import Watch
+from ..errors import InvalidArgumentError, NotFoundError, UnsupportedError
+from ._blocks import BlockWatch, _first_states
+from ._hidden import HiddenKeys
+
+TOKENS_TOGETHER = 8192  # tokens in a batch of runs without some tokens
+
+
+@contextlib.contextmanager
+def evaluated(model):
+    """Puts a model into evaluation mode, without gradients of its parameters. Afterwards it is as before."""
+    training = [module for module in model.modules() if module.training]
+    trainable = [one for one in model.parameters() if one.requires_grad]
+    try:
+        for module in training:
+            module.training = False
+        for one in trainable:
+            one.requires_grad_(False)
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for one in trainable:
+            one.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def embeddings_as_leaves(model):
+    """Inside the block every embedding requires gradients. Yields the list of these tensors."""
+    leaves = []
+
+    def embedded(module, positional, out):
+        if isinstance(out, torch.Tensor) and out.is_floating_point() and not out.requires_grad:
+            leaves.append(out.requires_grad_(True))
+
+    hooks = [module.register_forward_hook(embedded) for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+    try:
+        yield leaves
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def scaled_inputs(blocks, scale):
+    """Inside the block, the states that these modules read at their first call are multiplied by a scale, and are leaves of the graph.
+
+    Yields {name: (states before scaling, leaf)}. blocks: {name: module}.
+    """
+    found = {}
+
+    def replace(name):
+        def hook(module, positional, keywords):
+            states = _first_states(positional, keywords)
+            if name in found or states is None:
+                return None
+            leaf = (states.detach() * scale).requires_grad_(True)
+            found[name] = (states.detach(), leaf)
+            if positional:
+                return (leaf, *positional[1:]), keywords
+            name_of = "hidden_states" if "hidden_states" in keywords else "input"
+            return positional, {**keywords, name_of: leaf}
+
+        return hook
+
+    hooks = [module.register_forward_pre_hook(replace(name), with_kwargs=True) for name, module in blocks.items()]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Run:
+    """Runs one answer of a model.
+
+    trace: the attention of the run, with the gradients of y if they were captured. sites: [(family, layer, side of the queries, side of the
+    keys)] in the order of the calls.
+    """
+
+    def __init__(self, model, tokenizer, prompt, answer, budget):
+        self.model, self.tokenizer, self.prompt, self.answer, self.budget = model, tokenizer, prompt, answer, budget
+        self.trace = self.sites = self.probability = None
+
+    def _arguments(self):
+        keywords = {"budget": self.budget}
+        if self.prompt.text is not None and self.answer.given != 0:
+            keywords |= {"text": self.prompt.text, "given": self.answer.given}
+        return keywords
+
+    def capture(self, gradients, output_norms=None):
+        """Runs the model once and keeps its attention. gradients: also run backward. output_norms: function (family, layer) -> whether the
+        norms of projected values are computed."""
+        follow = output_norms or (lambda family, layer: False)
+        watch = BlockWatch(self.model, self.tokenizer, gradients_of=self.answer.description if gradients else None, follow=follow,
+                           finish=self._with_output_norms if output_norms else None, **self._arguments())
+        leaves = embeddings_as_leaves(self.model) if gradients else contextlib.nullcontext([])
+        with evaluated(self.model), torch.set_grad_enabled(gradients), leaves as embedded, watch:
+            inputs = self._differentiable(self.answer.inputs, embedded) if gradients else self.answer.inputs
+            output = self.model(**inputs)
+            if gradients:
+                self._differentiate(self.answer.number(output), embedded)
+            self.probability = float(self.answer.probability(output)[0])
+        if watch.left_out:
+            path, reason = watch.left_out[0]
+            raise UnsupportedError(f"explain: the attention of {path or 'the model'} is not in the trace: {reason}")
+        self.trace, self.blocks = watch.trace, watch.blocks
+        self._name_sites([(family, layer) for family, layer, _ in watch._checks])
+        if self.answer.rows is None:
+            self._find_rows(watch)
+        return self
+
+    @staticmethod
+    def _differentiable(inputs, leaves):
+        """Inputs that are numbers, such as pictures, become leaves too."""
+        out = dict(inputs)
+        for name, value in inputs.items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and "mask" not in name:
+                out[name] = value.detach().clone().requires_grad_(True)
+                leaves.append(out[name])
+        return out
+
+    def _differentiate(self, y, leaves):
+        if not y.requires_grad or not leaves:
+            raise UnsupportedError("explain: the answer has no gradient with respect to the embeddings or inputs of this model; use a "
+                                   "method that needs no gradients, such as attention, rollout or occlusion")
+        torch.autograd.grad(y.sum(), leaves, allow_unused=True)
+
+    @staticmethod
+    def _with_output_norms(watch):
+        for layer in watch._layers.values():
+            block = watch.blocks.get(layer.path)
+            if block is not None and layer.problem is None:
+                block.check("project")
+                layer.output_norms = block.output_norms()
+
+    # Sides of maps.
+
+    def _name_sites(self, calls):
+        """Names the sides of the maps. In an encoder-decoder they are "enc" and "dec"; otherwise each range of tokens or items is a side,
+        which is named after the first family that attends within it."""
+        self.families = {}
+        for family, layer in calls:
+            found = self.trace.map(layer, family)
+            self.families.setdefault(family, (found.query_range, found.key_range))
+        own = {}
+        for family, (queries, keys) in self.families.items():
+            if queries == keys:
+                own.setdefault(keys, family)
+        is_pair = set(self.families) <= {"enc", "dec", "cross"}
+        self.sites = []
+        for family, layer in calls:
+            queries, keys = self.families[family]
+            sides = ("", "") if is_pair else (own.get(queries, ""), own.get(keys, ""))
+            self.sites.append((family, layer, *sides))
+        self.side = self._side_of_answer(own)
+
+    def _side_of_answer(self, own):
+        if self.answer.side == "target":
+            return "dec"
+        family = self.sites[-1][0]
+        return own.get(self.families[family][0], family)
+
+    def _find_rows(self, watch):
+        """Finds the rows from which the answer is read: those that its gradient reaches in the last layer."""
+        for family, layer, *_ in reversed(self.sites):
+            reached = self.trace.map(layer, family)._gradient_rows()
+            if reached:
+                queries, _ = self.families[family]
+                self.side = next((name for name, (of, _) in self.families.items() if of == queries), family)
+                self.answer.rows = reached
+                return
+        raise UnsupportedError("explain: the gradient of the answer reaches no attention layer")
+
+    # What the methods need.
+
+    @property
+    def tokens(self):
+        """Number of ids that are tokens of a text."""
+        return self.trace._text_tokens
+
+    def removable(self):
+        """The ids that can be removed: tokens that the tokenizer did not add, before the answer; without a text, the items."""
+        count = len(self.trace.ids)
+        if not self.tokens:
+            extra = re.compile(r"(class|distillation) token|register \d+")  # see _items.py
+            return [at for at in range(count) if not extra.fullmatch(self.trace.pieces[at])]
+        end = self.tokens
+        if self.answer.removable is not None:
+            end = self.families["dec" if self.answer.side else self.side][0][0] + self.answer.removable
+        mask = getattr(getattr(self.tokenizer, "tokenizer", self.tokenizer), "mask_token_id", None)  # a mask is written by the user
+        special, ids = self.trace._special, self.trace.ids
+        return [at for at in range(min(end, self.tokens)) if not special[at] or ids[at] == mask]
+
+    def replayed(self):
+        """The answer as an attribution target of the C++ library."""
+        calls = {"answers": self.without, "inputs": self.inputs_at, "mixed_norms": self.mixed_norms}
+        return _core._replayed(self.trace, self.sites, self.answer.description, self.probability, self.answer.is_number, self.side,
+                               self.answer.rows, self.removable(), calls)
+
+    def inputs_at(self, scale):
+        """[(side, states, gradient)] of each stack of a run that starts from `scale` times its input states: f32 [token, width]."""
+        blocks = self._first_blocks()
+        with evaluated(self.model), torch.enable_grad(), scaled_inputs(blocks, scale) as found:
+            y = self.answer.number(self.model(**self.answer.inputs)).sum()
+            names = [name for name in blocks if name in found]
+            if not names or not y.requires_grad:
+                raise UnsupportedError("explain: the answer has no gradient with respect to the states that the first layer reads")
+            gradients = torch.autograd.grad(y, [found[name][1] for name in names], allow_unused=True)
+        flat = lambda x: None if x is None else x.detach().float().reshape(-1, x.shape[-1]).cpu().contiguous()
+        return [(name, flat(found[name][0]), flat(gradient)) for name, gradient in zip(names, gradients)]
+
+    def _first_blocks(self):
+        """The first block of each stack that attends within its own tokens or items: {side: module}."""
+        out = {}
+        for family, layer, _, keys in self.sites:
+            side = keys or family
+            if self.families[family][0] != self.families[family][1] or side in out or family == "cross":
+                continue
+            path = re.sub(r" \(\d+\)$", "", self.trace.map(layer, family).module)
+            parts = path.split(".")
+            numbered = [at for at, part in enumerate(parts) if part.isdigit()]
+            if not numbered:
+                raise UnsupportedError(f"explain: {path} is in no numbered block of layers, so the states that it reads are not known; "
+                                       "this method needs them")
+            out[side] = self.model.get_submodule(".".join(parts[: numbered[-1] + 1]))
+        return out
+
+    def mixed_norms(self, layer):
+        """The norms of what each token contributes to the rows of the answer in one layer, with the residual stream and the norm after it,
+        as a list [id] (Kobayashi et al. 2021, equation 4)."""
+        family = next((name for name, _, _, keys in reversed(self.sites) if (keys or name) == self.side), self.side)
+        if "cross" in self.families:
+            raise UnsupportedError("explain: mixed: the residual stream can be decomposed only for models that read a single text")
+        watch = BlockWatch(self.model, self.tokenizer, layers=[layer], follow=lambda of, number: (of, number) == (family, layer),
+                           **self._arguments())
+        with evaluated(self.model), torch.no_grad(), watch:
+            self.model(**self.answer.inputs)
+        path = self.trace.map(layer, family).module
+        block = watch.blocks.get(path)
+        if block is None:
+            raise UnsupportedError(f"explain: mixed: {path} runs in a way in which its values are not visible")
+        block.check("project", "residual")
+        values, rows = block.values_of_heads().float(), self.answer.rows
+        out = torch.zeros(values.shape[1], dtype=torch.float64)
+        for row in rows:
+            weights = torch.from_numpy(self.trace.map(layer, family)._rows(row)).to(values.device)  # [head, key]
+            parts = block.projected((weights[:, :, None] * values).transpose(0, 1)).detach()
+            parts[row] += block.residual[row]
+            out += block.normalised_as(parts, block.summed[row]).double().norm(dim=-1).cpu() / len(rows)
+        begin = self.families[family][1][0]
+        return [0.0] * begin + out.tolist() + [0.0] * (len(self.trace.ids) - begin - len(out))
+
+    def without(self, sets, removal):
+        """The answer's probability, or number, without each of these sets of ids.
+
+        removal: "unseen" (no token attends to them) or "masked" (their tokens are replaced).
+        """
+        length = max(1, len(self.trace.ids))
+        together, out = max(1, TOKENS_TOGETHER // length) if self._takes_batches() else 1, []
+        for begin in range(0, len(sets), together):
+            some = sets[begin : begin + together]
+            out += (self._masked if removal == "masked" else self._unseen)(some)
+        return out
+
+    def _repeated(self, count):
+        """The inputs, for a batch of `count`."""
+        def repeat(value):
+            is_of_batch = isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] == 1
+            return value.expand(count, *value.shape[1:]) if is_of_batch else value
+
+        return {name: repeat(value) for name, value in self.answer.inputs.items()}
+
+    def _unseen(self, sets):
+        by_family = {}
+        for family, (_, (begin, end)) in self.families.items():
+            hidden = torch.zeros(len(sets), end - begin, dtype=torch.bool)
+            for at, ids in enumerate(sets):
+                hidden[at, [one - begin for one in ids if begin <= one < end]] = True
+            if bool(hidden.any()):
+                by_family[family] = hidden
+        watch = Watch(self.model, edits=HiddenKeys(by_family), keep=False)
+        with evaluated(self.model), torch.no_grad(), watch:
+            return self.answer.probability(self.model(**self._repeated(len(sets)))).tolist()
+
+    def _takes_batches(self):
+        tensors = [value for value in self.answer.inputs.values() if isinstance(value, torch.Tensor)]
+        return self.answer.takes_batches and all(value.dim() < 2 or value.shape[0] == 1 for value in tensors)
+
+    def _masked(self, sets):
+        tokenizer = getattr(self.tokenizer, "tokenizer", self.tokenizer)
+        names = ("mask_token_id", "unk_token_id", "pad_token_id", "eos_token_id")
+        mask = next((one for name in names if (one := getattr(tokenizer, name, None)) is not None), None)
+        if mask is None:
+            raise InvalidArgumentError("explain: the tokenizer has no mask, unknown or padding token to replace others with; use "
+                                       'removal="unseen"')
+        inputs = self._repeated(len(sets))
+        target_begin = self.families["dec"][0][0] if "cross" in self.families else self.tokens
+        for name, shift, end in (("input_ids", 0, target_begin), ("decoder_input_ids", target_begin, self.tokens)):
+            if name not in inputs:
+                continue
+            inputs[name] = inputs[name].clone()
+            for at, ids in enumerate(sets):
+                inputs[name][at, [one - shift for one in ids if shift <= one < end]] = mask
+        with evaluated(self.model), torch.no_grad():
+            return self.answer.probability(self.model(**inputs)).tolist()
+
+
+def check_padding(inputs):
+    """Raises InvalidArgumentError for inputs with padding."""
+    mask = inputs.get("attention_mask")
+    if mask is not None and mask.dim() == 2 and not bool(mask.all()):
+        raise InvalidArgumentError("explain: the input has padding; tokenize one text without padding")
+
+
+def check_has_tokens(run):
+    if not run.removable():
+        raise NotFoundError("explain: the input has no token or item that could be removed")
