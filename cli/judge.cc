@@ -133,21 +133,21 @@ void write_plots(const JudgeOptions& options, const std::vector<Verdict>& verdic
 
 bool asks_for_all(const JudgeOptions& options) { return std::find(options.by.begin(), options.by.end(), "all") != options.by.end(); }
 
-std::vector<MethodInfo> methods_of(const JudgeOptions& options) {
+std::vector<Method> methods_of(const JudgeOptions& options) {
   static const std::vector<std::string> usual = {"attention", "rollout", "relevance", "gradient-input", "occlusion"};
-  std::vector<MethodInfo> out;
-  for (const MethodInfo& info : attribution_methods()) {
-    if (asks_for_all(options) && info.method != Method::kFlow) out.push_back(info);  // flow is for short texts only
+  std::vector<Method> out;
+  for (const Method& info : attribution_methods()) {
+    if (asks_for_all(options) && !info.is_for_short_texts) out.push_back(info);
   }
   for (const std::string& name : options.by.empty() ? usual : options.by) {
-    const bool is_there = std::any_of(out.begin(), out.end(), [&](const MethodInfo& info) { return info.name == name; });
+    const bool is_there = std::any_of(out.begin(), out.end(), [&](const Method& info) { return info.name == name; });
     if (name != "all" && !is_there) out.push_back(method_named(name));
   }
   return out;
 }
 
-bool needs_gradients(const std::vector<MethodInfo>& methods) {
-  return std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
+bool needs_gradients(const std::vector<Method>& methods) {
+  return std::any_of(methods.begin(), methods.end(), [](const Method& method) { return method.needs_gradients; });
 }
 
 // Leaves out methods that the model does not support, found by trying each on the first question. Methods that were asked for by name
@@ -158,10 +158,10 @@ void leave_out_unsupported(const JudgeOptions& options, const std::shared_ptr<co
   std::unique_ptr<AttributionTarget> target;
   for (size_t at = 0; !target && at < questions.size(); ++at) target = judge_target_or_none(model, questions[at], options.items);
   if (!target) return;
-  std::erase_if(settings.methods, [&](const MethodInfo& method) {
-    if (method.method == Method::kOcclusion) return false;  // many runs, which every model supports
+  std::erase_if(settings.methods, [&](const Method& method) {
+    if (method.removes_items) return false;  // many runs, which every model supports
     try {
-      (void)attribute(*target, method.method, settings.attribution);
+      (void)attribute(*target, method, settings.attribution);
       return false;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kUnsupported) throw;

@@ -67,7 +67,7 @@ void print_agreement(const JudgeOptions& options, const VerdictOptions& settings
         Json::object({{"model", options.model}, {"texts", static_cast<int64_t>(texts)}, {options.sanity ? "sanity" : "others", out}}));
   }
   std::string names = fit("", 26);
-  for (const MethodInfo& method : settings.methods) names += fit(method.name, 21, true);
+  for (const Method& method : settings.methods) names += fit(method.name, 21, true);
   print(names);
   for (const SanityStep& step : steps) {
     std::string line = fit(step.what, 26);

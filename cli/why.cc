@@ -39,7 +39,7 @@ struct PrintedItems {
 };
 
 struct Shares {
-  MethodInfo method{};
+  Method method{};
   std::vector<double> of_items{};
 };
 
@@ -58,7 +58,7 @@ std::vector<size_t> order_of(const std::vector<double>& shares) {
   return order;
 }
 
-std::vector<Shares> all_shares(const Options& options, const AttributionTarget& target, const std::vector<MethodInfo>& methods) {
+std::vector<Shares> all_shares(const Options& options, const AttributionTarget& target, const std::vector<Method>& methods) {
   AttributionOptions how{
       .layer = options.layer, .steps = options.steps, .removal = options.removal == "masked" ? RemovedBy::kMasked : RemovedBy::kUnseen};
   if (!options.head.empty()) {
@@ -68,7 +68,7 @@ std::vector<Shares> all_shares(const Options& options, const AttributionTarget& 
     how.head = head.head;
   }
   check_used(how, methods, target);
-  for (const MethodInfo& method : methods) {
+  for (const Method& method : methods) {
     const bool is_unused = (how.layer && !method.of_a_layer) || (how.head && !method.of_heads);
     if (is_unused && options.by != std::vector<std::string>{"all"})
       notice(format("{}: {} is not used by this method", method.name, how.layer && !method.of_a_layer ? "the layer" : "the head"));
@@ -76,15 +76,15 @@ std::vector<Shares> all_shares(const Options& options, const AttributionTarget& 
   how.cancel = &cancel_flag();
   const Cancellable cancellable;
   std::vector<Shares> out;
-  for (const MethodInfo& method : methods) {
-    const int64_t runs = runs_of(target, method.method, how);
+  for (const Method& method : methods) {
+    const int64_t runs = runs_of(target, method, how);
     if (runs > 200)
       notice(format("{}: {} runs over {} tokens; Ctrl-C stops it and keeps the results so far", method.name, with_commas(runs),
                     with_commas(static_cast<int64_t>(target.plan().text.ids.size()))));
     Progress progress(method.name);
     how.progress = progress.callback();
     try {
-      out.push_back({method, divided(attribute(target, method.method, how))});
+      out.push_back({method, divided(attribute(target, method, how))});
     } catch (const Error& error) {
       const bool cannot = error.code() == ErrorCode::kUnsupported || error.code() == ErrorCode::kBudget;
       const bool is_one_of_all = cannot && methods.size() == attribution_methods().size();
@@ -208,7 +208,7 @@ void run(Options& options) {
     return print_score(*model, options.text.read(), options.pair.empty() ? std::nullopt : std::optional(options.pair), options.score,
                        {.top = options.top, .json = options.json});
   }
-  std::vector<MethodInfo> methods;
+  std::vector<Method> methods;
   if (options.by.empty()) options.by = {"relevance"};
   for (const std::string& name : options.by) {
     if (name == "all") {
@@ -217,13 +217,15 @@ void run(Options& options) {
       methods.push_back(method_named(name));
     }
   }
-  const auto has = [&](Method method) {
-    return std::any_of(methods.begin(), methods.end(), [&](const MethodInfo& one) { return one.method == method; });
+  const auto check = [&](bool is_given, const char* option, bool Method::*uses) {
+    if (!is_given || std::any_of(methods.begin(), methods.end(), [&](const Method& method) { return method.*uses; })) return;
+    const auto& all = attribution_methods();
+    const char* able = std::find_if(all.begin(), all.end(), [&](const Method& method) { return method.*uses; })->name;
+    usage_error(format("{} applies to {}: add {} to --method", option, able, able));
   };
-  if (options.gives_removal && !has(Method::kOcclusion)) usage_error("--removal applies to occlusion: add occlusion to --method");
-  if (options.gives_steps && !has(Method::kIntegrated))
-    usage_error("--steps applies to integrated-gradients: add integrated-gradients to --method");
-  const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
+  check(options.gives_removal, "--removal", &Method::removes_items);
+  check(options.gives_steps, "--steps", &Method::takes_steps);
+  const bool gradients = std::any_of(methods.begin(), methods.end(), [](const Method& method) { return method.needs_gradients; });
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
   const std::unique_ptr<AttributionTarget> target = make_target(model, input_given(*model, options), options.asked);
   const PrintedItems items{*target, choose_items(*target, options.items, options.segments)};
@@ -246,7 +248,7 @@ void add_why(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("why", "Attribute an answer to the words of the text, or to heads and layers");
   std::string names = "all";
-  for (const MethodInfo& method : attribution_methods()) names += ", " + std::string(method.name);
+  for (const Method& method : attribution_methods()) names += ", " + std::string(method.name);
   command->footer(
       "Example: clearhead why models/book \"It was a dark and stormy\" --target night --method relevance,occlusion\n"
       "The absolute shares of a method add up to 100 %. No method is exact: clearhead judge measures how faithful each is.");

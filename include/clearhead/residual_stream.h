@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -71,11 +72,29 @@ struct ScoreAt {
 /// part of no component.
 ScoreSplit split_score(const Model& model, const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {});
 
-/// Norm of each token's contribution to one row after a layer's attention: all heads together, plus the residual stream
+/// What each token contributes to the rows of one layer after its attention: all heads together, plus the residual stream
 /// for the row's own token. If a norm follows, contributions pass through it with the row's scale (Kobayashi et al.
 /// 2021, eq. 8 to 10). Biases of the output projection and of the norm are attributed to no token.
-/// → [key]; 0 for keys that the row does not see. Throws kInvalidArgument for a layer or a token that does not exist;
-/// kUnsupported for encoder-decoders, and for values that depend on the distance (Relative::values).
+class TokenMixing {
+ public:
+  /// Runs the model once; it must outlive this object. Throws kInvalidArgument for a layer that does not exist; kUnsupported for
+  /// encoder-decoders, and for values that depend on the distance (Relative::values).
+  TokenMixing(const Model& model, const Encoding& text, int layer);
+  ~TokenMixing();
+  TokenMixing(TokenMixing&&) noexcept;
+  TokenMixing& operator=(TokenMixing&&) noexcept;
+  /// f32 [key, width]; zeros for keys that the row does not see. Throws kInvalidArgument for a token that does not exist.
+  Tensor vectors(int64_t query) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The L2 norm of each row of f32 [row, width].
+std::vector<double> norms_of_rows(const Tensor& vectors);
+
+/// The norms of TokenMixing::vectors().
 std::vector<double> mixed_norms(const Model& model, const Encoding& text, int layer, int64_t query);
 
 }  // namespace clearhead

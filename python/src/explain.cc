@@ -32,15 +32,15 @@ namespace {
 using namespace explain;  // NOLINT(google-build-using-namespace)
 using Bytes = std::vector<std::array<int64_t, 2>>;
 
-std::vector<MethodInfo> methods_of(const std::vector<std::string>& names) {
-  std::vector<MethodInfo> out;
+std::vector<Method> methods_of(const std::vector<std::string>& names) {
+  std::vector<Method> out;
   for (const std::string& name : names) out.push_back(method_named(name));
   if (out.empty()) fail(ErrorCode::kInvalidArgument, "methods: expected at least one method, such as \"relevance\"");
   return out;
 }
 
-SharedModel model_for(const Loaded& self, const std::vector<MethodInfo>& methods) {
-  const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& info) { return info.needs_gradients; });
+SharedModel model_for(const Loaded& self, const std::vector<Method>& methods) {
+  const bool gradients = std::any_of(methods.begin(), methods.end(), [](const Method& info) { return info.needs_gradients; });
   return gradients ? self.gradients->get() : self.model;
 }
 
@@ -63,15 +63,14 @@ nb::dict why(const Loaded& self, const nb::object& text, const std::optional<std
              const std::string& target, const std::string& contrast, const std::vector<std::string>& names, const std::string& units,
              int64_t steps, std::optional<int> layer, std::optional<int64_t> head) {
   std::unique_ptr<AttributionTarget> explained;
-  const std::vector<MethodInfo> methods = methods_of(names);
+  const std::vector<Method> methods = methods_of(names);
   const ModelInput input = input_of(self.model->info(), text, pair, question);
   const std::vector<std::vector<double>> shares = without_gil([&] {
     const TargetSpec asked{.target = target, .contrast = contrast};
     explained = target_of(model_for(self, methods), input, asked, units);
     check_used({.layer = layer, .head = head}, methods, *explained);
     std::vector<std::vector<double>> out;
-    for (const MethodInfo& info : methods)
-      out.push_back(attribute(*explained, info.method, {.layer = layer, .head = head, .steps = steps}));
+    for (const Method& info : methods) out.push_back(attribute(*explained, info, {.layer = layer, .head = head, .steps = steps}));
     return out;
   });
   nb::list words, places;
@@ -179,8 +178,7 @@ void add_explanations(nb::class_<Loaded>& model) {
           "target: the answer to explain: a class, one or more words, or \"token N\"; default: the model's own answer. Several tokens are\n"
           "explained together, by the sum of their log-probabilities.\n"
           "contrast: a class or a word of one token; explains why the answer is `target` and not `contrast`.\n"
-          "methods: of attention, rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance,\n"
-          "gradient-input, integrated-gradients, occlusion.\n"
+          "methods: names of explanation_methods().\n"
           "units: \"word\", \"token\" or \"sentence\"; inputs other than texts have statements, patches or frames as items.\n"
           "steps: number of steps of integrated gradients. layer, head: for methods that use one layer; an error if no method does.\n\n"
           "The first use of a method with gradients loads the weights a second time. Raises NotFoundError for a class or word that\n"

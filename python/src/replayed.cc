@@ -15,6 +15,7 @@
 #include "explain/attribution.h"
 #include "explain/items.h"
 #include "explain/replayed_target.h"
+#include "models/input_text.h"
 #include "module.h"
 #include "viewer/words.h"
 #include "without_gil.h"
@@ -61,13 +62,19 @@ std::vector<InputTape::Input> inputs_of(const nb::object& given) {
 // sites: (family, layer, side of the queries, side of the keys). The functions of `calls` are called with the GIL.
 Replayed replayed_of(const nb::object& trace, const std::vector<std::tuple<std::string, int, std::string, std::string>>& sites,
                      const std::string& answer, double probability, bool is_number, const std::string& side,
-                     const std::vector<int64_t>& rows, const std::vector<int64_t>& removable, const nb::dict& calls) {
-  ReplayedRun run{.answer = answer, .probability = probability, .is_number = is_number, .side = side, .rows = rows};
+                     const std::vector<int64_t>& rows, const std::array<int64_t, 2>& written, const std::vector<int64_t>& removable,
+                     const nb::dict& calls) {
+  ReplayedRun run{.answer = answer,
+                  .probability = probability,
+                  .is_number = is_number,
+                  .side = side,
+                  .rows = rows,
+                  .written = {written[0], written[1]}};
   run.trace = std::shared_ptr<const Trace>(&nb::cast<const Trace&>(trace), [](const Trace*) {});
   for (const auto& [family, layer, queries, keys] : sites)
     run.sites.push_back({.family = family, .layer = layer, .queries = queries, .keys = keys});
   for (const int64_t id : removable) run.removable.push_back({id, id + 1});
-  const nb::object answers = calls["answers"], inputs = calls["inputs"], mixed = calls["mixed_norms"];
+  const nb::object answers = calls["answers"], inputs = calls["inputs"], mixed = calls["mixed_vectors"];
   run.answers = [answers](const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) {
     const nb::gil_scoped_acquire gil;
     return numbers_of(answers(ids_of_sets(removed), to_string(how)));
@@ -76,21 +83,21 @@ Replayed replayed_of(const nb::object& trace, const std::vector<std::tuple<std::
     const nb::gil_scoped_acquire gil;
     return inputs_of(inputs(scale));
   };
-  run.mixed_norms = [mixed](int layer) {
+  run.mixed_vectors = [mixed](int layer, int64_t row) {
     const nb::gil_scoped_acquire gil;
-    return numbers_of(mixed(layer));
+    return tensor_of(mixed(layer, row), "vectors").clone();
   };
   return {trace, make_replayed_target(std::move(run))};
 }
 
 nb::object shares_of(const Replayed& self, const std::string& method, std::optional<int> layer, std::optional<int64_t> head, int64_t steps,
                      const std::string& removal) {
-  const MethodInfo& info = method_named(method);
+  const Method& info = method_named(method);
   const AttributionOptions options{
       .layer = layer, .head = head, .steps = steps, .removal = removal == "masked" ? RemovedBy::kMasked : RemovedBy::kUnseen};
   const std::vector<double> shares = without_gil([&] {
     check_used(options, {info}, *self.target);
-    return attribute(*self.target, info.method, options);
+    return attribute(*self.target, info, options);
   });
   return nb::cast(shares);
 }
@@ -124,14 +131,16 @@ void add_replayed(nb::module_& module) {
       .def("group", &group, "units"_a)
       .def("shares", &shares_of, "method"_a, "layer"_a = nb::none(), "head"_a = nb::none(), "steps"_a = 32, "removal"_a = "unseen")
       .def("runs", [](const Replayed& self, const std::string& method, int64_t steps) {
-        return runs_of(*self.target, method_named(method).method, {.steps = steps});
+        return runs_of(*self.target, method_named(method), {.steps = steps});
       });
-  module.def("_replayed", &replayed_of, "trace"_a, "sites"_a, "answer"_a, "probability"_a, "is_number"_a, "side"_a, "rows"_a, "removable"_a,
-             "calls"_a);
+  module.def("_replayed", &replayed_of, "trace"_a, "sites"_a, "answer"_a, "probability"_a, "is_number"_a, "side"_a, "rows"_a, "written"_a,
+             "removable"_a, "calls"_a);
+  module.def("_sentences", &sentences_of, "text"_a);
   module.def("_attribution_methods", [] {
     nb::list out;
-    for (const MethodInfo& info : attribution_methods())
-      out.append(nb::make_tuple(info.name, info.what, info.needs_gradients, info.of_a_layer, info.of_heads));
+    for (const Method& info : attribution_methods())
+      out.append(
+          nb::make_tuple(info.name, info.what, info.needs_gradients, info.of_a_layer, info.of_heads, info.removes_items, info.of_inputs));
     return out;
   });
 }

@@ -234,7 +234,7 @@ int32_t AttributionTarget::hiding_token() const {
        name());
 }
 
-std::vector<double> AttributionTarget::mixed_norms(int) const {
+Tensor AttributionTarget::mixed_vectors(int, int64_t) const {
   fail(ErrorCode::kUnsupported, "{}: the residual stream can be decomposed only for models that read a single text", name());
 }
 

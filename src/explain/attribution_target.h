@@ -79,6 +79,9 @@ class AttributionTarget {
   /// The side of maps from which the answer is read (sides.h), and the positions on it from which the answer's tokens are read.
   const std::string& side() const { return side_; }
   const std::vector<int64_t>& rows() const { return rows_; }
+  /// The positions on the answer's side of tokens that the model wrote, except the last one: those of the answer itself and, where known,
+  /// of the text that it wrote before. Empty for other answers.
+  const Range& written() const { return written_; }
 
   /// The answer's probability without these items.   removed: [set][item], 1: removed
   virtual std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const = 0;
@@ -90,9 +93,9 @@ class AttributionTarget {
   /// The residual stream at the first of rows(), before the first layer and after each layer: f32 [layers + 1, width].
   /// Throws kUnsupported for networks from the literature.
   virtual Tensor states() const;
-  /// The mean of clearhead::mixed_norms() over the rows from which the answer is read. Throws kUnsupported for models that do not read
-  /// a single text.
-  virtual std::vector<double> mixed_norms(int layer) const;
+  /// TokenMixing::vectors() of a row of the answer's side: f32 [key of this side, width]. Rows of one layer are fastest one after another.
+  /// Throws kUnsupported for models that do not read a single text.
+  virtual Tensor mixed_vectors(int layer, int64_t row) const;
   /// The number that a backward pass starts from: y, or the logarithm of the reported probability.
   enum class Number : uint8_t { kY, kLogProbability };
   /// One forward and one backward pass with these interventions, starting from `number` and recorded by the tape; the observer receives
@@ -140,6 +143,7 @@ class AttributionTarget {
   std::vector<uint8_t> may_go_{};  // [position in plan_.text.ids] whether the token can be removed
   std::vector<int32_t> answer_ids_{};
   int32_t contrast_ = -1;
+  Range written_{};
   double probability_ = 0;
   bool stands_alone_ = false;  // independent labels, each with its own sigmoid
 

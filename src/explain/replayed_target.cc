@@ -18,6 +18,7 @@ class ReplayedTarget final : public AttributionTarget {
     probability_ = run_.probability;
     side_ = run_.side;
     rows_ = run_.rows;
+    written_ = run_.written;
     if (run_.is_number) set_is_number();
     for (const Site& site : run_.sites) {
       const LayerMap map = run_.trace->map(site.family, site.layer);
@@ -46,7 +47,7 @@ class ReplayedTarget final : public AttributionTarget {
     return {probability_, probability_};
   }
 
-  std::vector<double> mixed_norms(int layer) const override { return run_.mixed_norms(layer); }
+  Tensor mixed_vectors(int layer, int64_t row) const override { return run_.mixed_vectors(layer, row); }
 
   double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
     if (!interventions.empty() || number != Number::kY)

@@ -22,14 +22,15 @@ struct ReplayedRun {
   bool is_number = false;          ///< `probability` is a number in its own unit
   std::string side{};              ///< the side of maps from which the answer is read
   std::vector<int64_t> rows{};     ///< the positions on this side from which the answer's tokens are read
+  Range written{};                 ///< AttributionTarget::written
   std::vector<Range> removable{};  ///< the initial items: single ids that can be removed
 
   /// The answer's probability without these ids, for each set.   removed: [set][id], 1: removed
   std::function<std::vector<double>(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how)> answers{};
   /// The embeddings that a run starts from, and the gradient of the explained number in a run that starts from `scale` times them.
   std::function<std::vector<InputTape::Input>(float scale)> inputs{};
-  /// AttributionTarget::mixed_norms.
-  std::function<std::vector<double>(int layer)> mixed_norms{};
+  /// AttributionTarget::mixed_vectors.
+  std::function<Tensor(int layer, int64_t row)> mixed_vectors{};
 };
 
 /// Throws kBudget for a trace that does not keep every row, kNotFound for a site that it does not have.

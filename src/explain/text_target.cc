@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "clearhead/residual_stream.h"
 #include "explain/target_words.h"
 #include "models/input_kind.h"
 
@@ -64,6 +63,7 @@ void TextTarget::finish() {
   plan_ = plan_of(*model_, text_.encoding, named);
   if (answer_ids_.size() > 1) probability_ = TextTarget::run(nullptr, {}).probability;
   side_ = plan_.families.front().name;
+  if (rows_.size() > 1) written_ = {rows_.front() + 1, rows_.back() + 1};
   begin_with_tokens(static_cast<int64_t>(text_.encoding.size() - (rows_.size() - 1)));  // without the tokens of a span
 }
 
@@ -91,13 +91,9 @@ AttributionTarget::Outcome TextTarget::run(Observer* observer, const Interventio
   return outcome_of(logits.data<float>(), logits.size(1));
 }
 
-std::vector<double> TextTarget::mixed_norms(int layer) const {
-  std::vector<double> out(text_.encoding.size());
-  for (const int64_t row : rows_) {
-    const std::vector<double> of_row = clearhead::mixed_norms(*model_, text_.encoding, layer, row);
-    for (size_t id = 0; id < of_row.size(); ++id) out[id] += of_row[id] / static_cast<double>(rows_.size());
-  }
-  return out;
+Tensor TextTarget::mixed_vectors(int layer, int64_t row) const {
+  if (!mixed_ || mixed_->layer != layer) mixed_.emplace(MixedLayer{layer, TokenMixing(*model_, text_.encoding, layer)});
+  return mixed_->mixing.vectors(row);
 }
 
 Tensor TextTarget::states() const {

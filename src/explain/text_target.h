@@ -10,6 +10,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "clearhead/residual_stream.h"
 #include "explain/answer_kind.h"
 #include "explain/attribution_target.h"
 
@@ -49,7 +50,7 @@ class TextTarget : public AttributionTarget {
  public:
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override;
   Outcome run(Observer* observer, const Interventions& interventions) const override;
-  std::vector<double> mixed_norms(int layer) const override;
+  Tensor mixed_vectors(int layer, int64_t row) const override;
   Tensor states() const override;
   double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override;
 
@@ -76,6 +77,11 @@ class TextTarget : public AttributionTarget {
   Logits logits_;
 
  private:
+  struct MixedLayer {
+    int layer = 0;
+    TokenMixing mixing;
+  };
+  mutable std::optional<MixedLayer> mixed_{};  // the layer that was asked for last
   void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
                    std::vector<double>& out) const;
   double probability_without(const std::vector<uint8_t>& hidden, Interventions interventions) const;

@@ -66,21 +66,17 @@ class HeadsAt final : public Observer {
   std::vector<int64_t> source_rows_, target_rows_;
 };
 
-// Keeps the weights of one row of one layer, [head][key].
-class RowOfLayer final : public Observer {
+// Keeps the map of one layer.
+class MapOfLayer final : public Observer {
  public:
-  RowOfLayer(int layer, int64_t row) : layer_(layer), row_(row) {}
+  explicit MapOfLayer(int layer) : layer_(layer) {}
   void begin(const RunPlan&) override {}
   bool wants(const Site& site) override { return site.layer == layer_; }
-  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
-    const AttentionMap map = AttentionMap(record).after();
-    for (int64_t head = 0; head < map.shape().heads; ++head) weights.push_back(map.head(0, head).row(row_).weights());
-  }
-  std::vector<std::vector<float>> weights{};
+  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override { map.emplace(AttentionMap(record.pin()).after()); }
+  std::optional<AttentionMap> map{};
 
  private:
   int layer_;
-  int64_t row_;
 };
 
 }  // namespace
@@ -144,19 +140,56 @@ ScoreSplit split_score(const Model& any_model, const Encoding& text, const Score
   return transformer.split_score(run, at, query, key, heads.outputs);
 }
 
-std::vector<double> mixed_norms(const Model& any_model, const Encoding& text, int layer, int64_t query) {
-  const LoadedModel& model = transformer_model(any_model, kHasNoLayers);
+struct TokenMixing::State {
+  const LoadedModel& model;
+  std::optional<AttentionMap> map{};
+  Transformer::Mixing mixing{};
+};
+
+TokenMixing::TokenMixing(const Model& any_model, const Encoding& text, int layer)
+    : state_(std::make_unique<State>(State{transformer_model(any_model, kHasNoLayers)})) {
+  const LoadedModel& model = state_->model;
   if (model.transformer().encoder())
-    fail(ErrorCode::kUnsupported, "{}: mixed_norms is not supported for encoder-decoders", model.info().name);
-  ForwardInput input = one_text(model, text, layer, {query});
+    fail(ErrorCode::kUnsupported, "{}: what tokens contribute to a row is not known for encoder-decoders", model.info().name);
+  ForwardInput input = one_text(model, text, layer, {0});
   Streams streams;
   for (int64_t row = 0; row < input.length; ++row) streams.rows.push_back(row);
   input.streams = &streams;
-  RowOfLayer row(layer, query);
+  MapOfLayer of_layer(layer);
   const auto turn = take_turn();
-  model.compute(input, {.observer = &row, .logits = false});
+  model.compute(input, {.observer = &of_layer, .logits = false});
   Run run{.arena = run_arena(), .operands = model.info().precision};
-  return model.transformer().mixed_norms(run, layer, query, row.weights, streams);
+  state_->mixing = model.transformer().mixing(run, layer, streams);
+  state_->map = of_layer.map;
+}
+
+TokenMixing::~TokenMixing() = default;
+TokenMixing::TokenMixing(TokenMixing&&) noexcept = default;
+TokenMixing& TokenMixing::operator=(TokenMixing&&) noexcept = default;
+
+Tensor TokenMixing::vectors(int64_t query) const {
+  const int64_t rows = state_->mixing.stream.size(0);
+  if (query < 0 || query >= rows) fail(ErrorCode::kInvalidArgument, "token {} is out of range: the text has {} tokens", query, rows);
+  std::vector<std::vector<float>> weights;
+  for (int64_t head = 0; head < state_->map->shape().heads; ++head) weights.push_back(state_->map->head(0, head).row(query).weights());
+  const auto turn = take_turn();
+  Run run{.arena = run_arena(), .operands = state_->model.info().precision};
+  return state_->model.transformer().mixed_vectors(run, state_->mixing, query, weights);
+}
+
+std::vector<double> norms_of_rows(const Tensor& vectors) {
+  std::vector<double> norms;
+  const int64_t width = vectors.size(1);
+  for (int64_t row = 0; row < vectors.size(0); ++row) {
+    double square = 0;
+    for (int64_t c = 0; c < width; ++c) square += std::pow(static_cast<double>(vectors.data<float>()[row * width + c]), 2);
+    norms.push_back(std::sqrt(square));
+  }
+  return norms;
+}
+
+std::vector<double> mixed_norms(const Model& model, const Encoding& text, int layer, int64_t query) {
+  return norms_of_rows(TokenMixing(model, text, layer).vectors(query));
 }
 
 }  // namespace clearhead

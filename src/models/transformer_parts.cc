@@ -200,10 +200,7 @@ ScoreSplit Transformer::split_score(Run& run, const ScoreAt& at, const ScoreRow&
   return split_of(of_query.names, queries, of_key.names, keys, is_cross, scale);
 }
 
-// F_j = Σ_h P^h_ij v^h_j W_O^h, what token j contributes to row i, as one product over all keys j. The row's own token also gets the
-// residual stream, to which attention is added.
-std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, const std::vector<std::vector<float>>& weights,
-                                             const Streams& streams) const {
+Transformer::Mixing Transformer::mixing(Run& run, int layer, const Streams& streams) const {
   const Layer& of = layers_[static_cast<size_t>(layer)];
   const nn::Attention& attention = of.attention;
   if (const auto* relative = std::get_if<Relative>(&attention.spec.score); relative && relative->values)
@@ -211,8 +208,6 @@ std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, c
          "mixed_norms: the values of this model of type \"{}\" also depend on the distance; expected values that are projections of tokens",
          facts_.model_type);
   const bool is_post = facts_.layer.placement == LayerFacts::NormPlacement::kPost;
-  const int64_t keys = static_cast<int64_t>(streams.rows.size()), width = attention.head_dim, group = attention.heads / attention.key_heads;
-  const Arena::Scope scope(run.arena);
   size_t before = 0;  // index in streams.seen of the input of this layer's attention
   const nn::Norm* behind = nullptr;
   for (int at = 0; at < layer; ++at) {
@@ -220,34 +215,38 @@ std::vector<double> Transformer::mixed_norms(Run& run, int layer, int64_t row, c
     before += below.mlp ? 2 : 1;
     behind = below.mlp ? &below.mlp_norm : &below.attention_norm;
   }
-  Tensor stream = streams.seen[before].clone();
-  if (is_post && behind) nn::normalise(run, *behind, streams.seen[before], stream);
-  Tensor read = stream.clone();
-  if (!is_post) nn::normalise(run, of.attention_norm, stream, read);
-  Tensor projected = Tensor::empty({keys, attention.projection.out()});
-  nn::linear(run, attention.projection, read, projected);
+  Mixing out{.layer = layer, .stream = streams.seen[before].clone(), .projected = {}, .summed = streams.seen[before + 1]};
+  const Arena::Scope scope(run.arena);
+  if (is_post && behind) nn::normalise(run, *behind, streams.seen[before], out.stream);
+  Tensor read = out.stream.clone();
+  if (!is_post) nn::normalise(run, of.attention_norm, out.stream, read);
+  out.projected = Tensor::empty({static_cast<int64_t>(streams.rows.size()), attention.projection.out()});
+  nn::linear(run, attention.projection, read, out.projected);
+  return out;
+}
+
+// F_j = Σ_h P^h_ij v^h_j W_O^h, what token j contributes to row i, as one product over all keys j. The row's own token also gets the
+// residual stream, to which attention is added.
+Tensor Transformer::mixed_vectors(Run& run, const Mixing& mixing, int64_t row, const std::vector<std::vector<float>>& weights) const {
+  const Layer& of = layers_[static_cast<size_t>(mixing.layer)];
+  const nn::Attention& attention = of.attention;
+  const int64_t keys = mixing.stream.size(0), width = attention.head_dim, group = attention.heads / attention.key_heads;
   Tensor mixed = Tensor::empty({keys, attention.heads * width}), added = Tensor::empty({keys, facts_.width});
   for (int64_t key = 0; key < keys; ++key) {
     for (int64_t head = 0; head < attention.heads; ++head) {
       const float weight = weights[static_cast<size_t>(head)][static_cast<size_t>(key)];
-      const float* value =
-          projected.data<float>() + key * attention.projection.out() + (attention.heads + attention.key_heads + head / group) * width;
+      const float* value = mixing.projected.data<float>() + key * attention.projection.out() +
+                           (attention.heads + attention.key_heads + head / group) * width;
       float* to = mixed.mutable_data<float>() + (key * attention.heads + head) * width;
       for (int64_t c = 0; c < width; ++c) to[c] = weight * value[c];
     }
   }
   ops::linear(run, mixed, *attention.output.weight, Tensor(), added);
   for (int64_t c = 0; c < facts_.width; ++c)
-    added.mutable_data<float>()[row * facts_.width + c] += stream.data<float>()[row * facts_.width + c];
-  if (is_post && of.attention_norm)
-    scale_as(nn::normalisation_of(of.attention_norm), streams.seen[before + 1].data<float>() + row * facts_.width, added);
-  std::vector<double> norms;
-  for (int64_t key = 0; key < keys; ++key) {
-    const float* from = added.data<float>() + key * facts_.width;
-    norms.push_back(std::sqrt(std::inner_product(from, from + facts_.width, from, 0.0, std::plus<>(),
-                                                 [](float a, float b) { return static_cast<double>(a) * static_cast<double>(b); })));
-  }
-  return norms;
+    added.mutable_data<float>()[row * facts_.width + c] += mixing.stream.data<float>()[row * facts_.width + c];
+  if (facts_.layer.placement == LayerFacts::NormPlacement::kPost && of.attention_norm)
+    scale_as(nn::normalisation_of(of.attention_norm), mixing.summed.data<float>() + row * facts_.width, added);
+  return added;
 }
 
 }  // namespace clearhead

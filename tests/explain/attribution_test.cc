@@ -32,12 +32,12 @@ TEST(Attribution, SharesMatchThePyTorchGoldens) {
     const auto subject = golden_subject(golden);
     InputTape tape;
     EXPECT_NEAR(subject->differentiate(tape, nullptr), golden.find("y")->number(), 1e-5);
-    for (const MethodInfo& method : attribution_methods()) {
+    for (const Method& method : attribution_methods()) {
       const Json* shares = golden.find(method.name);
       if (!shares) continue;
       SCOPED_TRACE(method.name);
       const std::vector<double> all = expected(*subject, *shares);
-      const std::vector<double> found = attribute(*subject, method.method, {.steps = file.find("steps")->integer()});
+      const std::vector<double> found = attribute(*subject, method, {.steps = file.find("steps")->integer()});
       ASSERT_EQ(found.size(), all.size());
       double largest = 0;
       for (const double share : all) largest = std::max(largest, std::abs(share));
@@ -52,7 +52,7 @@ TEST(Attribution, TraceGradientsReproduceTheAttributionShares) {
   for (const Json& golden : golden_cases()) {
     SCOPED_TRACE(golden.find("folder")->string());
     const auto subject = golden_subject(golden);
-    const std::vector<double> shares = attribute(*subject, Method::kAttentionGradient);
+    const std::vector<double> shares = attribute(*subject, method_named("attention-gradient"));
     const Trace trace = trace_with_gradients(*subject, {});
     EXPECT_EQ(trace.gradients_of(), subject->answer());
     const Site site = looked_at(*subject, std::nullopt);
@@ -107,9 +107,9 @@ TEST(Attribution, PaddingAtTheEndOfATextChangesNoShareOfACausalClassifier) {
   EXPECT_NEAR(with_padding->probability(), subject->probability(), 1e-6);
   const Tensor states = subject->states(), found_states = with_padding->states();
   EXPECT_LT(largest_difference(found_states.data<float>(), states.data<float>(), states.numel()), 1e-6);
-  for (const MethodInfo& method : attribution_methods()) {
+  for (const Method& method : attribution_methods()) {
     SCOPED_TRACE(method.name);
-    const std::vector<double> shares = attribute(*subject, method.method), found = attribute(*with_padding, method.method);
+    const std::vector<double> shares = attribute(*subject, method), found = attribute(*with_padding, method);
     ASSERT_EQ(found.size(), shares.size() + 2);
     for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], i < shares.size() ? shares[i] : 0, 1e-6) << "item " << i;
   }
@@ -130,7 +130,8 @@ TEST(Attribution, CheckpointedLongTextsGiveTheSharesOfAShortText) {
   last.offsets.resize(last.ids.size());
   last.segment.resize(last.ids.size());
   const auto of_whole = make_target(model, whole, {.target_ids = {7}}), of_last = make_target(model, last, {.target_ids = {7}});
-  const std::vector<double> shares = attribute(*of_whole, Method::kRelevance), expected_ones = attribute(*of_last, Method::kRelevance);
+  const std::vector<double> shares = attribute(*of_whole, method_named("relevance")),
+                            expected_ones = attribute(*of_last, method_named("relevance"));
   const size_t before = shares.size() - expected_ones.size();
   double largest = 0, least = 0;
   for (size_t i = 0; i < expected_ones.size(); ++i) largest = std::max(largest, expected_ones[i]);
@@ -151,7 +152,7 @@ TEST(Attribution, OcclusionEqualsTheLossFromHidingAnItem) {
     const std::vector<double> answers = subject->answers({none, one}, RemovedBy::kUnseen);
     EXPECT_NEAR(answers[0], subject->probability(), 1e-6);
     EXPECT_NE(answers[1], answers[0]);
-    const std::vector<double> lost = attribute(*subject, Method::kOcclusion, {});
+    const std::vector<double> lost = attribute(*subject, method_named("occlusion"), {});
     EXPECT_NEAR(lost[away], subject->probability() - answers[1], 1e-6);
   }
 }
@@ -190,8 +191,8 @@ TEST(Attribution, AnAnswerOfSeveralTokensIsExplainedAsAWhole) {
   for (int64_t i = 0; i < input.values.numel(); ++i)
     sum += static_cast<double>(input.values.data<float>()[i]) * static_cast<double>(input.gradient.data<float>()[i]);
   EXPECT_NEAR(sum, slope, 0.02 * std::abs(slope));
-  for (const MethodInfo& method : attribution_methods())
-    EXPECT_EQ(attribute(*subject, method.method, {.steps = 4}).size(), subject->items().size()) << method.name;
+  for (const Method& method : attribution_methods())
+    EXPECT_EQ(attribute(*subject, method, {.steps = 4}).size(), subject->items().size()) << method.name;
   EXPECT_NEAR(subject->answers({std::vector<uint8_t>(subject->items().size())}, RemovedBy::kUnseen)[0], subject->probability(), 1e-6);
 }
 
@@ -286,9 +287,9 @@ TEST(Attribution, InvalidTargetsAndMethodsAreRefused) {
   });
   EXPECT_THROW((void)make_target(model, ids, {.target_ids = {1}, .contrast_id = 1}), Error);
   const auto subject = make_target(model, ids, {});
-  EXPECT_THROW((void)attribute(*subject, Method::kRelevance, {}), Error);  // loaded without gradients
-  EXPECT_THROW((void)attribute(*subject, Method::kAttention, {.layer = 2}), Error);
-  EXPECT_THROW((void)attribute(*subject, Method::kAttention, {.head = 3}), Error);
+  EXPECT_THROW((void)attribute(*subject, method_named("relevance"), {}), Error);  // loaded without gradients
+  EXPECT_THROW((void)attribute(*subject, method_named("attention"), {.layer = 2}), Error);
+  EXPECT_THROW((void)attribute(*subject, method_named("attention"), {.head = 3}), Error);
   EXPECT_THROW((void)subject->answers({std::vector<uint8_t>(3)}, RemovedBy::kUnseen), Error);
   EXPECT_THROW((void)method_named("relevence"), Error);
 }

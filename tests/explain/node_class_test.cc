@@ -82,7 +82,7 @@ TEST_F(PathOfNodes, AMaskedNodeHasNoFeaturesAndAnUnseenOneNoEdges) {
 
 TEST_F(PathOfNodes, AttentionRolloutGivesNothingToNodesOutOfReach) {
   const auto target = make_target(model, {.text = "b"}, {});
-  const std::vector<double> shares = attribute(*target, Method::kRollout, {});
+  const std::vector<double> shares = attribute(*target, method_named("rollout"), {});
   ASSERT_EQ(shares.size(), 4U);
   for (const double share : shares) EXPECT_GT(share, 0);
 }

@@ -92,7 +92,7 @@ std::vector<std::vector<double>> scores_of(const std::string& path, const AskMod
   const std::unique_ptr<AttributionTarget> target = ask(model);
   if (!target) fail(ErrorCode::kInvalidArgument, "{}: a question returned no attribution target for this model", path);
   std::vector<std::vector<double>> out;
-  for (const MethodInfo& method : options.methods) out.push_back(attribute(*target, method.method, options.attribution));
+  for (const Method& method : options.methods) out.push_back(attribute(*target, method, options.attribution));
   return out;
 }
 

@@ -18,7 +18,7 @@ struct SanityStep {
 };
 
 struct SanityOptions {
-  std::vector<MethodInfo> methods{};
+  std::vector<Method> methods{};
   AttributionOptions attribution{};
   uint64_t seed = 1;
   bool tokenizer = true;  ///< LoadOptions::tokenizer

@@ -85,7 +85,7 @@ const std::vector<MeasureInfo>& measures() {
 
 Verdict::Verdict(VerdictOptions options) : options_(std::move(options)) {
   if (options_.methods.empty()) fail(ErrorCode::kInvalidArgument, "judge: no methods; give at least one");
-  for (const MethodInfo& method : options_.methods) names_.push_back(method.name);
+  for (const Method& method : options_.methods) names_.push_back(method.name);
   names_.push_back("random");
   names_.push_back("reverse of " + std::string(options_.methods[0].name));
   values_.assign(names_.size(), std::vector<std::vector<double>>(measures().size()));
@@ -107,8 +107,8 @@ bool Verdict::add(const AttributionTarget& target, const std::vector<uint8_t>& m
   how.removal = options_.removal;
   std::vector<std::vector<double>> rows;
   std::vector<double> first;
-  for (const MethodInfo& method : options_.methods) {
-    const std::vector<double> scores = attribute(target, method.method, how);
+  for (const Method& method : options_.methods) {
+    const std::vector<double> scores = attribute(target, method, how);
     if (first.empty()) first = scores;
     rows.push_back(judged(scores, text));
   }

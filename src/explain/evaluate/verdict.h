@@ -33,7 +33,7 @@ struct MeasureInfo {
 const std::vector<MeasureInfo>& measures();  ///< in the order of the enum
 
 struct VerdictOptions {
-  std::vector<MethodInfo> methods{};
+  std::vector<Method> methods{};
   RemovedBy removal = RemovedBy::kUnseen;
   AttributionOptions attribution{};
   int64_t random_rankings = 5;  ///< the random baseline is the mean over this many rankings

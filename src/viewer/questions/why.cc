@@ -44,7 +44,7 @@ namespace questions {
 namespace {
 
 using explain::AttributionTarget;
-using explain::MethodInfo;
+using explain::Method;
 using explain::Removal;
 
 constexpr size_t kMostWords = 400;      // with more words, sentences are used
@@ -75,7 +75,7 @@ Units choose_items(LoadedTrace& loaded, const WhyLook& look, AttributionTarget& 
 }
 
 struct TargetSpec {
-  MethodInfo method{};
+  Method method{};
   std::vector<double> scores{};  // empty: the method failed
   std::string refused{};
   double comprehensiveness = std::nan("");
@@ -165,7 +165,7 @@ class Why {
   double say_cost(const std::vector<TargetSpec>& asked, Json& out) {
     const size_t items = target_->items().size();
     int64_t runs = static_cast<int64_t>(2 * kRandomRankings + 1 + (items <= kAllCuts ? items : kCutsOfMethod * asked.size()));
-    for (const TargetSpec& one : asked) runs += one.refused.empty() ? explain::runs_of(*target_, one.method.method) + 2 : 0;
+    for (const TargetSpec& one : asked) runs += one.refused.empty() ? explain::runs_of(*target_, one.method) + 2 : 0;
     const auto begin = std::chrono::steady_clock::now();
     remembered_.emplace(*target_, explain::RemovedBy::kUnseen);
     (*remembered_)({Removal(items, 0)});
@@ -190,7 +190,7 @@ class Why {
     options.progress(0);
     const auto begin = std::chrono::steady_clock::now();
     try {
-      one.scores = explain::attribute(*target_, one.method.method, options);
+      one.scores = explain::attribute(*target_, one.method, options);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kCancelled) throw;
       one.refused = error.what();
@@ -233,7 +233,7 @@ class Why {
     const auto beaten = std::count_if(random.begin(), random.end(), [&](double other) { return one.comprehensiveness > other; });
     out["shares"] = shares_json(one.scores);
     out["signed"] = is_signed;
-    if (one.method.method == explain::Method::kOcclusion) {
+    if (one.method.removes_items) {
       out["drops"] = Json::array();
       for (const double drop : one.scores) out["drops"].push(drop);
     }

@@ -1,0 +1,22 @@
+// x·∂y/∂x of each embedding, signed (Shrikumar et al. 2017).
+#include "explain/attribution_parts.h"
+
+namespace clearhead::explain {
+
+const Method& gradient_input_method() {
+  static const Method method = {
+      .order = 80,
+      .name = "gradient-input",
+      .what = "embedding times its gradient",
+      .needs_gradients = true,
+      .of_inputs = true,
+      .shares =
+          [](const AttributionTarget& target, const AttributionOptions& options) {
+            return target.by_item(gradients_times_inputs(target, options, 1, /*at_the_input=*/true));
+          },
+      .runs = [](const AttributionTarget&, const AttributionOptions&) { return kForwardAndBack; },
+  };
+  return method;
+}
+
+}  // namespace clearhead::explain

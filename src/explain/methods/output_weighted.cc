@@ -1,0 +1,20 @@
+// P·‖v·W_O‖ of one layer (Kobayashi et al. 2020, equation 5).
+#include "explain/attribution_parts.h"
+
+namespace clearhead::explain {
+
+const Method& output_weighted_method() {
+  static const Method method = {
+      .order = 40,
+      .name = "output-weighted",
+      .what = "weight times the norm of the projected value, last layer (Kobayashi et al. 2020)",
+      .of_a_layer = true,
+      .of_heads = true,
+      .shares = [](const AttributionTarget& target,
+                   const AttributionOptions& options) { return target.by_item(of_one_layer(target, KeyFactor::kOutputNorm, options)); },
+      .runs = [](const AttributionTarget&, const AttributionOptions&) -> int64_t { return 1; },
+  };
+  return method;
+}
+
+}  // namespace clearhead::explain
