@@ -124,7 +124,9 @@ def _flex(mode, result, positional, keywords):
             call.problem = f"its score_mod cannot be described ({' '.join(str(error).split())[:100]})"
     out = result[0] if isinstance(result, tuple) else result
     edited = mode._watch.observe(kept, call, out.transpose(1, 2))
-    return _first(result, edited.transpose(1, 2)) if mode._watch._edits else result
+    out = edited.transpose(1, 2) if mode._watch._edits else out
+    mode._watch._hear_gradient(kept, out, lambda gradient: gradient.transpose(1, 2))
+    return _first(result, out) if mode._watch._edits else result
 
 
 def _modified(call, modify):
@@ -169,7 +171,9 @@ def _flash(mode, result, positional, keywords):
     if mask is None and ahead == 0:
         call.band = (keys - queries, None)
     out = result[0] if isinstance(result, tuple) else result
-    return _first(result, mode._watch.observe(kept, call, out))
+    out = mode._watch.observe(kept, call, out)
+    mode._watch._hear_gradient(kept, out)
+    return _first(result, out)
 
 
 @handles(*(f"{module}:{name}" for module in ("flash_attn", "flash_attn.flash_attn_interface") for name in (

@@ -53,6 +53,13 @@ def _has_fast_path(module):
     return isinstance(module, (nn.MultiheadAttention, nn.TransformerEncoderLayer))
 
 
+def _before_projection(gradient, weight, heads, is_alone, batch_first):
+    """Converts the gradient with respect to the output of nn.MultiheadAttention, [batch, query, width], to that of the heads' outputs,
+    [batch, query, head, d_v]. is_alone: the module has no batch axis."""
+    gradient = gradient[None] if is_alone else gradient if batch_first else gradient.transpose(0, 1)
+    return (gradient @ weight.detach()).unflatten(-1, (heads, -1))
+
+
 class AttentionMode(TorchFunctionMode):
     """Reports calls of modules and of torch's attention functions to a watch, from start() until stop().
 
@@ -191,7 +198,9 @@ class AttentionMode(TorchFunctionMode):
         call.band = (0, None) if is_causal else None
         call.lead = lead if len(lead) > 1 else call.lead
         found = self._watch.observe(kept, call, four(out).transpose(1, 2))
-        return out if not self._watch._edits else found.transpose(1, 2).reshape(out.shape)
+        returned = out if not self._watch._edits else found.transpose(1, 2).reshape(out.shape)
+        self._watch._hear_gradient(kept, returned, lambda gradient: four(gradient).transpose(1, 2))
+        return returned
 
     def _attended(self, module, positional, keywords, result):
         names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
@@ -270,6 +279,9 @@ class AttentionMode(TorchFunctionMode):
 
             edited = watch.observe(kept, call, compare, attended)
             if not is_edited:
+                if returned is not None:
+                    watch._hear_gradient(kept, returned, lambda gradient: _before_projection(
+                        gradient, module.out_proj.weight, heads, returned.dim() == 2, batch_first))
                 return result
             out = module.out_proj(edited.flatten(2).to(returned.dtype))
             out = out[0] if returned.dim() == 2 else out if batch_first else out.transpose(0, 1)

@@ -70,7 +70,8 @@ class Watch:
         self._check, self._edits, self._keep = check, edits or Edits(), keep
         self._name = name or getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
         self._families = {}
-        self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in self.modules)
+        classes = {base for one in self.modules for base in type(one).__mro__}  # a model of other code may derive from PreTrainedModel
+        self._is_of_transformers = any(base.__module__.startswith("transformers.") for base in classes)
         self.reading = Reading(model, tokenizer, text, sequence, given)
         self._trace, self._checks, self._mode, self._stance = None, [], None, None
         self.left_out = []
@@ -376,14 +377,21 @@ class Watch:
         self._hear_gradient(layer, out)
         return (out, *rest) if isinstance(result, tuple) else out
 
-    def _hear_gradient(self, layer, out):
-        """Registers a hook that keeps dy/dout of the watched text, [1, head, query, d_v], during the backward pass."""
+    def _hear_gradient(self, layer, out, as_heads=None):
+        """Registers a hook that keeps dy/dout of the watched text, [1, head, query, d_v], during the backward pass.
+
+        out: a tensor through which the model uses the output of the layer. as_heads: function that converts the gradient with respect to
+        `out` to that of the heads' outputs, [batch, query, head, d_v]; default: `out` has this shape.
+        """
         if self._gradients_of is None or layer.place is None or not out.requires_grad:
             return
         rows, begin, end = layer.place
+        layer.hears_gradient = True
 
         def heard(gradient):
-            layer.d_out = merged(gradient.detach()[rows, begin:end].transpose(1, 2).float()).cpu().contiguous()
+            gradient = gradient.detach()
+            gradient = gradient if as_heads is None else as_heads(gradient)
+            layer.d_out = merged(gradient[rows, begin:end].transpose(1, 2).float()).cpu().contiguous()
 
         out.register_hook(heard)
 

@@ -40,7 +40,8 @@ def folder(tmp_path_factory):
     tokenizer.train_from_iterator([" ".join(WORDS)] * 3,
                                   trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     path = tmp_path_factory.mktemp("docs") / "model"
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(path)
+    chat = "{% for message in messages %}<{{ message.role }}> {{ message.content }}\n{% endfor %}<assistant>"
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=chat).save_pretrained(path)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(hidden_size=64, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=4,
                                       intermediate_size=64, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=512)

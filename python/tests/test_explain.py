@@ -9,8 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
 
-METHODS = ("attention", "rollout", "flow", "value-weighted", "output-weighted", "mixed", "attention-gradient", "relevance",
-           "gradient-input", "integrated-gradients", "occlusion")
+METHODS = tuple(ch.explanation_methods())
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 64}
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat on mat dog ran . ##s a".split()
 TEXT = "the cat sat on a mat."
@@ -87,7 +86,7 @@ def test_every_method_equals_that_of_models_that_clearhead_loads(kind, text, opt
     of_target = ({"pair": "wxyz"}, {"answer": "wxyz"}) if kind == "marian" else ({}, {})  # the same translation
     for units, plural in (("token", "tokens"), ("word", "words")):
         for method in METHODS:
-            if kind == "marian" and method in ("flow", "mixed"):
+            if kind == "marian" and method in ("flow", "mixed", "alti", "information-flow"):
                 with pytest.raises(ch.UnsupportedError):
                     ch.explain(model, tokenizer, text, methods=method, **options, **of_target[1])
                 continue
@@ -100,6 +99,86 @@ def test_every_method_equals_that_of_models_that_clearhead_loads(kind, text, opt
             assert found.answer == known["answer"] or "\ufffd" in found.answer
             value = found.number if found.probability is None else found.probability
             assert value == pytest.approx(known.get("probability", known.get("number")), abs=1e-5)
+
+
+def eager_maps(model, ids, number):
+    """Returns (weights, gradients of the number with respect to them), f64 [layer, head, query, key], from eager attention."""
+    model.set_attn_implementation("eager")
+    out = model(ids, output_attentions=True)
+    for one in out.attentions:
+        one.retain_grad()
+    number(out.logits[0]).backward()
+    maps = np.stack([one.detach()[0].double().numpy() for one in out.attentions])
+    gradients = np.stack([one.grad[0].double().numpy() for one in out.attentions])
+    model.set_attn_implementation("sdpa")
+    model.zero_grad(set_to_none=True)
+    return maps, gradients
+
+
+def test_information_flow_passes_the_credit_of_the_answers_tokens_on(tmp_path):
+    model, tokenizer = made("llama", tmp_path)
+    found = ch.explain(model, tokenizer, TEXT, answer="wxyz", methods=["information-flow", "relevance"], units="tokens")
+    ids = tokenizer(TEXT + "wxy", return_tensors="pt")["input_ids"]
+    answer, rows = tokenizer("wxyz")["input_ids"], list(range(len(TEXT) - 1, len(TEXT) + 3))
+    maps, gradients = eager_maps(model, ids, lambda logits: torch.log_softmax(logits[rows], -1)[range(4), answer].sum())
+    layers = np.maximum(maps * gradients, 0).mean(1)
+
+    def relevance(start):
+        r = start.copy()
+        for layer in layers[::-1]:
+            r = r + r @ layer
+        return r - start
+
+    start = np.zeros(ids.shape[1])
+    start[rows] = 1 / 4
+    credit = relevance(start)
+    np.testing.assert_allclose(found.shares["relevance"], credit[: len(TEXT)], atol=1e-6)
+    whole = credit.sum()
+    while credit[len(TEXT) :].sum() > 0.01 * whole:
+        passed = np.zeros_like(credit)
+        passed[len(TEXT) - 1 : -1] = credit[len(TEXT) :]
+        credit[len(TEXT) :] = 0
+        reached = relevance(passed)
+        credit += reached * passed.sum() / reached.sum()
+    np.testing.assert_allclose(found.shares["information-flow"], credit[: len(TEXT)], atol=1e-6)
+    assert found.shares["information-flow"].sum() > 0.98 * whole > found.shares["relevance"].sum()
+    part = ch.explain(model, tokenizer, TEXT, answer="wxyz", target="z", methods="information-flow", units="tokens")
+    assert [str(one) for one in part.parts] == list(TEXT + "wxy") and (part.shares["information-flow"][-3:] < 0.01).all()
+
+
+@pytest.mark.parametrize("kind", ["bert-class", "gpt2"])
+def test_alti_equals_the_formula_on_whole_vectors(kind, tmp_path):
+    model, tokenizer = made(kind, tmp_path)
+    ids = tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    found = ch.explain(model, tokenizer, TEXT, methods="alti", units="tokens", target="LABEL_1" if kind == "bert-class" else "a")
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        out = model(ids, output_attentions=True, output_hidden_states=True)
+    count, width = ids.shape[1], 32
+    r = np.zeros(count)
+    r[0 if kind == "bert-class" else -1] = 1
+    for at in (2, 1, 0):
+        x, weights = out.hidden_states[at][0], out.attentions[at][0]
+        with torch.no_grad():
+            if kind == "gpt2":
+                block = model.transformer.h[at]
+                value = block.attn.c_attn(block.ln_1(x))[:, 2 * width :]
+                project = block.attn.c_proj.weight
+            else:
+                block = model.bert.encoder.layer[at].attention
+                value, project = block.self.value(x), block.output.dense.weight.T
+            value = value.view(count, 4, 8)
+            parts = torch.einsum("hij,jhd,hdw->ijw", weights, value, project.view(4, 8, width))  # [query, key, width]
+            parts[range(count), range(count)] += x
+            if kind != "gpt2":
+                whole = parts.sum(1) + block.output.dense.bias  # the scale of the row includes the bias
+                scale = block.output.LayerNorm.weight / (whole.var(-1, unbiased=False, keepdim=True) + 1e-12).sqrt()
+                parts = (parts - parts.mean(-1, keepdim=True)) * scale[:, None]
+        y = parts.sum(1, keepdim=True)
+        near = (y.abs().sum(-1) - (y - parts).abs().sum(-1)).clamp(min=0).double().numpy()
+        r = r @ (near / near.sum(1, keepdims=True))
+    shown = slice(1, -1) if kind == "bert-class" else slice(None)
+    np.testing.assert_allclose(found.shares["alti"], r[shown], atol=2e-6)
 
 
 @pytest.fixture(scope="module")

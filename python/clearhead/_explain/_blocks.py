@@ -90,7 +90,8 @@ class Block:
 
 
 class BlockWatch(Watch):
-    """A watch that also finds the block around each attention layer of the layers that it keeps. blocks: {path of the layer: Block}.
+    """A watch that also finds the block around each attention layer of the layers that it keeps. blocks: {path of the layer: Block}. deaf:
+    paths of the layers whose gradients were not captured.
 
     follow: function (family, layer number) -> whether its block is wanted. finish: function that is called with the watch before its trace
     is made.
@@ -101,7 +102,7 @@ class BlockWatch(Watch):
     def __init__(self, *arguments, follow, finish=None, **keywords):
         super().__init__(*arguments, **keywords)
         self._before_trace = finish
-        self.blocks, self._follow, self._pending, self._running = {}, follow, None, []
+        self.blocks, self._follow, self._pending, self._running, self.deaf = {}, follow, None, [], []
 
     def observe(self, layer, call, out, heads=None):
         result = super().observe(layer, call, out, heads)
@@ -119,6 +120,7 @@ class BlockWatch(Watch):
         return result
 
     def _finish(self):
+        self.deaf = [layer.path for layer in self._layers.values() if layer.problem is None and not layer.hears_gradient]
         if self._before_trace is not None:
             self._before_trace(self)
         super()._finish()

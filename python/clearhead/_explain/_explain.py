@@ -11,13 +11,18 @@ from .. import _core
 from ..errors import BudgetError, InvalidArgumentError, NotFoundError
 from ._prompt import Prompt
 from ._result import Explanation, Part
-from ._run import Run, check_has_tokens, check_padding
+from ._run import Run, check_has_tokens, check_padding, evaluated
 from .answers import Question, answer_of
 
-Method = namedtuple("Method", ("name", "description", "needs_gradients", "of_a_layer", "of_heads"))
+Method = namedtuple("Method", ("name", "description", "needs_gradients", "of_a_layer", "of_heads", "removes_items", "of_inputs"))
 METHODS = {one[0]: Method(*one) for one in _core._attribution_methods()}
 UNITS = {"token": "tokens", "word": "words", "sentence": "sentences", "document": "documents", "turn": "turns"}
 _logger = logging.getLogger("clearhead.explain")
+
+
+def explanation_methods():
+    """Returns {name: description} of the attribution methods, as `clearhead why` has them."""
+    return {name: method.description for name, method in METHODS.items()}
 
 
 def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, answer=None, methods="relevance", units=None, messages=None,
@@ -55,8 +60,8 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
         The text that `target` is a part of: True for what the model generates, or the text itself. Without a target, all of it is
         explained.
     methods : str or list of str
-        Of attention, rollout, flow, value-weighted, output-weighted, mixed, attention-gradient, relevance, gradient-input,
-        integrated-gradients, occlusion.
+        Names of explanation_methods(). "relevance" (one run forward and back), "information-flow" for answers of several tokens, and
+        "occlusion" (one run for each part) serve most questions.
     units : str, optional
         The parts: "tokens", "words", "sentences", "documents" or "turns". Default: documents if there are any, else words. Inputs that are
         not texts have items, such as patches.
@@ -108,7 +113,7 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
     if isinstance(target, str) and target == "the answer":
         target, answer = None, True if answer is None else answer
     options = {"layer": layer, "head": head, "steps": steps, "removal": removal, "max_seconds": max_seconds}
-    with _evaluated_quietly(model):
+    with evaluated(model):
         asked = answer_of(Question(model, tokenizer, read, target, contrast, answer, max_tokens))
         of_answer = _Explained(Run(model, tokenizer, read, asked, budget), chosen, units, options)
         shares, costs = of_answer.shares, of_answer.costs
@@ -119,12 +124,6 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
             costs = {name: {key: cost + other.costs[name][key] for key, cost in of.items()} for name, of in costs.items()}
             value = value / (value + other.run.probability)
     return Explanation(asked.description, value, asked.is_number, of_answer.parts, of_answer.units, shares, costs, of_answer.run.trace)
-
-
-def _evaluated_quietly(model):
-    from ._run import evaluated
-
-    return evaluated(model)
 
 
 def _method_named(name):
@@ -166,8 +165,8 @@ class _Explained:
         elif unit in ("document", "turn"):
             if not named:
                 raise InvalidArgumentError(f"explain: units={units!r}, but the prompt has no {unit}s; pass documents= or messages=")
-            ranges, names = self._named_ranges(named)
-            self.replayed.group(ranges)
+            names, ranges = zip(*self.run.ranges_of(named))
+            self.replayed.group(list(ranges))
         elif unit != "token":
             self.replayed.group(unit)
         trace = self.run.trace
@@ -179,18 +178,6 @@ class _Explained:
             text = trace.text[first:last] if last > first else trace.pieces[begin]
             self.parts.append(Part(text, first, last, range(begin, end), None if names is None else names[at]))
 
-    def _named_ranges(self, named):
-        """Ranges of removable ids of documents or turns, and the names of those that have any."""
-        trace, removable = self.run.trace, set(self.run.removable())
-        places, ranges, names = list(enumerate(trace.offsets[: self.run.tokens])), [], []
-        for name, begin, end in named:
-            covered = ranges[-1][1] if ranges else 0  # a token that two documents share belongs to the first
-            inside = [at for at, (first, last) in places if first < end and last > begin and at >= covered and at in removable]
-            if inside:
-                ranges.append((inside[0], inside[-1] + 1))
-                names.append(name)
-        return ranges, names
-
     def _attribute(self, method):
         runs = self.replayed.runs(method.name, self.options["steps"])
         estimate = runs * self.seconds
@@ -199,6 +186,7 @@ class _Explained:
         if limit is not None and estimate > limit:
             raise BudgetError(f"explain: {method.name} needs {runs} runs of the model, about {estimate:.3g} s; expected at most {limit} s "
                               "(max_seconds); use larger units or another method")
+        self.run.check(method)
         begun = time.perf_counter()
         uses = {"layer": self.options["layer"] if method.of_a_layer else None, "head": self.options["head"] if method.of_heads else None}
         found = self.replayed.shares(method.name, **uses, steps=self.options["steps"], removal=self.options["removal"])

@@ -59,7 +59,10 @@ def _without(call, hidden):
     topology, terms = call.described(slice(None), slice(None))
     terms = [_core.Bias(one) if isinstance(one, torch.Tensor) else one for one in terms]
     normaliser = _core.Softmax(None if call.sinks is None else call.sinks.detach().float().cpu().contiguous())
-    shown = _core.mask((~hidden)[None, None, None].contiguous())
     q, k, v = (float32(one).contiguous() for one in (call.query, call.key, call.value))
-    description = _core.Description(score=call.score(), terms=terms, topology=topology & shown, normaliser=normaliser)
+    if "mask" in topology.to_dict():  # a topology has at most one mask
+        terms.append(_core.Bias(torch.zeros(hidden.shape).masked_fill(hidden, -torch.inf)[None, None, None]))
+    else:
+        topology = topology & _core.mask((~hidden)[None, None, None].contiguous())
+    description = _core.Description(score=call.score(), terms=terms, topology=topology, normaliser=normaliser)
     return attend(q, k, v, description)[0][0].transpose(0, 1)

@@ -3,6 +3,7 @@
 import contextlib
 import re
 
+import numpy as np
 import torch
 
 from .. import _core
@@ -40,6 +41,8 @@ def embeddings_as_leaves(model):
     def embedded(module, positional, out):
         if isinstance(out, torch.Tensor) and out.is_floating_point() and not out.requires_grad:
             leaves.append(out.requires_grad_(True))
+            return out.clone()  # a model may change it in place
+        return None
 
     hooks = [module.register_forward_hook(embedded) for module in model.modules() if isinstance(module, torch.nn.Embedding)]
     try:
@@ -60,14 +63,15 @@ def scaled_inputs(blocks, scale):
     def replace(name):
         def hook(module, positional, keywords):
             states = _first_states(positional, keywords)
-            if name in found or states is None:
+            if name in found or states is None or states.requires_grad:  # a stack that reads the output of another one
                 return None
             leaf = (states.detach() * scale).requires_grad_(True)
             found[name] = (states.detach(), leaf)
+            given = leaf.clone()  # a model may change it in place
             if positional:
-                return (leaf, *positional[1:]), keywords
+                return (given, *positional[1:]), keywords
             name_of = "hidden_states" if "hidden_states" in keywords else "input"
-            return positional, {**keywords, name_of: leaf}
+            return positional, {**keywords, name_of: given}
 
         return hook
 
@@ -88,7 +92,7 @@ class Run:
 
     def __init__(self, model, tokenizer, prompt, answer, budget):
         self.model, self.tokenizer, self.prompt, self.answer, self.budget = model, tokenizer, prompt, answer, budget
-        self.trace = self.sites = self.probability = None
+        self.trace = self.sites = self.probability = self._mixed = None
 
     def _arguments(self):
         keywords = {"budget": self.budget}
@@ -112,7 +116,7 @@ class Run:
         if watch.left_out:
             path, reason = watch.left_out[0]
             raise UnsupportedError(f"explain: the attention of {path or 'the model'} is not in the trace: {reason}")
-        self.trace, self.blocks = watch.trace, watch.blocks
+        self.trace, self.blocks, self.deaf = watch.trace, watch.blocks, watch.deaf
         self._name_sites([(family, layer) for family, layer, _ in watch._checks])
         if self.answer.rows is None:
             self._find_rows(watch)
@@ -156,6 +160,9 @@ class Run:
             if queries == keys:
                 own.setdefault(keys, family)
         is_pair = set(self.families) <= {"enc", "dec", "cross"}
+        if self.answer.side and not is_pair:
+            raise UnsupportedError(f"explain: the attention of this encoder-decoder has the families {', '.join(self.families)}; expected "
+                                   "enc, dec and cross")
         self.sites = []
         for family, layer in calls:
             queries, keys = self.families[family]
@@ -180,6 +187,23 @@ class Run:
                 return
         raise UnsupportedError("explain: the gradient of the answer reaches no attention layer")
 
+    def check(self, method):
+        """Raises UnsupportedError if a method cannot be computed from the captured attention."""
+        if method.removes_items or method.of_inputs:
+            return
+        if method.needs_gradients and self.deaf:
+            raise UnsupportedError(f"explain: {method.name} needs the gradients of every attention layer, but those of {self.deaf[0]} "
+                                   "cannot be captured; use gradient-input, occlusion or a method without gradients")
+        reached, more = set(), {self.side}
+        while more:
+            reached |= more
+            sides = [("dec", "enc") if family == "cross" and not keys else (queries or family, keys or family)
+                     for family, _, queries, keys in self.sites]
+            more = {keys for queries, keys in sides if queries in reached} - reached
+        ranges = [keys for family, (_, keys) in self.families.items() if family in reached]
+        if not any(begin <= at < end for at in self.removable() for begin, end in ranges):
+            raise UnsupportedError(f"explain: {method.name}: no attention leads from the answer to the parts of the input in this model")
+
     # What the methods need.
 
     @property
@@ -200,11 +224,29 @@ class Run:
         special, ids = self.trace._special, self.trace.ids
         return [at for at in range(min(end, self.tokens)) if not special[at] or ids[at] == mask]
 
+    def ranges_of(self, named):
+        """[(name, (begin, end))]: the ids of the removable tokens of named parts of the text, [(name, begin, end)] in characters. A token
+        that two parts share belongs to the first. Raises NotFoundError for a part without a token."""
+        removable, places, out = set(self.removable()), list(enumerate(self.trace.offsets[: self.tokens])), []
+        for name, begin, end in named:
+            covered = out[-1][1][1] if out else 0
+            inside = [at for at, (first, last) in places if first < end and last > begin and at >= covered and at in removable]
+            if not inside:
+                raise NotFoundError(f'explain: "{name}" has no token in the prompt')
+            out.append((name, (inside[0], inside[-1] + 1)))
+        return out
+
     def replayed(self):
         """The answer as an attribution target of the C++ library."""
-        calls = {"answers": self.without, "inputs": self.inputs_at, "mixed_norms": self.mixed_norms}
+        calls = {"answers": self.without, "inputs": self.inputs_at, "mixed_vectors": self.mixed_vectors}
         return _core._replayed(self.trace, self.sites, self.answer.description, self.probability, self.answer.is_number, self.side,
-                               self.answer.rows, self.removable(), calls)
+                               self.answer.rows, self._written(), self.removable(), calls)
+
+    def _written(self):
+        """The range of the tokens that the model wrote, except its last one; empty for an answer that is not written after a prompt."""
+        if not self.answer.given or self.answer.side:
+            return 0, 0
+        return min(self.answer.given, self.answer.rows[0] + 1), self.answer.rows[-1] + 1
 
     def inputs_at(self, scale):
         """[(side, states, gradient)] of each stack of a run that starts from `scale` times its input states: f32 [token, width]."""
@@ -234,41 +276,51 @@ class Run:
             out[side] = self.model.get_submodule(".".join(parts[: numbered[-1] + 1]))
         return out
 
-    def mixed_norms(self, layer):
-        """The norms of what each token contributes to the rows of the answer in one layer, with the residual stream and the norm after it,
-        as a list [id] (Kobayashi et al. 2021, equation 4)."""
-        family = next((name for name, _, _, keys in reversed(self.sites) if (keys or name) == self.side), self.side)
+    def mixed_vectors(self, layer, row):
+        """What each token contributes to a row of the answer's side after one layer's attention, f32 [key, width]: all heads, the residual
+        stream for the row's own token, and the norm after the sum, if there is one (Kobayashi et al. 2021, equations 8 to 10)."""
+        if self._mixed is None or self._mixed[0] != layer:
+            self._mixed = layer, *self._block_of(layer)
+        _, block, found = self._mixed
+        weights = torch.from_numpy(found._rows(row)).to(block.values.device)  # [head, key]
+        parts = block.projected((weights[:, :, None] * block.values_of_heads().float()).transpose(0, 1)).detach().float()
+        parts[row] += block.residual[row]
+        return block.normalised_as(parts, block.summed[row]).float().cpu().contiguous()
+
+    def _block_of(self, layer):
+        """Runs the model. Returns (Block, LayerMap) of a layer of the answer's side."""
         if "cross" in self.families:
-            raise UnsupportedError("explain: mixed: the residual stream can be decomposed only for models that read a single text")
+            raise UnsupportedError("explain: the residual stream can be decomposed only for models that read a single text")
+        family = next((name for name, _, _, keys in reversed(self.sites) if (keys or name) == self.side), self.side)
         watch = BlockWatch(self.model, self.tokenizer, layers=[layer], follow=lambda of, number: (of, number) == (family, layer),
                            **self._arguments())
         with evaluated(self.model), torch.no_grad(), watch:
             self.model(**self.answer.inputs)
-        path = self.trace.map(layer, family).module
-        block = watch.blocks.get(path)
+        found = self.trace.map(layer, family)
+        block = watch.blocks.get(found.module)
         if block is None:
-            raise UnsupportedError(f"explain: mixed: {path} runs in a way in which its values are not visible")
+            raise UnsupportedError(f"explain: {found.module} runs in a way in which its values are not visible")
         block.check("project", "residual")
-        values, rows = block.values_of_heads().float(), self.answer.rows
-        out = torch.zeros(values.shape[1], dtype=torch.float64)
-        for row in rows:
-            weights = torch.from_numpy(self.trace.map(layer, family)._rows(row)).to(values.device)  # [head, key]
-            parts = block.projected((weights[:, :, None] * values).transpose(0, 1)).detach()
-            parts[row] += block.residual[row]
-            out += block.normalised_as(parts, block.summed[row]).double().norm(dim=-1).cpu() / len(rows)
-        begin = self.families[family][1][0]
-        return [0.0] * begin + out.tolist() + [0.0] * (len(self.trace.ids) - begin - len(out))
+        return block, found
 
     def without(self, sets, removal):
         """The answer's probability, or number, without each of these sets of ids.
 
         removal: "unseen" (no token attends to them) or "masked" (their tokens are replaced).
         """
+        return self._in_batches(sets, removal, lambda output: self.answer.probability(output).tolist())
+
+    def log_probabilities(self, sets):
+        """The log-probability of each token of the answer without each of these sets of ids, f64 [set, token]."""
+        return np.array(self._in_batches(sets, "unseen", lambda output: self.answer.log_probabilities(output).tolist()))
+
+    def _in_batches(self, sets, removal, read):
+        """Runs the model without each set of ids, several at a time. read: function of an output, which returns a list [set]."""
         length = max(1, len(self.trace.ids))
         together, out = max(1, TOKENS_TOGETHER // length) if self._takes_batches() else 1, []
         for begin in range(0, len(sets), together):
             some = sets[begin : begin + together]
-            out += (self._masked if removal == "masked" else self._unseen)(some)
+            out += (self._masked if removal == "masked" else self._unseen)(some, read)
         return out
 
     def _repeated(self, count):
@@ -279,7 +331,7 @@ class Run:
 
         return {name: repeat(value) for name, value in self.answer.inputs.items()}
 
-    def _unseen(self, sets):
+    def _unseen(self, sets, read):
         by_family = {}
         for family, (_, (begin, end)) in self.families.items():
             hidden = torch.zeros(len(sets), end - begin, dtype=torch.bool)
@@ -287,15 +339,16 @@ class Run:
                 hidden[at, [one - begin for one in ids if begin <= one < end]] = True
             if bool(hidden.any()):
                 by_family[family] = hidden
-        watch = Watch(self.model, edits=HiddenKeys(by_family), keep=False)
+        edits = HiddenKeys(by_family) if by_family else None
+        watch = Watch(self.model, edits=edits, keep=False)
         with evaluated(self.model), torch.no_grad(), watch:
-            return self.answer.probability(self.model(**self._repeated(len(sets)))).tolist()
+            return read(self.model(**self._repeated(len(sets))))
 
     def _takes_batches(self):
         tensors = [value for value in self.answer.inputs.values() if isinstance(value, torch.Tensor)]
         return self.answer.takes_batches and all(value.dim() < 2 or value.shape[0] == 1 for value in tensors)
 
-    def _masked(self, sets):
+    def _masked(self, sets, read):
         tokenizer = getattr(self.tokenizer, "tokenizer", self.tokenizer)
         names = ("mask_token_id", "unk_token_id", "pad_token_id", "eos_token_id")
         mask = next((one for name in names if (one := getattr(tokenizer, name, None)) is not None), None)
@@ -311,7 +364,7 @@ class Run:
             for at, ids in enumerate(sets):
                 inputs[name][at, [one - shift for one in ids if shift <= one < end]] = mask
         with evaluated(self.model), torch.no_grad():
-            return self.answer.probability(self.model(**inputs)).tolist()
+            return read(self.model(**inputs))
 
 
 def check_padding(inputs):

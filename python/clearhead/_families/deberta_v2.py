@@ -65,5 +65,8 @@ class DebertaV2:
         with torch.set_grad_enabled(torch.is_grad_enabled() and watch._edited(kept)):
             call = described(module, hidden, source, given["attention_mask"], relative, given.get("rel_embeddings"))
             out = result[0] if isinstance(result, tuple) else result
-            wanted = watch.observe(kept, call, out.unflatten(-1, (module.num_attention_heads, -1))).flatten(2)
+            as_heads = lambda x: x.unflatten(-1, (module.num_attention_heads, -1))
+            wanted = watch.observe(kept, call, as_heads(out)).flatten(2)
+            if not watch._edits:
+                watch._hear_gradient(kept, out, as_heads)
         return edited(watch, kept, call, result, wanted)

@@ -55,6 +55,8 @@ class Answer:
         Only tokens before this one can be removed, counted on the answer's side. Default: all.
     opposite : Answer, optional
         The answer of several tokens that is subtracted. Both are explained, and their shares are subtracted.
+    sums_logits : bool
+        Whether y of several tokens is the sum of their logits. The gradient of a log-probability vanishes where the model is certain.
     is_independent : bool
         Whether the classes are independent labels, each with a sigmoid.
     """
@@ -67,6 +69,7 @@ class Answer:
         self.inputs, self.logits, self.ids, self.description = inputs, logits, list(ids), description
         self.contrast, self.opposite, self.rows, self.side = contrast, opposite, rows, side
         self.given, self.removable, self.is_independent = given, removable, is_independent
+        self.sums_logits = False
         self.is_span = len(self.ids) > 1 or opposite is not None
         if opposite is not None:
             opposite.is_span = True
@@ -75,9 +78,16 @@ class Answer:
         chosen = logits[:, 0, self.ids[0]]
         return chosen if self.contrast is None else chosen - logits[:, 0, self.contrast]
 
-    def _log_probability(self, logits):
+    def _log_probabilities(self, logits):
         rows = torch.arange(len(self.ids), device=logits.device)
-        return torch.log_softmax(logits, -1)[:, rows, torch.as_tensor(self.ids, device=logits.device)].sum(-1)
+        return torch.log_softmax(logits, -1)[:, rows, torch.as_tensor(self.ids, device=logits.device)]
+
+    def _log_probability(self, logits):
+        return self._log_probabilities(logits).sum(-1)
+
+    def log_probabilities(self, output):
+        """The log-probability of each token, given those before, for each input of a batch: f64 [batch, token]."""
+        return self._log_probabilities(self.logits(output).detach().double())
 
     def log_probability(self, output):
         """The sum of the log-probabilities of the tokens, of a batch of one."""
@@ -86,6 +96,9 @@ class Answer:
     def number(self, output):
         """y of each input of a batch, [batch], differentiable."""
         logits = self.logits(output).float()
+        if self.sums_logits:
+            rows = torch.arange(len(self.ids), device=logits.device)
+            return logits[:, rows, torch.as_tensor(self.ids, device=logits.device)].sum(-1)
         return self._log_probability(logits) if self.is_span else self._chosen(logits)
 
     def probability(self, output):

@@ -39,5 +39,8 @@ def class_of_input(question):
         return PredictedNumber(inputs, logits, [0], "the number")
     chosen, contrast = class_asked_for(question, found)
     description = f"class {label_of(model, chosen)}" + ("" if contrast is None else f" against {label_of(model, contrast)}")
-    return Answer(inputs, logits, [chosen], description, contrast=contrast,
-                  is_independent=problem == "multi_label_classification" or (problem is None and found.shape[0] == 1))
+    answer = Answer(inputs, logits, [chosen], description, contrast=contrast,
+                    is_independent=problem == "multi_label_classification" or (problem is None and found.shape[0] == 1))
+    # decoders that classify by the last token find it by the padding token
+    answer.takes_batches = getattr(model.config, "pad_token_id", None) is not None or not question.prompt.ids
+    return answer
