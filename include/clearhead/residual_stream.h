@@ -72,18 +72,20 @@ struct ScoreAt {
 /// part of no component.
 ScoreSplit split_score(const Model& model, const Encoding& text, const ScoreAt& at, const std::optional<Encoding>& target = {});
 
-/// What each token contributes to the rows of one layer after its attention: all heads together, plus the residual stream
-/// for the row's own token. If a norm follows, contributions pass through it with the row's scale (Kobayashi et al.
-/// 2021, eq. 8 to 10). Biases of the output projection and of the norm are attributed to no token.
+/// Decomposes the rows of one layer, after attention has been added to the residual stream, into one vector for each token
+/// (Kobayashi et al. 2021, eq. 8 to 10). The vector of token j in row i is the sum over heads of P_ij·v_j·W_O; the row's own
+/// token also gets the residual stream. If a layer norm follows (post-norm models), it is applied to each vector with the
+/// scale that it has for the whole row. Biases of the output projection and of the norm belong to no token.
 class TokenMixing {
  public:
-  /// Runs the model once; it must outlive this object. Throws kInvalidArgument for a layer that does not exist; kUnsupported for
+  /// Runs the model once. The model must outlive this object. Throws kInvalidArgument for a layer that does not exist; kUnsupported for
   /// encoder-decoders, and for values that depend on the distance (Relative::values).
   TokenMixing(const Model& model, const Encoding& text, int layer);
   ~TokenMixing();
   TokenMixing(TokenMixing&&) noexcept;
   TokenMixing& operator=(TokenMixing&&) noexcept;
-  /// f32 [key, width]; zeros for keys that the row does not see. Throws kInvalidArgument for a token that does not exist.
+  /// The vectors of all tokens in one row: f32 [key, width]; zeros for keys that are hidden from the query. Throws
+  /// kInvalidArgument for a query that does not exist.
   Tensor vectors(int64_t query) const;
 
  private:
@@ -94,7 +96,7 @@ class TokenMixing {
 /// The L2 norm of each row of f32 [row, width].
 std::vector<double> norms_of_rows(const Tensor& vectors);
 
-/// The norms of TokenMixing::vectors().
+/// The L2 norms of TokenMixing::vectors(): [key]. Throws as TokenMixing does.
 std::vector<double> mixed_norms(const Model& model, const Encoding& text, int layer, int64_t query);
 
 }  // namespace clearhead

@@ -5,6 +5,7 @@ import math
 import torch
 
 from . import _core
+from ._calls import description_of
 from ._items import items_of
 from ._text import text_of
 from ._windows import segments_of
@@ -42,9 +43,7 @@ def _joined(layer):
         elif any(_bias(one.terms) is not None for one in layer.seen):
             raise ValueError("its steps cannot be joined into one map: they are cross-attention with a bias")
         terms = _joined_terms(layer, first.keys if layer.is_cross else layer.queries)
-    normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
-    terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
-    description = _core.Description(score=layer.score, terms=terms, topology=topology, normaliser=normaliser)
+    description = description_of(layer.score, terms, topology, layer.sinks)
     whole = lambda parts: parts[0] if len(parts) == 1 else torch.cat(parts, 2)
     return whole(layer.q), whole(layer.k), description
 

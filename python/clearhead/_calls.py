@@ -50,6 +50,13 @@ def under_query_sinks(bias, sinks, keys):
     return (-sinks.float()).expand(*sinks.shape[:3], keys) if bias is None else bias[..., :keys].float() - sinks.float()
 
 
+def description_of(score, terms, topology, sinks):
+    """Returns the Description of a call. terms: tensors among them are biases. sinks: a logit for each head, or None."""
+    normaliser = _core.Softmax(None if sinks is None else sinks.detach().float().cpu().contiguous())
+    terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
+    return _core.Description(score=score, terms=terms, topology=topology, normaliser=normaliser)
+
+
 def _is_autocast_on(device):
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 

@@ -77,7 +77,7 @@ class CapturedLayer:
         self.problem = None  # why the layer cannot be shown, or None
         self.wrong = None  # how its output differs from the formula, or None
         self.calls = self.before = 0  # number of calls; queries before the first call
-        self.hears_gradient = False  # whether the gradient of its output is captured in a backward pass
+        self.captures_gradient = False  # whether the gradient of its output is captured in a backward pass
         self.place = self.values = self.d_out = None  # for gradients: (rows, query begin, query end) of a single call, its values, dy/dout
 
     @property

@@ -125,7 +125,7 @@ def _flex(mode, result, positional, keywords):
     out = result[0] if isinstance(result, tuple) else result
     edited = mode._watch.observe(kept, call, out.transpose(1, 2))
     out = edited.transpose(1, 2) if mode._watch._edits else out
-    mode._watch._hear_gradient(kept, out, lambda gradient: gradient.transpose(1, 2))
+    mode._watch._capture_gradient(kept, out, lambda gradient: gradient.transpose(1, 2))
     return _first(result, out) if mode._watch._edits else result
 
 
@@ -172,7 +172,7 @@ def _flash(mode, result, positional, keywords):
         call.band = (keys - queries, None)
     out = result[0] if isinstance(result, tuple) else result
     out = mode._watch.observe(kept, call, out)
-    mode._watch._hear_gradient(kept, out)
+    mode._watch._capture_gradient(kept, out)
     return _first(result, out)
 
 

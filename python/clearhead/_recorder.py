@@ -422,7 +422,7 @@ class Recorder:
             if layer.problem is None and not call.dropout:
                 layer.problem = self._difference(layer, one, streams.part(weights, at, 2))
             edited.append(watch.observe(layer, one, streams.part(joined, at, 1)))
-            watch._hear_gradient(layer, edited[-1])
+            watch._capture_gradient(layer, edited[-1])
         is_edited = any([watch._edited(layer) for layer in layers])
         if not is_edited and watch._gradients_of is None:
             return out

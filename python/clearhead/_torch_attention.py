@@ -36,7 +36,7 @@ _ORDINALS = {1: "second", 2: "third", 3: "fourth"}
 
 
 # Modules of torch that compute no attention, read no text and contain no other modules. A watch observes their calls only if it asks for
-# them (Watch.hears_elementary_modules).
+# them (Watch.observes_elementary_modules).
 _ELEMENTARY = (nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Identity,
                nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 
@@ -69,8 +69,8 @@ class AttentionMode(TorchFunctionMode):
     def __init__(self, watch):
         super().__init__()
         self._watch, self.paths, self._stack, self._asked, self._within = watch, watch.paths, [], [], 0
-        hears_all = watch.hears_elementary_modules
-        self.modules = [one for one in watch.modules if hears_all or one is watch._model or not _is_elementary(one)]
+        observes_all = watch.observes_elementary_modules
+        self.modules = [one for one in watch.modules if observes_all or one is watch._model or not _is_elementary(one)]
         self.thread = watch.thread
         self._recorder = Recorder(watch, self)
         self._functions = Functions(self, watch._model)
@@ -199,7 +199,7 @@ class AttentionMode(TorchFunctionMode):
         call.lead = lead if len(lead) > 1 else call.lead
         found = self._watch.observe(kept, call, four(out).transpose(1, 2))
         returned = out if not self._watch._edits else found.transpose(1, 2).reshape(out.shape)
-        self._watch._hear_gradient(kept, returned, lambda gradient: four(gradient).transpose(1, 2))
+        self._watch._capture_gradient(kept, returned, lambda gradient: four(gradient).transpose(1, 2))
         return returned
 
     def _attended(self, module, positional, keywords, result):
@@ -280,7 +280,7 @@ class AttentionMode(TorchFunctionMode):
             edited = watch.observe(kept, call, compare, attended)
             if not is_edited:
                 if returned is not None:
-                    watch._hear_gradient(kept, returned, lambda gradient: _before_projection(
+                    watch._capture_gradient(kept, returned, lambda gradient: _before_projection(
                         gradient, module.out_proj.weight, heads, returned.dim() == 2, batch_first))
                 return result
             out = module.out_proj(edited.flatten(2).to(returned.dtype))

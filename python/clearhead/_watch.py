@@ -47,7 +47,7 @@ class Watch:
     left_out: [(path of the module, reason)] for attention that is not in the trace.
     """
 
-    hears_elementary_modules = False  # whether before() and after() are also called for linear layers, norms and the like
+    observes_elementary_modules = False  # whether before() and after() are also called for linear layers, norms and the like
 
     def __init__(self, model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(), tail=1024, budget=2 << 30, check=False,
                  edits=None, keep=True, name=None, gradients_of=None, given=None):
@@ -374,10 +374,10 @@ class Watch:
             self._edited(layer)
             return result
         out = self.observe(layer, Call(implementation, module, query, key, value, mask, kwargs), out)
-        self._hear_gradient(layer, out)
+        self._capture_gradient(layer, out)
         return (out, *rest) if isinstance(result, tuple) else out
 
-    def _hear_gradient(self, layer, out, as_heads=None):
+    def _capture_gradient(self, layer, out, as_heads=None):
         """Registers a hook that keeps dy/dout of the watched text, [1, head, query, d_v], during the backward pass.
 
         out: a tensor through which the model uses the output of the layer. as_heads: function that converts the gradient with respect to
@@ -386,14 +386,14 @@ class Watch:
         if self._gradients_of is None or layer.place is None or not out.requires_grad:
             return
         rows, begin, end = layer.place
-        layer.hears_gradient = True
+        layer.captures_gradient = True
 
-        def heard(gradient):
+        def captured(gradient):
             gradient = gradient.detach()
             gradient = gradient if as_heads is None else as_heads(gradient)
             layer.d_out = merged(gradient[rows, begin:end].transpose(1, 2).float()).cpu().contiguous()
 
-        out.register_hook(heard)
+        out.register_hook(captured)
 
     def observe(self, layer, call, out, heads=None):
         """Captures one call. Returns out, with the edits of this layer.

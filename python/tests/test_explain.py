@@ -71,7 +71,8 @@ def made(kind, folder):
 
 CASES = [
     ("gpt2", TEXT, {}), ("gpt2", TEXT, {"target": "abc"}), ("gpt2", TEXT, {"target": "a", "contrast": "b"}),
-    ("gpt2", TEXT, {"target": "token 5"}), ("llama", TEXT, {"target": "ab"}), ("qwen2", TEXT, {}), ("gpt2-class", TEXT, {}),
+    ("gpt2", TEXT, {"target": "token 5"}), ("gpt2", TEXT, {"target": "token 5", "contrast": "b"}),
+    ("llama", TEXT, {"target": "ab"}), ("qwen2", TEXT, {}), ("gpt2-class", TEXT, {}),
     ("bert-class", TEXT, {"target": "LABEL_2"}), ("bert-class", TEXT, {"target": "LABEL_2", "contrast": "LABEL_0"}),
     ("bert-mask", "the cat [MASK] on a mat.", {"target": "sat"}), ("bert-tag", TEXT, {"target": "token 3"}),
     ("bert-tag", TEXT, {"target": "token 2 LABEL_1"}), ("bert-number", TEXT, {}), ("marian", TEXT, {"target": "y"}),
@@ -115,7 +116,7 @@ def eager_maps(model, ids, number):
     return maps, gradients
 
 
-def test_information_flow_passes_the_credit_of_the_answers_tokens_on(tmp_path):
+def test_information_flow_passes_the_shares_of_the_answers_tokens_on(tmp_path):
     model, tokenizer = made("llama", tmp_path)
     found = ch.explain(model, tokenizer, TEXT, answer="wxyz", methods=["information-flow", "relevance"], units="tokens")
     ids = tokenizer(TEXT + "wxy", return_tensors="pt")["input_ids"]
@@ -131,16 +132,16 @@ def test_information_flow_passes_the_credit_of_the_answers_tokens_on(tmp_path):
 
     start = np.zeros(ids.shape[1])
     start[rows] = 1 / 4
-    credit = relevance(start)
-    np.testing.assert_allclose(found.shares["relevance"], credit[: len(TEXT)], atol=1e-6)
-    whole = credit.sum()
-    while credit[len(TEXT) :].sum() > 0.01 * whole:
-        passed = np.zeros_like(credit)
-        passed[len(TEXT) - 1 : -1] = credit[len(TEXT) :]
-        credit[len(TEXT) :] = 0
+    shares = relevance(start)
+    np.testing.assert_allclose(found.shares["relevance"], shares[: len(TEXT)], atol=1e-6)
+    whole = shares.sum()
+    while shares[len(TEXT) :].sum() > 0.01 * whole:
+        passed = np.zeros_like(shares)
+        passed[len(TEXT) - 1 : -1] = shares[len(TEXT) :]
+        shares[len(TEXT) :] = 0
         reached = relevance(passed)
-        credit += reached * passed.sum() / reached.sum()
-    np.testing.assert_allclose(found.shares["information-flow"], credit[: len(TEXT)], atol=1e-6)
+        shares += reached * passed.sum() / reached.sum()
+    np.testing.assert_allclose(found.shares["information-flow"], shares[: len(TEXT)], atol=1e-6)
     assert found.shares["information-flow"].sum() > 0.98 * whole > found.shares["relevance"].sum()
     part = ch.explain(model, tokenizer, TEXT, answer="wxyz", target="z", methods="information-flow", units="tokens")
     assert [str(one) for one in part.parts] == list(TEXT + "wxy") and (part.shares["information-flow"][-3:] < 0.01).all()
@@ -248,6 +249,25 @@ def test_a_function_of_the_output_explains_any_model(tmp_path):
                        methods=["relevance", "attention", "occlusion", "gradient-input"])
     assert found.number == pytest.approx(float(model(pixels).last_hidden_state[0, 0, 3].detach()), abs=1e-5)
     assert len(found.parts) == 16 and found.units == "items" and all(np.abs(of).max() > 0 for of in found.shares.values())
+
+
+def test_a_function_of_the_output_explains_a_classifier_too(tmp_path):
+    model, tokenizer = made("bert-class", tmp_path)
+    found = ch.explain(model, tokenizer, TEXT, target=lambda output: output.logits[0, 2], methods=["relevance", "gradient-input"])
+    known = ch.explain(model, tokenizer, TEXT, target="LABEL_2", methods=["relevance", "gradient-input"])
+    for method in found.methods:
+        np.testing.assert_allclose(found.shares[method], known.shares[method], atol=1e-6)
+
+
+def test_arguments_that_an_answer_cannot_use_are_refused(tmp_path):
+    model, tokenizer = made("bert-number", tmp_path)
+    model.config.problem_type = "regression"
+    with pytest.raises(ch.InvalidArgumentError, match="answers with a number; expected no contrast="):
+        ch.explain(model, tokenizer, TEXT, contrast="LABEL_0")
+    with pytest.raises(ch.InvalidArgumentError, match="a number that the target computes; expected no answer="):
+        ch.explain(model, tokenizer, TEXT, target=lambda output: output.logits[0, 0], answer="x")
+    with pytest.raises(ch.InvalidArgumentError, match="expected its name as the target"):
+        ch.explain(*made("bert-class", tmp_path), TEXT, target=[1])
 
 
 def test_an_explanation_is_shown_as_a_table_html_and_json(gpt2):

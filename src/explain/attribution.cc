@@ -44,11 +44,12 @@ void check_used(const AttributionOptions& options, const std::vector<Method>& me
 }
 
 std::vector<double> attribute(const AttributionTarget& target, const Method& method, const AttributionOptions& options) {
-  return method.shares(target, options);
+  return method.of_ids ? target.by_item(method.of_ids(target, options)) : method.of_items(target, options);
 }
 
 int64_t runs_of(const AttributionTarget& target, const Method& method, const AttributionOptions& options) {
-  return method.runs(target, options);
+  constexpr int64_t kForwardAndBack = 3;
+  return (method.runs ? method.runs(target, options) : 1) * (method.needs_gradients ? kForwardAndBack : 1);
 }
 
 }  // namespace clearhead::explain

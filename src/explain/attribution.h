@@ -30,9 +30,11 @@ struct Method {
   bool of_inputs = false;           ///< uses the gradients of embeddings, not of attention
   bool removes_items = false;       ///< runs the model without items, as AttributionOptions::removal says
   bool is_for_short_texts = false;  ///< refuses long texts
-  /// A share for each item of the target; attribute() describes it.
-  std::vector<double> (*shares)(const AttributionTarget& target, const AttributionOptions& options) = nullptr;
-  /// The cost in runs of the model. A backward pass counts as two runs.
+  /// A share for each position in plan().text.ids; attribute() sums them over items. Null: `of_items` is set.
+  std::vector<double> (*of_ids)(const AttributionTarget& target, const AttributionOptions& options) = nullptr;
+  /// A share for each item.
+  std::vector<double> (*of_items)(const AttributionTarget& target, const AttributionOptions& options) = nullptr;
+  /// The number of runs of the model; with needs_gradients, each is forward and back. Null: one.
   int64_t (*runs)(const AttributionTarget& target, const AttributionOptions& options) = nullptr;
 };
 /// All methods, in the order of lists.
@@ -58,7 +60,7 @@ void check_used(const AttributionOptions& options, const std::vector<Method>& me
 /// have what the method needs; kInvalidArgument for a layer or head that does not exist; kBudget for a text that is too long for the method.
 std::vector<double> attribute(const AttributionTarget& target, const Method& method, const AttributionOptions& options = {});
 
-/// The cost of a method in runs of the model, for an estimate before the computation starts.
+/// The cost of a method in runs of the model, for an estimate before the computation starts. A backward pass counts as two runs.
 int64_t runs_of(const AttributionTarget& target, const Method& method, const AttributionOptions& options = {});
 
 }  // namespace clearhead::explain

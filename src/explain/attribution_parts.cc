@@ -42,6 +42,12 @@ void place(const AttributionTarget& target, const std::string& side, const Vecto
     of_ids[static_cast<size_t>(ids.begin) + at] += of_side[at];
 }
 
+Vector by_id(const AttributionTarget& target, const std::string& side, const Vector& of_side) {
+  Vector out(target.plan().text.ids.size());
+  place(target, side, of_side, out);
+  return out;
+}
+
 int64_t layers_of(const AttributionTarget& target, const std::string& name) {
   for (const MapFamily& family : target.plan().families) {
     if (family.name == name) return family.layers;
@@ -90,9 +96,7 @@ Vector of_one_layer(const AttributionTarget& target, KeyFactor factor, const Att
         to[key] += share * static_cast<double>(weights.weights()[key]) * (norm ? static_cast<double>(norm[key]) : 1.0);
     }
   });
-  Vector of_ids(target.plan().text.ids.size());
-  place(target, key_side(found.site), keys, of_ids);
-  return of_ids;
+  return by_id(target, key_side(found.site), keys);
 }
 
 namespace {

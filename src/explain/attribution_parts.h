@@ -10,6 +10,7 @@
 
 #include "clearhead/map.h"
 #include "explain/attribution.h"
+#include "explain/listener.h"
 #include "explain/sides.h"
 
 namespace clearhead::explain {
@@ -24,6 +25,8 @@ Vector start(const AttributionTarget& target, int64_t rows);
 void add(Vector& to, const Vector& more, double factor = 1);
 /// Adds the shares of a side to the ids that it corresponds to.
 void place(const AttributionTarget& target, const std::string& side, const Vector& of_side, Vector& of_ids);
+/// The shares of a side by id; zeros elsewhere.
+Vector by_id(const AttributionTarget& target, const std::string& side, const Vector& of_side);
 int64_t layers_of(const AttributionTarget& target, const std::string& family);
 void check_cancelled(const AttributionOptions& options);
 /// The rows of a call from which the answer is read. If the call has only one row, it is that one.
@@ -49,11 +52,33 @@ class Records final : public Observer {
   std::optional<Site> only_;
 };
 
+/// Keeps (P ⊙ ∂y/∂P)⁺ of all calls of a backward pass, the last call first. Attention within each item, not between items, is left out.
+class KeptGradients final : public Listener {
+ public:
+  bool wants_gradient(const Site&) override { return true; }
+  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
+    if (record.shape().batch == 1)
+      kept.push_back({site, {record.pin(), {gradient.d_out.contiguous(), gradient.values.contiguous()}, GradientLook::kPositive}});
+  }
+  /// Null for a layer that no gradient reached.
+  const GradientMap* find(const std::string& family, int64_t layer) const {
+    for (const Kept& one : kept) {
+      if (one.site.family == family && one.site.layer == layer) return &one.map;
+    }
+    return nullptr;
+  }
+  struct Kept {
+    Site site{};
+    GradientMap map;
+  };
+  std::vector<Kept> kept{};
+};
+
 /// Vectors on the sides of maps. On the side from which the answer is read, the initial vector has the sum 1.
 class Shares {
  public:
   explicit Shares(const AttributionTarget& target) : target_(target) {}
-  // The vector of a side of this length; zeros if nothing has been added to it yet, except on the answer's side.
+  /// The vector of a side of this length; zeros if nothing has been added to it yet, except on the answer's side.
   Vector& of(const std::string& side, int64_t length) {
     Vector& r = by_side_[side];
     if (r.empty() && side == target_.side()) r = start(target_, length);
@@ -66,7 +91,7 @@ class Shares {
     for (const auto& [side, r] : by_side_) place(target_, side, r, out);
     return out;
   }
-  // The shares minus the initial vector of the answer's rows.
+  /// The shares minus the initial vector of the answer's rows.
   Vector of_ids_beyond_start() const {
     Vector out = of_ids();
     const auto own = by_side_.find(target_.side());
@@ -98,7 +123,4 @@ Vector gradients_times_inputs(const AttributionTarget& target, const Attribution
 
 /// The methods of the files in methods/; the build generates this list.
 const std::vector<const Method*>& registered_methods();
-
-constexpr int64_t kForwardAndBack = 3;  // the cost of a forward and a backward pass, in runs
-
 }  // namespace clearhead::explain

@@ -79,8 +79,8 @@ class AttributionTarget {
   /// The side of maps from which the answer is read (sides.h), and the positions on it from which the answer's tokens are read.
   const std::string& side() const { return side_; }
   const std::vector<int64_t>& rows() const { return rows_; }
-  /// The positions on the answer's side of tokens that the model wrote, except the last one: those of the answer itself and, where known,
-  /// of the text that it wrote before. Empty for other answers.
+  /// The positions, on the answer's side, of the tokens that the model generated: those of the answer except its last one and, if known,
+  /// those generated before it. Empty for an answer of one token and for answers that are not generated.
   const Range& written() const { return written_; }
 
   /// The answer's probability without these items.   removed: [set][item], 1: removed

@@ -150,7 +150,8 @@ TokenMixing::TokenMixing(const Model& any_model, const Encoding& text, int layer
     : state_(std::make_unique<State>(State{transformer_model(any_model, kHasNoLayers)})) {
   const LoadedModel& model = state_->model;
   if (model.transformer().encoder())
-    fail(ErrorCode::kUnsupported, "{}: what tokens contribute to a row is not known for encoder-decoders", model.info().name);
+    fail(ErrorCode::kUnsupported, "{}: the rows of a layer can be decomposed into tokens only for models that read a single text",
+         model.info().name);
   ForwardInput input = one_text(model, text, layer, {0});
   Streams streams;
   for (int64_t row = 0; row < input.length; ++row) streams.rows.push_back(row);

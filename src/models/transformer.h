@@ -108,16 +108,16 @@ class Transformer {
   };
   /// outputs: the outputs of the heads at the rows that the streams of each text record
   ScoreSplit split_score(Run& run, const ScoreAt& at, const ScoreRow& query, const ScoreRow& key, const HeadOutputs& outputs) const;
-  /// One layer of a run, for TokenMixing.
+  /// The states of one layer of a run that TokenMixing decomposes.
   struct Mixing {
     int layer = 0;
-    Tensor stream{};     // f32 [key, width], before attention
-    Tensor projected{};  // f32 [key, …], queries, keys and values
-    Tensor summed{};     // f32 [key, width], after attention has been added, before a norm
+    Tensor stream{};     // f32 [key, width]: the residual stream before attention
+    Tensor projected{};  // f32 [key, …]: queries, keys and values
+    Tensor summed{};     // f32 [key, width]: the stream after attention has been added, before a norm
   };
   /// streams: recorded at all rows
   Mixing mixing(Run& run, int layer, const Streams& streams) const;
-  /// weights: the weights of the row, [head][key] → f32 [key, width]
+  /// The vectors of all tokens in one row (TokenMixing::vectors).   weights: of the row, [head][key] → f32 [key, width]
   Tensor mixed_vectors(Run& run, const Mixing& mixing, int64_t row, const std::vector<std::vector<float>>& weights) const;
 
  private:

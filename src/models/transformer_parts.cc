@@ -225,7 +225,7 @@ Transformer::Mixing Transformer::mixing(Run& run, int layer, const Streams& stre
   return out;
 }
 
-// F_j = Σ_h P^h_ij v^h_j W_O^h, what token j contributes to row i, as one product over all keys j. The row's own token also gets the
+// The vector of token j in row i is F_j = Σ_h P^h_ij v^h_j W_O^h, computed for all j as one product. The row's own token also gets the
 // residual stream, to which attention is added.
 Tensor Transformer::mixed_vectors(Run& run, const Mixing& mixing, int64_t row, const std::vector<std::vector<float>>& weights) const {
   const Layer& of = layers_[static_cast<size_t>(mixing.layer)];

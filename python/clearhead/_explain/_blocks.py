@@ -1,4 +1,4 @@
-"""The surroundings of an attention layer: its output projection W_O, the residual stream that it is added to, and a norm after the sum.
+"""Finds the output projection W_O of an attention layer, the residual connection around it, and a norm after the sum.
 
 They are found by following tensors through one run, not by names of modules, and every step is checked: the projection is the module whose
 input is the attention's output; the residual stream is an input x of an enclosing module with x + W_O(out) as the next input or output.
@@ -23,7 +23,7 @@ def _is_close(a, b):
 
 
 class Block:
-    """What surrounds one attention layer.
+    """The output projection, the residual stream and the norm around one attention layer.
 
     values: [key_head, key, d_v]; heads: number of heads. project: the module W_O. residual: the stream x [query, width]; summed:
     x + W_O(out) [query, width]; norm: the module that normalises the sum (post-norm), or None.
@@ -80,7 +80,6 @@ class Block:
     def check(self, *names):
         """Raises UnsupportedError if one of these is not known."""
         reasons = {
-            "values": "the values of its attention are not visible",
             "project": "the output of its attention does not go into a projection as it is",
             "residual": "the output of its attention is not added to the residual stream as it is",
         }
@@ -90,46 +89,45 @@ class Block:
 
 
 class BlockWatch(Watch):
-    """A watch that also finds the block around each attention layer of the layers that it keeps. blocks: {path of the layer: Block}. deaf:
-    paths of the layers whose gradients were not captured.
+    """A watch that also finds the blocks around attention layers.
 
-    follow: function (family, layer number) -> whether its block is wanted. finish: function that is called with the watch before its trace
-    is made.
+    blocks: {path of the layer: Block}. without_gradients: paths of the layers whose gradients were not captured. follow: function (family,
+    layer number) that returns whether the block of a layer is wanted; None for no layer. finish: function that is called with the watch
+    before its trace is made.
     """
 
-    hears_elementary_modules = True
-
-    def __init__(self, *arguments, follow, finish=None, **keywords):
+    def __init__(self, *arguments, follow=None, finish=None, **keywords):
         super().__init__(*arguments, **keywords)
-        self._before_trace = finish
-        self.blocks, self._follow, self._pending, self._running, self.deaf = {}, follow, None, [], []
+        self.blocks, self.without_gradients = {}, []
+        self._follow, self._before_trace, self._pending, self._running = follow, finish, None, []
+        self.observes_elementary_modules = follow is not None
 
     def observe(self, layer, call, out, heads=None):
         result = super().observe(layer, call, out, heads)
         self._pending = None
-        if self._follow(layer.family, layer.number) and call.batch == 1 and layer.path not in self.blocks:
+        is_wanted = self._follow is not None and self._follow(layer.family, layer.number)
+        if is_wanted and call.batch == 1 and layer.path not in self.blocks:
             block = self.blocks[layer.path] = Block(layer.path)
             block.heads, block.values = call.query.shape[1], call.value.detach()[0]
-            found = result if isinstance(result, torch.Tensor) else None
-            if found is None:  # torch.nn.MultiheadAttention projects in its own code
+            module, block.read = next((one for one in reversed(self._running) if id(one[0]) == layer.module), (None, None))
+            found = result
+            if not isinstance(result, torch.Tensor):  # torch.nn.MultiheadAttention projects in its own code
                 found = call.output(call.weights(range(call.queries))).to(call.value.dtype)
-                block.project = getattr(self._module_of(layer), "out_proj", None)
+                block.project = getattr(module, "out_proj", None)
             block.out = found.detach()[0].flatten(-2)
-            block.read = next((states for module, states in reversed(self._running) if module is self._module_of(layer)), None)
             self._pending = block
         return result
 
     def _finish(self):
-        self.deaf = [layer.path for layer in self._layers.values() if layer.problem is None and not layer.hears_gradient]
+        self.without_gradients = [one.path for one in self._layers.values() if one.problem is None and not one.captures_gradient]
         if self._before_trace is not None:
             self._before_trace(self)
         super()._finish()
 
-    def _module_of(self, layer):
-        return next((module for module in self.modules if id(module) == layer.module or self.paths[id(module)] == layer.path), None)
-
     def before(self, module, positional, keywords, is_first):
         super().before(module, positional, keywords, is_first)
+        if self._follow is None:
+            return
         states = _first_states(positional, keywords)
         self._running.append((module, None if states is None else states.detach()))
         if states is not None and self._pending is not None:
@@ -146,7 +144,7 @@ class BlockWatch(Watch):
             self._pending, self._running = None, []
 
     def _rows(self, block, states):
-        """States of the layer's queries as [query, width], or None for another shape."""
+        """Returns states as [query, width]; None if they do not have one row for each query of the layer."""
         flat = states.reshape(-1, states.shape[-1])
         return flat if flat.shape[0] == block.out.shape[0] else None
 
@@ -173,7 +171,7 @@ class BlockWatch(Watch):
             self._pending = None
 
     def _is_sum(self, block, rows):
-        """Whether `rows` is the sum of the projected output and the states that an enclosing module was called with."""
+        """Returns whether `rows` is the sum of the projected output and the states that an enclosing module was called with."""
         if rows.shape != block.added.shape:
             return False
         for _, states in reversed(self._running):

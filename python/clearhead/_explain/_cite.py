@@ -1,4 +1,4 @@
-"""cite(): the documents that each sentence of an answer depends on, with the drops that measure it and the trust in the shares."""
+"""cite(): an evidence table. It shows how much each sentence of an answer depends on each document, by shares and by measured drops."""
 
 import html
 import math
@@ -8,10 +8,11 @@ import numpy as np
 
 from .. import _core
 from ..errors import InvalidArgumentError
-from ._explain import _Explained, _method_named
+from ._explain import Options, _Explained, _method_named
 from ._prompt import Prompt
 from ._run import Run, check_padding, evaluated
 from .answers import Question, answer_of
+from .answers._words import decoded
 
 
 class Sentence(str):
@@ -35,19 +36,22 @@ class Evidence:
     documents : list of str
         The names of the documents.
     shares : f64 array [sentence, document]
-        The document's part of the credit that `method` gives to the whole prompt; the rest is `elsewhere`.
+        The document's part of the total share that `method` gives to the prompt; the rest is `elsewhere`.
     elsewhere : f64 array [sentence]
-        The credit of the other tokens of the prompt: the question and the chat template.
+        The part of the other tokens of the prompt: the question and the chat template.
     expected : f64 array [document]
         The share that a document would have by its length alone.
     drops : f64 array [sentence, document]
-        How much the log-probability of the sentence drops when no token sees the document. Measured by running the model.
+        The decrease of the sentence's log-probability when no token attends to the document, measured by running the model.
     trust : dict of str to (mean, low, high)
-        For the shares ("shares") and two baselines, similarity of words ("bm25") and random shares ("random"): the rank correlation of
-        predicted and measured drops over random removals of about half of the documents (the linear datamodeling score, Park et al. 2023),
-        mean over sentences with its 95 % interval over removals. A value near that of the baselines means that the shares say nothing.
+        The linear datamodeling score (Park et al. 2023): random sets of about half of the documents are removed, and the drop of each
+        sentence is measured and predicted, as the sum of the shares of the removed documents. The score is the rank correlation of both,
+        averaged over sentences, with its 95 % interval over removals. "shares" is the score of the shares; "bm25" and "random" are those
+        of two baselines, similarity of words and random shares. Shares that score no higher than the baselines do not predict the drops.
     method : str
-        The attribution method. trace: the attention of the run over prompt and answer.
+        The attribution method.
+    trace : Trace
+        The attention of the run over prompt and answer.
     """
 
     def __init__(self, sentences, documents, shares, elsewhere, expected, drops, trust, method, trace):
@@ -153,13 +157,12 @@ def cite(model, tokenizer=None, question=None, documents=None, *, messages=None,
     chosen = _method_named(method)
     read = Prompt.of(model, tokenizer, question, messages, documents)
     check_padding(read.inputs)
-    options = {"layer": None, "head": None, "steps": 32, "removal": "unseen", "max_seconds": None}
     with evaluated(model):
         whole = answer_of(Question(model, tokenizer, read, None, None, True if answer is None else answer, max_tokens))
         run = Run(model, tokenizer, read, whole, budget).capture(False)
         names, ranges = map(list, zip(*run.ranges_of(read.named)))
         sentences = _sentences(run, whole)
-        found = [_credit(model, tokenizer, read, whole, sentence, chosen, budget, options, ranges) for sentence in sentences]
+        found = [_shares_of(model, tokenizer, read, whole, sentence, chosen, budget, ranges) for sentence in sentences]
         shares, elsewhere = np.array([of for of, _ in found]), np.array([rest for _, rest in found])
         sets = _random_sets(len(ranges), removals, seed)
         drops, random_drops = _drops(run, ranges, sentences, np.eye(len(ranges), dtype=bool), sets)
@@ -173,9 +176,8 @@ def cite(model, tokenizer=None, question=None, documents=None, *, messages=None,
 
 def _sentences(run, answer):
     """The sentences of the answer, each with its tokens; every token belongs to one sentence."""
-    tokenizer = getattr(run.tokenizer, "tokenizer", run.tokenizer)
-    ids, ends = answer.ids, [len(tokenizer.decode(answer.ids[: at + 1])) for at in range(len(answer.ids))]
-    text, log_p = tokenizer.decode(ids), run.log_probabilities([[]])[0]
+    ids, (text, ends) = answer.ids, decoded(run.vocabulary, answer.ids)
+    log_p = run.log_probabilities([[]])[0]
     begin, at, out = 0, 0, []
     for part in _core._sentences(text):
         stop = text.find(part, at) + len(part)
@@ -189,17 +191,17 @@ def _sentences(run, answer):
     return out or [Sentence(text, range(len(ids)), float(log_p.sum()))]
 
 
-def _credit(model, tokenizer, read, whole, sentence, method, budget, options, ranges):
+def _shares_of(model, tokenizer, read, whole, sentence, method, budget, ranges):
     """Returns (share of each document, share of the rest of the prompt) for one sentence."""
     target = (sentence.tokens.start, sentence.tokens.stop)
     asked = answer_of(Question(model, tokenizer, read, target, None, whole.ids))
     asked.sums_logits = True
-    explained = _Explained(Run(model, tokenizer, read, asked, budget), [method], "tokens", options)
-    credit = np.zeros(len(explained.run.trace.ids))
+    explained = _Explained(Run(model, tokenizer, read, asked, budget), [method], "tokens", Options())
+    of_tokens = np.zeros(len(explained.run.trace.ids))
     for part, share in zip(explained.parts, explained.shares[method.name]):
-        credit[part.tokens.start] = max(0.0, share)
-    prompt = credit[: whole.given].sum()
-    of_documents = np.array([credit[begin:end].sum() for begin, end in ranges]) / (prompt or 1.0)
+        of_tokens[part.tokens.start] = max(0.0, share)
+    prompt = of_tokens[: whole.given].sum()
+    of_documents = np.array([of_tokens[begin:end].sum() for begin, end in ranges]) / (prompt or 1.0)
     return of_documents, 1 - of_documents.sum() if prompt > 0 else math.nan
 
 

@@ -17,6 +17,8 @@ from .answers import Question, answer_of
 Method = namedtuple("Method", ("name", "description", "needs_gradients", "of_a_layer", "of_heads", "removes_items", "of_inputs"))
 METHODS = {one[0]: Method(*one) for one in _core._attribution_methods()}
 UNITS = {"token": "tokens", "word": "words", "sentence": "sentences", "document": "documents", "turn": "turns"}
+# The arguments of explain() that its methods use.
+Options = namedtuple("Options", ("layer", "head", "steps", "removal", "max_seconds"), defaults=(None, None, 32, "unseen", None))
 _logger = logging.getLogger("clearhead.explain")
 
 
@@ -112,7 +114,7 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
     check_padding(read.inputs)
     if isinstance(target, str) and target == "the answer":
         target, answer = None, True if answer is None else answer
-    options = {"layer": layer, "head": head, "steps": steps, "removal": removal, "max_seconds": max_seconds}
+    options = Options(layer, head, steps, removal, max_seconds)
     with evaluated(model):
         asked = answer_of(Question(model, tokenizer, read, target, contrast, answer, max_tokens))
         of_answer = _Explained(Run(model, tokenizer, read, asked, budget), chosen, units, options)
@@ -150,8 +152,7 @@ class _Explained:
             self._attribute(method)
 
     def _is_looked_at(self, family, layer):
-        wanted = self.options["layer"]
-        return wanted is None or layer == wanted
+        return self.options.layer in (None, layer)
 
     def _group(self, units):
         named = self.run.prompt.named
@@ -179,16 +180,16 @@ class _Explained:
             self.parts.append(Part(text, first, last, range(begin, end), None if names is None else names[at]))
 
     def _attribute(self, method):
-        runs = self.replayed.runs(method.name, self.options["steps"])
+        options = self.options
+        runs = self.replayed.runs(method.name, options.steps)
         estimate = runs * self.seconds
         _logger.info("%s: %d runs of the model, about %.3g s", method.name, runs, estimate)
-        limit = self.options["max_seconds"]
-        if limit is not None and estimate > limit:
-            raise BudgetError(f"explain: {method.name} needs {runs} runs of the model, about {estimate:.3g} s; expected at most {limit} s "
-                              "(max_seconds); use larger units or another method")
+        if options.max_seconds is not None and estimate > options.max_seconds:
+            raise BudgetError(f"explain: {method.name} needs {runs} runs of the model, about {estimate:.3g} s; expected at most "
+                              f"{options.max_seconds} s (max_seconds); use larger units or another method")
         self.run.check(method)
         begun = time.perf_counter()
-        uses = {"layer": self.options["layer"] if method.of_a_layer else None, "head": self.options["head"] if method.of_heads else None}
-        found = self.replayed.shares(method.name, **uses, steps=self.options["steps"], removal=self.options["removal"])
+        found = self.replayed.shares(method.name, options.layer if method.of_a_layer else None, options.head if method.of_heads else None,
+                                     options.steps, options.removal)
         self.shares[method.name] = np.asarray(found, np.float64)
         self.costs[method.name] = {"runs": runs, "seconds": time.perf_counter() - begun}

@@ -8,7 +8,7 @@ import torch
 
 from .. import _core
 from .._attend import attend
-from .._calls import float32
+from .._calls import description_of, float32
 
 
 class HiddenKeys:
@@ -37,7 +37,7 @@ class HiddenKeys:
         return description
 
     def _of_call(self, family, places):
-        """Which keys of a call are hidden, bool [sequence, key]."""
+        """Returns the hidden keys of a call as bool [sequence, key], True for hidden."""
         hidden = self._by_family[family]
         keys = places.keys.expand(hidden.shape[0], -1).cpu()
         return hidden.gather(1, keys.clamp(0, hidden.shape[1] - 1)) & (keys >= 0) & (keys < hidden.shape[1])
@@ -57,12 +57,9 @@ class HiddenKeys:
 def _without(call, hidden):
     """The output of a call of one sequence without some keys: f32 [query, head, d_v]. Rows that see no key are 0."""
     topology, terms = call.described(slice(None), slice(None))
-    terms = [_core.Bias(one) if isinstance(one, torch.Tensor) else one for one in terms]
-    normaliser = _core.Softmax(None if call.sinks is None else call.sinks.detach().float().cpu().contiguous())
     q, k, v = (float32(one).contiguous() for one in (call.query, call.key, call.value))
     if "mask" in topology.to_dict():  # a topology has at most one mask
-        terms.append(_core.Bias(torch.zeros(hidden.shape).masked_fill(hidden, -torch.inf)[None, None, None]))
+        terms = [*terms, torch.zeros(hidden.shape).masked_fill(hidden, -torch.inf)[None, None, None]]
     else:
         topology = topology & _core.mask((~hidden)[None, None, None].contiguous())
-    description = _core.Description(score=call.score(), terms=terms, topology=topology, normaliser=normaliser)
-    return attend(q, k, v, description)[0][0].transpose(0, 1)
+    return attend(q, k, v, description_of(call.score(), terms, topology, call.sinks))[0][0].transpose(0, 1)

@@ -8,14 +8,14 @@ from ..errors import InvalidArgumentError, NotFoundError
 
 
 class Prompt:
-    """What a model reads.
+    """The input of a model.
 
-    inputs: the arguments of its forward pass, with a batch of one. text: the text of the tokens, or None if only tokens are known. pair:
-    whether two texts are read together. named: [(name, begin, end)] in characters of the text: documents or turns.
+    inputs: the arguments of its forward pass, with a batch of one. text: the text of the tokens, or None if only tokens are known.
+    named: documents or turns as [(name, begin, end)], in characters of the text.
     """
 
-    def __init__(self, inputs, text=None, pair=False, named=()):
-        self.inputs, self.text, self.pair, self.named = inputs, text, pair, list(named)
+    def __init__(self, inputs, text=None, named=()):
+        self.inputs, self.text, self.named = inputs, text, list(named)
 
     @property
     def ids(self):
@@ -40,7 +40,7 @@ class Prompt:
         if isinstance(prompt, Mapping):
             return cls(_of_batch_of_one({name: value for name, value in prompt.items() if isinstance(value, torch.Tensor)}, model))
         if isinstance(prompt, tuple) and len(prompt) == 2 and all(isinstance(one, str) for one in prompt):
-            return cls(_on_device(model, _needed(tokenizer)(*prompt, return_tensors="pt")), pair=True)
+            return cls(_on_device(model, _needed(tokenizer)(*prompt, return_tensors="pt")))
         if isinstance(prompt, torch.Tensor) or (isinstance(prompt, (list, tuple)) and all(isinstance(one, int) for one in prompt)):
             ids = torch.as_tensor(prompt).reshape(1, -1)
             return cls(_on_device(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}))

@@ -26,7 +26,7 @@ class Part(str):
 
 
 class Explanation:
-    """How much each part of an input contributes to an answer.
+    """The shares that the parts of an input have in an answer.
 
     Attributes
     ----------

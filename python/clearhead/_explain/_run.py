@@ -84,14 +84,15 @@ def scaled_inputs(blocks, scale):
 
 
 class Run:
-    """Runs one answer of a model.
+    """Runs a model for one of its answers, inside evaluated(model).
 
-    trace: the attention of the run, with the gradients of y if they were captured. sites: [(family, layer, side of the queries, side of the
-    keys)] in the order of the calls.
+    vocabulary: the tokenizer, also if a processor was given. trace: the attention of the run, with the gradients of y if they were
+    captured. sites: the attention calls in their order, [(family, layer, side of the queries, side of the keys)].
     """
 
     def __init__(self, model, tokenizer, prompt, answer, budget):
         self.model, self.tokenizer, self.prompt, self.answer, self.budget = model, tokenizer, prompt, answer, budget
+        self.vocabulary = getattr(tokenizer, "tokenizer", tokenizer)
         self.trace = self.sites = self.probability = self._mixed = None
 
     def _arguments(self):
@@ -103,11 +104,10 @@ class Run:
     def capture(self, gradients, output_norms=None):
         """Runs the model once and keeps its attention. gradients: also run backward. output_norms: function (family, layer) -> whether the
         norms of projected values are computed."""
-        follow = output_norms or (lambda family, layer: False)
-        watch = BlockWatch(self.model, self.tokenizer, gradients_of=self.answer.description if gradients else None, follow=follow,
+        watch = BlockWatch(self.model, self.tokenizer, gradients_of=self.answer.description if gradients else None, follow=output_norms,
                            finish=self._with_output_norms if output_norms else None, **self._arguments())
         leaves = embeddings_as_leaves(self.model) if gradients else contextlib.nullcontext([])
-        with evaluated(self.model), torch.set_grad_enabled(gradients), leaves as embedded, watch:
+        with torch.set_grad_enabled(gradients), leaves as embedded, watch:
             inputs = self._differentiable(self.answer.inputs, embedded) if gradients else self.answer.inputs
             output = self.model(**inputs)
             if gradients:
@@ -116,10 +116,10 @@ class Run:
         if watch.left_out:
             path, reason = watch.left_out[0]
             raise UnsupportedError(f"explain: the attention of {path or 'the model'} is not in the trace: {reason}")
-        self.trace, self.blocks, self.deaf = watch.trace, watch.blocks, watch.deaf
+        self.trace, self._without_gradients = watch.trace, watch.without_gradients
         self._name_sites([(family, layer) for family, layer, _ in watch._checks])
         if self.answer.rows is None:
-            self._find_rows(watch)
+            self._find_rows()
         return self
 
     @staticmethod
@@ -176,7 +176,7 @@ class Run:
         family = self.sites[-1][0]
         return own.get(self.families[family][0], family)
 
-    def _find_rows(self, watch):
+    def _find_rows(self):
         """Finds the rows from which the answer is read: those that its gradient reaches in the last layer."""
         for family, layer, *_ in reversed(self.sites):
             reached = self.trace.map(layer, family)._gradient_rows()
@@ -191,9 +191,10 @@ class Run:
         """Raises UnsupportedError if a method cannot be computed from the captured attention."""
         if method.removes_items or method.of_inputs:
             return
-        if method.needs_gradients and self.deaf:
-            raise UnsupportedError(f"explain: {method.name} needs the gradients of every attention layer, but those of {self.deaf[0]} "
-                                   "cannot be captured; use gradient-input, occlusion or a method without gradients")
+        if method.needs_gradients and self._without_gradients:
+            raise UnsupportedError(f"explain: {method.name} needs the gradients of every attention layer, but those of "
+                                   f"{self._without_gradients[0]} cannot be captured; use gradient-input, occlusion or a method without "
+                                   "gradients")
         reached, more = set(), {self.side}
         while more:
             reached |= more
@@ -204,7 +205,7 @@ class Run:
         if not any(begin <= at < end for at in self.removable() for begin, end in ranges):
             raise UnsupportedError(f"explain: {method.name}: no attention leads from the answer to the parts of the input in this model")
 
-    # What the methods need.
+    # Inputs of the attribution methods.
 
     @property
     def tokens(self):
@@ -220,7 +221,7 @@ class Run:
         end = self.tokens
         if self.answer.removable is not None:
             end = self.families["dec" if self.answer.side else self.side][0][0] + self.answer.removable
-        mask = getattr(getattr(self.tokenizer, "tokenizer", self.tokenizer), "mask_token_id", None)  # a mask is written by the user
+        mask = getattr(self.vocabulary, "mask_token_id", None)  # a mask is written by the user
         special, ids = self.trace._special, self.trace.ids
         return [at for at in range(min(end, self.tokens)) if not special[at] or ids[at] == mask]
 
@@ -251,7 +252,7 @@ class Run:
     def inputs_at(self, scale):
         """[(side, states, gradient)] of each stack of a run that starts from `scale` times its input states: f32 [token, width]."""
         blocks = self._first_blocks()
-        with evaluated(self.model), torch.enable_grad(), scaled_inputs(blocks, scale) as found:
+        with torch.enable_grad(), scaled_inputs(blocks, scale) as found:
             y = self.answer.number(self.model(**self.answer.inputs)).sum()
             names = [name for name in blocks if name in found]
             if not names or not y.requires_grad:
@@ -277,8 +278,8 @@ class Run:
         return out
 
     def mixed_vectors(self, layer, row):
-        """What each token contributes to a row of the answer's side after one layer's attention, f32 [key, width]: all heads, the residual
-        stream for the row's own token, and the norm after the sum, if there is one (Kobayashi et al. 2021, equations 8 to 10)."""
+        """The vectors into which a row of the answer's side is decomposed after the attention of one layer, one for each token: f32 [key,
+        width]. TokenMixing in residual_stream.h defines them (Kobayashi et al. 2021, equations 8 to 10)."""
         if self._mixed is None or self._mixed[0] != layer:
             self._mixed = layer, *self._block_of(layer)
         _, block, found = self._mixed
@@ -288,13 +289,13 @@ class Run:
         return block.normalised_as(parts, block.summed[row]).float().cpu().contiguous()
 
     def _block_of(self, layer):
-        """Runs the model. Returns (Block, LayerMap) of a layer of the answer's side."""
+        """Runs the model once and returns (Block, LayerMap) of a layer of the answer's side."""
         if "cross" in self.families:
             raise UnsupportedError("explain: the residual stream can be decomposed only for models that read a single text")
         family = next((name for name, _, _, keys in reversed(self.sites) if (keys or name) == self.side), self.side)
         watch = BlockWatch(self.model, self.tokenizer, layers=[layer], follow=lambda of, number: (of, number) == (family, layer),
                            **self._arguments())
-        with evaluated(self.model), torch.no_grad(), watch:
+        with torch.no_grad(), watch:
             self.model(**self.answer.inputs)
         found = self.trace.map(layer, family)
         block = watch.blocks.get(found.module)
@@ -341,7 +342,7 @@ class Run:
                 by_family[family] = hidden
         edits = HiddenKeys(by_family) if by_family else None
         watch = Watch(self.model, edits=edits, keep=False)
-        with evaluated(self.model), torch.no_grad(), watch:
+        with torch.no_grad(), watch:
             return read(self.model(**self._repeated(len(sets))))
 
     def _takes_batches(self):
@@ -349,9 +350,8 @@ class Run:
         return self.answer.takes_batches and all(value.dim() < 2 or value.shape[0] == 1 for value in tensors)
 
     def _masked(self, sets, read):
-        tokenizer = getattr(self.tokenizer, "tokenizer", self.tokenizer)
         names = ("mask_token_id", "unk_token_id", "pad_token_id", "eos_token_id")
-        mask = next((one for name in names if (one := getattr(tokenizer, name, None)) is not None), None)
+        mask = next((one for name in names if (one := getattr(self.vocabulary, name, None)) is not None), None)
         if mask is None:
             raise InvalidArgumentError("explain: the tokenizer has no mask, unknown or padding token to replace others with; use "
                                        'removal="unseen"')
@@ -363,7 +363,7 @@ class Run:
             inputs[name] = inputs[name].clone()
             for at, ids in enumerate(sets):
                 inputs[name][at, [one - shift for one in ids if shift <= one < end]] = mask
-        with evaluated(self.model), torch.no_grad():
+        with torch.no_grad():
             return read(self.model(**inputs))
 
 

@@ -68,5 +68,5 @@ class DebertaV2:
             as_heads = lambda x: x.unflatten(-1, (module.num_attention_heads, -1))
             wanted = watch.observe(kept, call, as_heads(out)).flatten(2)
             if not watch._edits:
-                watch._hear_gradient(kept, out, as_heads)
+                watch._capture_gradient(kept, out, as_heads)
         return edited(watch, kept, call, result, wanted)

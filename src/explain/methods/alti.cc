@@ -1,10 +1,10 @@
-// ALTI: how near each token's contribution comes to the whole row, through all layers (Ferrando, Gállego & Costa-jussà 2022).
+// ALTI: a token's share of a row grows as the vector that it contributes approaches the whole row (Ferrando, Gállego & Costa-jussà 2022).
 //
-//   t_ij  what token j contributes to row i after a layer's attention (TokenMixing);  y_i = Σ_j t_ij
+//   t_ij  the vector that token j contributes to row i of a layer (TokenMixing);  y_i = Σ_j t_ij
 //   c_ij = max(0, ‖y_i‖₁ − ‖y_i − t_ij‖₁), divided by the sum of its row
 //   r ← rᵀC, from the last layer to the first
 //
-// Biases belong to no token, so y_i is without them. One row is computed at a time, in O(length · width) memory.
+// Biases belong to no token, so y_i does not include them. One row is computed at a time, in O(length · width) memory.
 #include <algorithm>
 #include <cmath>
 
@@ -52,9 +52,7 @@ Vector alti(const AttributionTarget& target, const AttributionOptions& options) 
     r = std::move(next);
     if (options.progress) options.progress(static_cast<double>(layers - layer) / static_cast<double>(layers));
   }
-  Vector of_ids(target.plan().text.ids.size());
-  place(target, target.side(), r, of_ids);
-  return of_ids;
+  return by_id(target, target.side(), r);
 }
 
 }  // namespace
@@ -63,9 +61,9 @@ const Method& alti_method() {
   static const Method method = {
       .order = 55,
       .name = "alti",
-      .what = "how near each token's contribution comes to the whole row, all layers (Ferrando et al. 2022)",
+      .what = "proximity of each token's vector to the whole row, multiplied through all layers (Ferrando et al. 2022)",
       .is_for_short_texts = true,
-      .shares = [](const AttributionTarget& target, const AttributionOptions& options) { return target.by_item(alti(target, options)); },
+      .of_ids = alti,
       .runs = [](const AttributionTarget& target, const AttributionOptions&) { return layers_of(target, target.side()); },
   };
   return method;

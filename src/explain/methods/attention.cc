@@ -10,9 +10,8 @@ const Method& attention_method() {
       .what = "weights of the last layer, mean over heads",
       .of_a_layer = true,
       .of_heads = true,
-      .shares = [](const AttributionTarget& target,
-                   const AttributionOptions& options) { return target.by_item(of_one_layer(target, KeyFactor::kOne, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) -> int64_t { return 1; },
+      .of_ids = [](const AttributionTarget& target,
+                   const AttributionOptions& options) { return of_one_layer(target, KeyFactor::kOne, options); },
   };
   return method;
 }

@@ -50,8 +50,7 @@ const Method& attention_flow_method() {
       .name = "flow",
       .what = "maximum flow through the weights of all layers (Abnar & Zuidema 2020)",
       .is_for_short_texts = true,
-      .shares = [](const AttributionTarget& target, const AttributionOptions& options) { return target.by_item(flow(target, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) -> int64_t { return 1; },
+      .of_ids = flow,
   };
   return method;
 }

@@ -39,9 +39,7 @@ Vector attention_gradient(const AttributionTarget& target, const AttributionOpti
   target.differentiate(tape, &heard);
   if (heard.keys.empty())
     fail(ErrorCode::kUnsupported, "why: no gradient reached the attention of the family \"{}\" in layer {}", site.family, site.layer);
-  Vector of_ids(target.plan().text.ids.size());
-  place(target, heard.side, heard.keys, of_ids);
-  return of_ids;
+  return by_id(target, heard.side, heard.keys);
 }
 
 }  // namespace
@@ -54,9 +52,7 @@ const Method& attention_gradient_method() {
       .needs_gradients = true,
       .of_a_layer = true,
       .of_heads = true,
-      .shares = [](const AttributionTarget& target,
-                   const AttributionOptions& options) { return target.by_item(attention_gradient(target, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) { return kForwardAndBack; },
+      .of_ids = attention_gradient,
   };
   return method;
 }

@@ -10,11 +10,8 @@ const Method& gradient_input_method() {
       .what = "embedding times its gradient",
       .needs_gradients = true,
       .of_inputs = true,
-      .shares =
-          [](const AttributionTarget& target, const AttributionOptions& options) {
-            return target.by_item(gradients_times_inputs(target, options, 1, /*at_the_input=*/true));
-          },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) { return kForwardAndBack; },
+      .of_ids = [](const AttributionTarget& target,
+                   const AttributionOptions& options) { return gradients_times_inputs(target, options, 1, /*at_the_input=*/true); },
   };
   return method;
 }

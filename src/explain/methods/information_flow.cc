@@ -1,46 +1,32 @@
-// Information flow over several hops: relevance whose credit on the answer's own tokens is passed on to what these tokens were written from.
+// Information flow over several hops: relevance (relevance.cc) in which the share of each token of the answer is passed on to the tokens
+// from which the model wrote it.
 //
-//   s    the relevance of the rows of the answer: credit on the prompt and on the answer's own tokens
-//   hop  the credit of each token of the answer starts a walk at the row that wrote it; the result is scaled to the credit that was passed
+//   first   s = relevance of the rows of the answer: shares of the prompt and of the answer's own tokens
+//   hop     r = the shares of the answer's tokens, each moved to the row that wrote the token
+//           s ← s, with 0 for the answer's tokens, + relevance(r) · Σr / Σrelevance(r)
 //
-// The hops end when less than 1 % of the credit lies on the answer. The sum of all credit stays that of the relevance. One backward pass
-// serves all hops, so an answer of any length costs one run forward and back. For an answer of one token this is relevance. Passing credit
-// on within one pass over a span follows Pan et al. 2026 (FlashTrace), which weights by proximity in place of gradients.
-#include <algorithm>
-#include <map>
+// Hops end when at most 1 % of the total share lies on the answer's tokens, or after 64 hops. A hop keeps the total share, unless nothing is
+// relevant to the rows in r; then their shares are dropped. All hops use the gradients of one backward pass. For an answer of one token the
+// shares are those of relevance. The recursion over the tokens of an answer follows Pan et al. 2026 (FlashTrace), who use the proximity of
+// vectors where relevance uses gradients.
 #include <numeric>
+#include <utility>
 
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "explain/attribution_parts.h"
 #include "explain/input_tape.h"
-#include "explain/listener.h"
 
 namespace clearhead::explain {
 namespace {
 
-constexpr int kHops = 64;             // limit; each hop reaches at least one token further back
-constexpr double kCreditLeft = 0.01;  // of the whole credit
-
-// The gradient maps of a run, the last call first.
-class GradientMaps final : public Listener {
- public:
-  bool wants_gradient(const Site&) override { return true; }
-  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
-    if (record.shape().batch == 1)  // otherwise attention within each item, not between items
-      kept.push_back({site, {record.pin(), {gradient.d_out.contiguous(), gradient.values.contiguous()}, GradientLook::kPositive}});
-  }
-  struct Kept {
-    Site site{};
-    GradientMap map;
-  };
-  std::vector<Kept> kept{};
-};
+constexpr int kHops = 64;            // limit; each hop reaches at least one token further back
+constexpr double kShareLeft = 0.01;  // of the total share
 
 // The relevance of the vector r on the answer's side, without r itself.
-Vector relevance_of(const GradientMaps& maps, const std::string& side, const Vector& r, const AttributionOptions& options) {
+Vector relevance_of(const KeptGradients& maps, const std::string& side, const Vector& r, const AttributionOptions& options) {
   Vector now = r;
-  for (const GradientMaps::Kept& call : maps.kept) {
+  for (const KeptGradients::Kept& call : maps.kept) {
     check_cancelled(options);
     if (query_side(call.site) != side || key_side(call.site) != side) continue;
     add(now, mean_of_heads(call.map.transposed_times(row_tensor(now), {.cancel = options.cancel})));
@@ -55,28 +41,26 @@ Vector information_flow(const AttributionTarget& target, const AttributionOption
   if (layers_of(target, "cross") > 0)
     fail(ErrorCode::kUnsupported, "{}: information flow needs a model that reads prompt and answer as one text; use relevance",
          target.name());
-  GradientMaps maps;
+  KeptGradients maps;
   InputTape tape;
   target.differentiate(tape, &maps);
   if (maps.kept.empty()) fail(ErrorCode::kUnsupported, "why: no gradient reached the attention of this model");
   const auto length = static_cast<int64_t>(ids_of_side(target.plan(), target.side()).size());
   const Range written = target.written();
-  Vector credit = relevance_of(maps, target.side(), start(target, length), options);
-  const double whole = sum(credit, {0, length});
-  for (int hop = 0; hop < kHops && sum(credit, written) > kCreditLeft * whole; ++hop) {
-    Vector passed(credit.size());
-    const double amount = sum(credit, written);
+  Vector shares = relevance_of(maps, target.side(), start(target, length), options);
+  const double total_share = sum(shares, {0, length});
+  for (int hop = 0; hop < kHops && sum(shares, written) > kShareLeft * total_share; ++hop) {
+    Vector passed(shares.size());
+    const double amount = sum(shares, written);
     for (int64_t token = written.begin; token < written.end; ++token) {
-      passed[static_cast<size_t>(token - 1)] = std::exchange(credit[static_cast<size_t>(token)], 0.0);
+      passed[static_cast<size_t>(token - 1)] = std::exchange(shares[static_cast<size_t>(token)], 0.0);
     }
     const Vector reached = relevance_of(maps, target.side(), passed, options);
     const double total = sum(reached, {0, length});
-    if (total > 0) add(credit, reached, amount / total);
-    if (options.progress) options.progress(1 - sum(credit, written) / whole);
+    if (total > 0) add(shares, reached, amount / total);
+    if (options.progress) options.progress(1 - sum(shares, written) / total_share);
   }
-  Vector of_ids(target.plan().text.ids.size());
-  place(target, target.side(), credit, of_ids);
-  return of_ids;
+  return by_id(target, target.side(), shares);
 }
 
 }  // namespace
@@ -85,11 +69,9 @@ const Method& information_flow_method() {
   static const Method method = {
       .order = 75,
       .name = "information-flow",
-      .what = "relevance, with the credit of the answer's own tokens passed on to what wrote them",
+      .what = "relevance, in which shares of the answer's own tokens are passed on to the tokens before them",
       .needs_gradients = true,
-      .shares = [](const AttributionTarget& target,
-                   const AttributionOptions& options) { return target.by_item(information_flow(target, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) { return kForwardAndBack; },
+      .of_ids = information_flow,
   };
   return method;
 }

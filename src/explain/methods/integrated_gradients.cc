@@ -11,11 +11,11 @@ const Method& integrated_gradients_method() {
       .needs_gradients = true,
       .takes_steps = true,
       .of_inputs = true,
-      .shares =
+      .of_ids =
           [](const AttributionTarget& target, const AttributionOptions& options) {
-            return target.by_item(gradients_times_inputs(target, options, options.steps, /*at_the_input=*/false));
+            return gradients_times_inputs(target, options, options.steps, /*at_the_input=*/false);
           },
-      .runs = [](const AttributionTarget&, const AttributionOptions& options) { return kForwardAndBack * options.steps; },
+      .runs = [](const AttributionTarget&, const AttributionOptions& options) { return options.steps; },
   };
   return method;
 }

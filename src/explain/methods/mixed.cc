@@ -1,5 +1,4 @@
-// Norms of what each token contributes to a row of one layer: all heads, the residual stream and the norm after it (Kobayashi et al. 2021).
-// It is only for models that read a single text.
+// The norm of the vector that each token contributes to a row of one layer (TokenMixing; Kobayashi et al. 2021).
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "clearhead/residual_stream.h"
@@ -17,9 +16,7 @@ Vector mixed(const AttributionTarget& target, const AttributionOptions& options)
     of_side.resize(norms.size());
     add(of_side, norms, 1 / static_cast<double>(target.rows().size()));
   }
-  Vector of_ids(target.plan().text.ids.size());
-  place(target, target.side(), of_side, of_ids);
-  return of_ids;
+  return by_id(target, target.side(), of_side);
 }
 
 }  // namespace
@@ -30,8 +27,7 @@ const Method& mixed_method() {
       .name = "mixed",
       .what = "all heads together, with residual and norm, last layer (Kobayashi et al. 2021)",
       .of_a_layer = true,
-      .shares = [](const AttributionTarget& target, const AttributionOptions& options) { return target.by_item(mixed(target, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) -> int64_t { return 1; },
+      .of_ids = mixed,
   };
   return method;
 }

@@ -33,7 +33,7 @@ const Method& occlusion_method() {
       .name = "occlusion",
       .what = "decrease in the answer's probability when the item is removed",
       .removes_items = true,
-      .shares = occlusion,
+      .of_items = occlusion,
       .runs = [](const AttributionTarget& target, const AttributionOptions&) { return static_cast<int64_t>(target.items().size()); },
   };
   return method;

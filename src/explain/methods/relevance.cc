@@ -9,7 +9,6 @@
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "explain/attribution_parts.h"
-#include "explain/listener.h"
 
 namespace clearhead::explain {
 namespace {
@@ -38,21 +37,6 @@ class RelevanceWalk final : public Listener {
  private:
   const AttributionOptions& options_;
   int64_t calls_ = 0, heard_ = 0;
-};
-
-// Keeps the gradient maps of all calls, for an encoder-decoder.
-class KeptGradients final : public Listener {
- public:
-  bool wants_gradient(const Site&) override { return true; }
-  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
-    maps.insert_or_assign(std::pair(site.family, site.layer),
-                          GradientMap(record.pin(), {gradient.d_out.contiguous(), gradient.values.contiguous()}, GradientLook::kPositive));
-  }
-  const GradientMap* find(const std::string& family, int64_t layer) const {
-    const auto found = maps.find({family, static_cast<int>(layer)});
-    return found == maps.end() ? nullptr : &found->second;
-  }
-  std::map<std::pair<std::string, int>, GradientMap> maps{};
 };
 
 // Returns 0 for a row whose sum is zero; its R̄ is then I.
@@ -184,9 +168,7 @@ const Method& relevance_method() {
       .name = "relevance",
       .what = "weights times their gradients through all layers (Chefer et al. 2021)",
       .needs_gradients = true,
-      .shares = [](const AttributionTarget& target,
-                   const AttributionOptions& options) { return target.by_item(relevance(target, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) { return kForwardAndBack; },
+      .of_ids = relevance,
   };
   return method;
 }

@@ -29,8 +29,7 @@ const Method& rollout_method() {
       .order = 10,
       .name = "rollout",
       .what = "weights of all layers multiplied (Abnar & Zuidema 2020)",
-      .shares = [](const AttributionTarget& target, const AttributionOptions& options) { return target.by_item(rollout(target, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) -> int64_t { return 1; },
+      .of_ids = rollout,
   };
   return method;
 }

@@ -10,9 +10,8 @@ const Method& value_weighted_method() {
       .what = "weight times the value's norm, last layer (Kobayashi et al. 2020)",
       .of_a_layer = true,
       .of_heads = true,
-      .shares = [](const AttributionTarget& target,
-                   const AttributionOptions& options) { return target.by_item(of_one_layer(target, KeyFactor::kValueNorm, options)); },
-      .runs = [](const AttributionTarget&, const AttributionOptions&) -> int64_t { return 1; },
+      .of_ids = [](const AttributionTarget& target,
+                   const AttributionOptions& options) { return of_one_layer(target, KeyFactor::kValueNorm, options); },
   };
   return method;
 }

@@ -78,35 +78,27 @@ class Answer:
         chosen = logits[:, 0, self.ids[0]]
         return chosen if self.contrast is None else chosen - logits[:, 0, self.contrast]
 
-    def _log_probabilities(self, logits):
-        rows = torch.arange(len(self.ids), device=logits.device)
-        return torch.log_softmax(logits, -1)[:, rows, torch.as_tensor(self.ids, device=logits.device)]
-
-    def _log_probability(self, logits):
-        return self._log_probabilities(logits).sum(-1)
+    def _of_tokens(self, of_vocabulary):
+        """Selects the answer's token in each row of [batch, row, count]: [batch, token]."""
+        rows = torch.arange(len(self.ids), device=of_vocabulary.device)
+        return of_vocabulary[:, rows, torch.as_tensor(self.ids, device=of_vocabulary.device)]
 
     def log_probabilities(self, output):
         """The log-probability of each token, given those before, for each input of a batch: f64 [batch, token]."""
-        return self._log_probabilities(self.logits(output).detach().double())
-
-    def log_probability(self, output):
-        """The sum of the log-probabilities of the tokens, of a batch of one."""
-        return float(self._log_probability(self.logits(output).detach().double())[0])
+        return self._of_tokens(torch.log_softmax(self.logits(output).detach().double(), -1))
 
     def number(self, output):
         """y of each input of a batch, [batch], differentiable."""
         logits = self.logits(output).float()
         if self.sums_logits:
-            rows = torch.arange(len(self.ids), device=logits.device)
-            return logits[:, rows, torch.as_tensor(self.ids, device=logits.device)].sum(-1)
-        return self._log_probability(logits) if self.is_span else self._chosen(logits)
+            return self._of_tokens(logits).sum(-1)
+        return self._of_tokens(torch.log_softmax(logits, -1)).sum(-1) if self.is_span else self._chosen(logits)
 
     def probability(self, output):
         """The answer's probability for each input of a batch, f64 [batch]."""
-        logits = self.logits(output).detach().double()
         if self.contrast is not None or self.is_independent:
-            return torch.sigmoid(self._chosen(logits))
-        return self._log_probability(logits).exp()
+            return torch.sigmoid(self._chosen(self.logits(output).detach().double()))
+        return self.log_probabilities(output).sum(-1).exp()
 
 
 def generated_by(question, prompt_tokens):
@@ -117,10 +109,19 @@ def generated_by(question, prompt_tokens):
         return question.model.generate(**question.prompt.inputs, max_new_tokens=limit)[0].tolist()
 
 
-def answer_kind(applies):
-    """Registers a function Question -> Answer for models and targets for which applies(question) is true."""
+def log_probability(model, answer):
+    """Runs a model and returns the sum of the log-probabilities of the tokens of an answer."""
+    with torch.no_grad():
+        return float(answer.log_probabilities(model(**answer.inputs))[0].sum())
+
+
+def answer_kind(applies, of_function=False):
+    """Registers a function Question -> Answer for models for which applies(question) is true; at most one kind applies to a model.
+
+    of_function: whether the target is a function; other kinds never get one.
+    """
     def register(make):
-        _KINDS.append((applies, make))
+        _KINDS.append((applies, of_function, make))
         return make
 
     return register
@@ -128,16 +129,11 @@ def answer_kind(applies):
 
 def answer_of(question):
     """Returns the answer that a question asks for. Raises UnsupportedError, with the ways out, if no kind applies."""
-    for applies, make in _KINDS:
-        if applies(question):
+    for applies, of_function, make in _KINDS:
+        if callable(question.target) == of_function and applies(question):
             return make(question)
     raise UnsupportedError(f"explain: {question.name} has no answer of a known kind; pass a function of the model's output as the target, "
                            "as in target=lambda output: output.last_hidden_state[0, 0, 0]")
-
-
-def rows_of(output_name, rows):
-    """Returns the function that selects rows of an output [batch, row, count]."""
-    return lambda output: getattr(output, output_name)[:, rows]
 
 
 def place_in(target):
@@ -168,9 +164,11 @@ def check_range(index, count, what):
         raise NotFoundError(f"explain: {what} {index} is out of range; expected 0 to {count - 1}")
 
 
-def refuse_span(question, what):
-    if not (question.target is None or isinstance(question.target, str)) or question.answer is not None:
-        raise InvalidArgumentError(f"explain: {question.name} answers with {what}; expected a name as the target, and no answer=")
+def refuse(question, what, *names):
+    """Raises InvalidArgumentError if one of these arguments ("target", "answer", "contrast") is given for an answer of this kind."""
+    for name in names:
+        if getattr(question, name) is not None:
+            raise InvalidArgumentError(f"explain: {question.name} answers with {what}; expected no {name}=")
 
 
 for _, _name, _ in pkgutil.iter_modules(__path__):

@@ -3,9 +3,8 @@
 import math
 import unicodedata
 
-import torch
-
 from ...errors import InvalidArgumentError, NotFoundError, UnsupportedError
+from . import log_probability
 
 ONE_AGAINST_ONE = "answers are compared one token against one"
 WORD_PRIOR = math.log(100)  # after a word, the asked word is most likely a new word, not the end of the previous one
@@ -73,17 +72,17 @@ def against(question, asked, before, answer_with):
     answer_with: function that returns the Answer with other tokens in their place.
     """
     found, prior = spellings_of(question.tokenizer, question.contrast, before)
-    if len(asked) == 1 and any(len(ids) == 1 for ids in found):
-        found = [ids for ids in found if len(ids) == 1]
-    rated = []
-    for at, ids in enumerate(found):
-        answer = answer_with(ids)
-        with torch.no_grad():
-            rated.append((answer.log_probability(question.model(**answer.inputs)) + (prior if at == 0 else 0), -at, ids, answer))
-    *_, ids, answer = max(rated, key=lambda one: one[:2])
+    needs_one = len(asked) == 1 and any(len(ids) == 1 for ids in found)
+    answers = [(prior if at == 0 else 0, ids, answer_with(ids)) for at, ids in enumerate(found) if len(ids) == 1 or not needs_one]
+    _, ids, answer = max(answers, key=lambda one: one[0] + log_probability(question.model, one[2]))
     if ids == list(asked):
         raise InvalidArgumentError("explain: the target and the contrast are the same answer; give two different ones")
     return ids, None if len(ids) == len(asked) == 1 else answer
+
+
+def decoded(tokenizer, ids):
+    """Returns (text, ends): the text of tokens, and the position in it where each token ends."""
+    return tokenizer.decode(ids), [len(tokenizer.decode(ids[: at + 1])) for at in range(len(ids))]
 
 
 def spelled(tokenizer, ids):

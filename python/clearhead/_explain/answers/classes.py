@@ -2,7 +2,8 @@
 
 import torch
 
-from . import Answer, answer_kind, check_range, label_named, label_of, refuse_span
+from ...errors import InvalidArgumentError
+from . import Answer, answer_kind, check_range, label_named, label_of, refuse
 
 _CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification", "ForVideoClassification")
 
@@ -21,8 +22,10 @@ class PredictedNumber(Answer):
 
 def class_asked_for(question, logits):
     """Returns (class, contrast or None) of a question. logits: [count]."""
-    refuse_span(question, "a class")
+    refuse(question, "a class", "answer")
     target, contrast = question.target, question.contrast
+    if not (target is None or isinstance(target, str)):
+        raise InvalidArgumentError(f"explain: {question.name} answers with a class; expected its name as the target")
     chosen = int(logits.argmax()) if target is None else label_named(question.model, target)
     check_range(chosen, logits.shape[0], "class")
     return chosen, None if contrast is None else label_named(question.model, contrast)
@@ -36,6 +39,7 @@ def class_of_input(question):
         found = logits(model(**inputs))[0, 0].float()
     problem = getattr(model.config, "problem_type", None)
     if problem == "regression":
+        refuse(question, "a number", "target", "answer", "contrast")
         return PredictedNumber(inputs, logits, [0], "the number")
     chosen, contrast = class_asked_for(question, found)
     description = f"class {label_of(model, chosen)}" + ("" if contrast is None else f" against {label_of(model, contrast)}")

@@ -3,7 +3,7 @@
 import torch
 
 from ...errors import InvalidArgumentError
-from . import Answer, answer_kind
+from . import Answer, answer_kind, refuse
 
 
 class NumberOfCaller(Answer):
@@ -13,9 +13,9 @@ class NumberOfCaller(Answer):
     takes_batches = False
 
     def __init__(self, question):
-        super().__init__(question.prompt.inputs, None, [], getattr(question.target, "__name__", "").strip("<>") or "function")
+        name = getattr(question.target, "__name__", "<lambda>")
+        super().__init__(question.prompt.inputs, None, [], "a function of the output" if name == "<lambda>" else name)
         self._of = question.target
-        self.description = "a function of the output" if self.description == "lambda" else self.description
 
     def number(self, output):
         y = self._of(output)
@@ -28,6 +28,7 @@ class NumberOfCaller(Answer):
         return self.number(output).detach().double()
 
 
-@answer_kind(lambda question: callable(question.target))
+@answer_kind(lambda question: True, of_function=True)
 def number_of_caller(question):
+    refuse(question, "a number that the target computes", "answer", "contrast")
     return NumberOfCaller(question)

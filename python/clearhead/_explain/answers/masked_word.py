@@ -3,7 +3,7 @@
 import torch
 
 from ...errors import InvalidArgumentError
-from . import Answer, answer_kind, place_in
+from . import Answer, answer_kind, place_in, refuse
 from ._words import ONE_AGAINST_ONE, single_token, spelled
 
 
@@ -27,6 +27,7 @@ def _place(question):
 
 @answer_kind(lambda question: question.name.endswith("ForMaskedLM"))
 def masked_word(question):
+    refuse(question, "the word at a mask", "answer")
     row, target = _place(question), question.target
     inputs = dict(question.prompt.inputs)
     with torch.no_grad():

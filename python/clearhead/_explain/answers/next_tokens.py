@@ -5,8 +5,9 @@ import inspect
 import torch
 
 from ...errors import InvalidArgumentError, NotFoundError
-from . import Answer, answer_kind, generated_by, place_in
-from ._words import against, spelled, spellings_of
+from .._prompt import Prompt
+from . import Answer, Question, answer_kind, generated_by, log_probability, place_in
+from ._words import against, decoded, spelled, spellings_of
 
 
 def _applies(question):
@@ -37,14 +38,6 @@ def _logits(question, inputs, rows):
     return inputs, lambda output: output.logits[:, rows]
 
 
-def _first_logits(question, inputs):
-    """The logits after the last token of the inputs, [count]."""
-    last = inputs["input_ids"].shape[1] - 1
-    inputs, logits = _logits(question, inputs, [last])
-    with torch.no_grad():
-        return logits(question.model(**inputs))[0, 0].float()
-
-
 def _generated(question):
     """The tokens of the answer that the model generates, without those that end it."""
     prompt = question.prompt.ids
@@ -68,8 +61,7 @@ def _ids_of_answer(question):
 
 def phrase_in(tokenizer, ids, phrase):
     """Returns the range of the tokens that overlap a phrase in the text of `ids`. Raises NotFoundError."""
-    ends = [len(tokenizer.decode(ids[: at + 1])) for at in range(len(ids))]
-    text = tokenizer.decode(ids)
+    text, ends = decoded(tokenizer, ids)
     begin = text.find(phrase)
     if begin < 0:
         raise NotFoundError(f'explain: "{phrase}" is not in the answer: "{text}"')
@@ -95,24 +87,20 @@ def range_in(question, ids, whole=True):
     return begin, end
 
 
-def _log_probability(question, ids):
-    """The sum of the log-probabilities of tokens after the prompt."""
-    answer = _answer(question.without_contrast(), ids, 0)
-    with torch.no_grad():
-        return answer.log_probability(question.model(**answer.inputs))
-
-
-def _ids_of_continuation(question, logits):
-    """The tokens of a target that continues the prompt."""
+def _ids_of_continuation(question):
+    """The tokens of a target that continues the prompt; by default the most probable one."""
     target = question.target
     if target is None:
-        return [int(logits.argmax())]
+        inputs, logits = _logits(question, question.prompt.inputs, [len(question.prompt.ids) - 1])
+        with torch.no_grad():
+            return [int(logits(question.model(**inputs))[0, 0].argmax())]
     if not isinstance(target, str):
         return [int(one) for one in target]
     found, prior = spellings_of(question.tokenizer, target, question.prompt.text)
     if len(found) == 1:
         return found[0]
-    return max((_log_probability(question, ids) + (prior if at == 0 else 0), -at, ids) for at, ids in enumerate(found))[2]
+    rating = lambda at: log_probability(question.model, _answer(question.without_contrast(), found[at], 0)) + (prior if at == 0 else 0)
+    return found[max(range(len(found)), key=rating)]
 
 
 @answer_kind(_applies)
@@ -129,18 +117,18 @@ def next_tokens(question):
             raise NotFoundError(f"explain: token {at} of a text of {len(prompt)} tokens; expected 1 to {len(prompt) - 1} (token 0 has none "
                                 "before it)")
         return _answer_in_prompt(question, at)
-    logits = _first_logits(question, question.prompt.inputs)
-    return _answer(question, _ids_of_continuation(question, logits), 0)
+    return _answer(question, _ids_of_continuation(question), 0)
 
 
 def _answer_in_prompt(question, at):
-    """A token of the prompt itself: the prompt ends before it."""
-    inputs = {name: value[:, :at] if value.dim() == 2 and value.shape[1] == len(question.prompt.ids) else value
-              for name, value in question.prompt.inputs.items()}
-    ids = [question.prompt.ids[at]]
-    inputs, logits = _logits(question, inputs, [at - 1])
-    return Answer(inputs, logits, ids, f"next token {spelled(question.tokenizer, ids)}", rows=[at - 1], given=0,
-                  removable=at)
+    """A token of the prompt itself: the answer to the prompt before it."""
+    count = len(question.prompt.ids)
+    cropped = lambda value: value[:, :at] if value.dim() == 2 and value.shape[1] == count else value
+    inputs = {name: cropped(value) for name, value in question.prompt.inputs.items()}
+    before = Question(question.model, question.tokenizer, Prompt(inputs), contrast=question.contrast)
+    answer = _answer(before, [question.prompt.ids[at]], 0)
+    answer.given = 0  # the prompt's text continues after these tokens
+    return answer
 
 
 def _answer(question, ids, begin):
