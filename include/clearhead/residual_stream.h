@@ -87,6 +87,10 @@ class TokenMixing {
   /// The vectors of all tokens in one row: f32 [key, width]; zeros for keys that are hidden from the query. Throws
   /// kInvalidArgument for a query that does not exist.
   Tensor vectors(int64_t query) const;
+  /// The states after the whole layer if the value vector of one token is zero in it and the weights stay as they are (value zeroing:
+  /// Mohebbi et al. 2023): f32 [row, width]. token: −1 for the states as they are. The first call computes all weights of the layer. Throws
+  /// kInvalidArgument for a token that does not exist.
+  Tensor states_without_value(int64_t token) const;
 
  private:
   struct State;

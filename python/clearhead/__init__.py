@@ -97,7 +97,8 @@ from .errors import (
 
 # imported on first access, because importing torch takes seconds
 _OF_TORCH = {"watch": "_watch", "edits": "_watch", "explain": "_explain", "explanation_methods": "_explain", "Explanation": "_explain",
-             "cite": "_explain", "Evidence": "_explain", "register": "_operator"}
+             "cite": "_explain", "Evidence": "_explain", "learn_head_weights": "_explain", "HeadWeights": "_explain",
+             "register": "_operator"}
 __all__ = [name for name in dir() if not name.startswith("_")] + list(_OF_TORCH)
 
 

@@ -74,7 +74,8 @@ Replayed replayed_of(const nb::object& trace, const std::vector<std::tuple<std::
   for (const auto& [family, layer, queries, keys] : sites)
     run.sites.push_back({.family = family, .layer = layer, .queries = queries, .keys = keys});
   for (const int64_t id : removable) run.removable.push_back({id, id + 1});
-  const nb::object answers = calls["answers"], inputs = calls["inputs"], mixed = calls["mixed_vectors"];
+  const nb::object answers = calls["answers"], inputs = calls["inputs"], mixed = calls["mixed_vectors"],
+                   zeroed = calls["states_without_value"];
   run.answers = [answers](const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) {
     const nb::gil_scoped_acquire gil;
     return numbers_of(answers(ids_of_sets(removed), to_string(how)));
@@ -86,6 +87,10 @@ Replayed replayed_of(const nb::object& trace, const std::vector<std::tuple<std::
   run.mixed_vectors = [mixed](int layer, int64_t row) {
     const nb::gil_scoped_acquire gil;
     return tensor_of(mixed(layer, row), "vectors").clone();
+  };
+  run.states_without_value = [zeroed](int layer, int64_t token) {
+    const nb::gil_scoped_acquire gil;
+    return tensor_of(zeroed(layer, token), "states").clone();
   };
   return {trace, make_replayed_target(std::move(run))};
 }

@@ -14,7 +14,7 @@ import time
 import clearhead as ch
 import numpy as np
 from known_torch_model import loaded
-from test_cite import documents
+from test_cite import documents, examples
 
 PLANTED = 23
 
@@ -24,13 +24,16 @@ def main():
         subprocess.run([os.environ["CLEARHEAD_KNOWN_MODELS"], "causal", folder], check=True, capture_output=True)
         model, tokenizer = loaded(folder)
     texts, is_right = documents(40, 497, PLANTED, "QZXJKV!"), True
-    for method in ("information-flow", "relevance"):
+    begun = time.perf_counter()
+    weights = ch.learn_head_weights(model, tokenizer, examples(8, seed=3))
+    print(f"{weights!r}; {time.perf_counter() - begun:.0f} s")
+    for method in ("information-flow", "relevance", weights):
         begun = time.perf_counter()
         found = ch.cite(model, tokenizer, "what follows? QZ", texts, answer="XJKV", method=method, removals=0)
         name, share, expected, drop = found.top(0, 1)[0]
         others = np.abs(np.delete(found.drops[0], PLANTED)).max()
-        print(f"{method}: {len(found.trace.ids):,} tokens; {name}: share {share:.1%}, by length {expected:.1%}, drop {drop:.3g} (others at "
-              f"most {others:.2g}); {time.perf_counter() - begun:.0f} s")
+        print(f"{found.method}: {len(found.trace.ids):,} tokens; {name}: share {share:.1%}, by length {expected:.1%}, drop {drop:.3g} "
+              f"(others at most {others:.2g}); {time.perf_counter() - begun:.0f} s")
         is_right = is_right and found.shares[0].argmax() == PLANTED == found.drops[0].argmax() and others < 0.01 * drop
     random = np.random.default_rng(1).random((1000, len(texts)))
     first = float((random.argmax(1) == PLANTED).mean())

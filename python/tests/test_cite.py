@@ -78,3 +78,79 @@ def test_arguments_are_checked(copier):
         ch.cite(model, tokenizer, None, ["one", "two"])
     with pytest.raises(ch.NotFoundError, match='"document 1" has no token'):
         ch.cite(model, tokenizer, "what?", ["one", ""], answer="x")
+
+
+def examples(count, seed):
+    """Questions about documents, one of which contains the answer."""
+    random = np.random.default_rng(seed)
+    words = ["".join(random.choice(list("ABCDEFGHIJKLMNOP"), 5)) for _ in range(count)]
+    return [{"question": "what follows? QZ", "documents": documents(5, 50, int(random.integers(5)), f"QZ{word}!", seed + number),
+             "answer": word} for number, word in enumerate(words)]
+
+
+def test_learned_head_weights_find_the_copying_head(copier, tmp_path):
+    model, tokenizer = copier
+    learned = ch.learn_head_weights(model, tokenizer, examples(5, seed=3), removals=16)
+    family, layer, head, weight = learned.top(1)[0]
+    assert (family, layer, head) == ("dec", 1, 0) and weight > 0  # it attends from a byte to what followed the same bytes before
+    assert learned.trust["shares"][1] > learned.trust["random"][0] and learned.trust["shares"][0] > learned.trust["equal"][0]
+    learned.save(tmp_path / "weights.json")
+    again = ch.HeadWeights.load(tmp_path / "weights.json")
+    assert again.layers == learned.layers and all((a == b).all() for a, b in zip(again.weights, learned.weights))
+    texts = documents(8, 60, 5, "QZXJKV!")
+    found = ch.cite(model, tokenizer, "what follows? QZ", texts, answer="XJKV", method=again, removals=24)
+    assert found.shares[0].argmax() == found.drops[0].argmax() == 5 and found.method == "head weights"
+    assert found.trust["shares"][1] > found.trust["random"][0]
+
+
+def test_shares_of_head_weights_are_the_weighted_attention_of_a_sentence(copier):
+    model, tokenizer = copier
+    texts = documents(4, 30, 2, "QZXJ. WYKV.")
+    given = ch.HeadWeights([("dec", 0), ("dec", 1)], [np.array([1.0, 0.5]), np.array([0.25, 2.0])], "any", {"shares": (0, 0, 0)})
+    found = ch.cite(model, tokenizer, "and? QZ", texts, answer="XJ. WYKV.", method=given, removals=0)
+    trace, weights = found.trace, np.concatenate(given.weights)
+    maps = np.concatenate([np.asarray(trace.map(layer)) for layer in (0, 1)])  # [head, query, key]
+    begin, prompt = trace.text.index(texts[2]), len(trace.ids) - 8  # of the 9 tokens of the answer, the last one is not read
+    inside = [at for at, (first, last) in enumerate(trace.offsets) if first >= begin and last <= begin + len(texts[2])]
+    for at, sentence in enumerate(found.sentences):
+        rows = [prompt - 1 + token for token in sentence.tokens]
+        every = (weights @ maps[:, rows, :prompt].sum(2)).mean()
+        assert found.shares[at, 2] == pytest.approx((weights @ maps[:, rows][..., inside].sum(2)).mean() / every, abs=1e-5)
+        assert found.shares[at].sum() + found.elsewhere[at] == pytest.approx(1)
+
+
+def test_weights_of_another_model_and_bad_examples_are_refused(copier, tmp_path):
+    model, tokenizer = copier
+    other = ch.HeadWeights([("dec", 0)], [np.ones(3)], "Other", {"shares": (0, 0, 0)})
+    with pytest.raises(ch.ShapeError, match="1 layers of 3 heads; this model has 2 layers of 2 heads"):
+        ch.cite(model, tokenizer, "what?", ["one", "two"], answer="x", method=other)
+    with pytest.raises(ch.InvalidArgumentError, match="1 examples"):
+        ch.learn_head_weights(model, tokenizer, examples(1, seed=1))
+    with pytest.raises(ch.InvalidArgumentError, match=r'examples\[1\] has "docs"'):
+        ch.learn_head_weights(model, tokenizer, [*examples(1, seed=1), {"docs": []}], removals=3)
+    (tmp_path / "weights.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ch.InvalidArgumentError, match="not a file of head weights"):
+        ch.HeadWeights.load(tmp_path / "weights.json")
+
+
+def test_a_surrogate_finds_the_documents_that_matter(copier):
+    model, tokenizer = copier
+    found = ch.cite(model, tokenizer, "what follows? QZ", documents(8, 60, 5, "QZXJKV!"), answer="XJKV", method="surrogate", removals=24)
+    assert found.shares[0].argmax() == 5 and found.shares[0, 5] > 0.95 and found.trust["shares"][0] > 0.9
+
+
+def test_regression_agrees_with_its_definition():
+    from clearhead._explain.rankings._regression import fit
+
+    random = np.random.default_rng(2)
+    features, true = random.normal(size=(60, 4)), np.array([2.0, 0.0, -1.0, 0.5])
+    values = features @ true
+    gram, moments = features.T @ features / 60, features.T @ values / 60
+    np.testing.assert_allclose(fit(gram, moments), true, atol=1e-6)
+    positive = fit(gram, moments, is_positive=True)
+    gradient = gram @ positive - moments  # Karush-Kuhn-Tucker conditions
+    assert (positive >= 0).all() and positive[2] == 0 and (gradient > -1e-6).all() and np.abs(gradient[positive > 0]).max() < 1e-6
+    sparse = fit(gram, moments, penalty=0.4)
+    gradient = moments - gram @ sparse
+    assert sparse[1] == 0 and np.abs(gradient).max() <= 0.4 + 1e-6
+    np.testing.assert_allclose(gradient[sparse != 0], 0.4 * np.sign(sparse[sparse != 0]), atol=1e-6)

@@ -87,7 +87,7 @@ def test_every_method_equals_that_of_models_that_clearhead_loads(kind, text, opt
     of_target = ({"pair": "wxyz"}, {"answer": "wxyz"}) if kind == "marian" else ({}, {})  # the same translation
     for units, plural in (("token", "tokens"), ("word", "words")):
         for method in METHODS:
-            if kind == "marian" and method in ("flow", "mixed", "alti", "information-flow"):
+            if kind == "marian" and method in ("flow", "mixed", "alti", "value-zeroing", "information-flow"):
                 with pytest.raises(ch.UnsupportedError):
                     ch.explain(model, tokenizer, text, methods=method, **options, **of_target[1])
                 continue
@@ -180,6 +180,41 @@ def test_alti_equals_the_formula_on_whole_vectors(kind, tmp_path):
         r = r @ (near / near.sum(1, keepdims=True))
     shown = slice(1, -1) if kind == "bert-class" else slice(None)
     np.testing.assert_allclose(found.shares["alti"], r[shown], atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["bert-class", "gpt2", "llama"])
+def test_value_zeroing_equals_runs_with_a_value_projection_that_is_zero_for_a_token(kind, tmp_path):
+    model, tokenizer = made(kind, tmp_path)
+    inputs = tokenizer(TEXT, return_tensors="pt")
+    found = ch.explain(model, tokenizer, TEXT, methods="value-zeroing", units="tokens", target="LABEL_1" if kind == "bert-class" else "a")
+    layers = model.transformer.h if kind == "gpt2" else model.model.layers if kind == "llama" else model.bert.encoder.layer
+    project = {"gpt2": lambda of: (of.attn.c_attn, 64), "llama": lambda of: (of.self_attn.v_proj, 0),
+               "bert-class": lambda of: (of.attention.self.value, 0)}[kind]
+
+    def states(at, token):
+        def zero(_, positional, out):
+            if token is not None:
+                out[:, token, begin:] = 0
+            return out
+
+        seen, (module, begin) = [], project(layers[at])
+        hooks = [module.register_forward_hook(zero), layers[at].register_forward_hook(
+            lambda _, positional, out: seen.append((out if torch.is_tensor(out) else out[0])[0].double().clone()))]
+        with torch.no_grad():
+            model(**inputs)
+        for hook in hooks:
+            hook.remove()
+        return seen[0]
+
+    count = inputs["input_ids"].shape[1]
+    r = np.zeros(count)
+    r[0 if kind == "bert-class" else -1] = 1
+    for at in (2, 1, 0):
+        whole = states(at, None)
+        distance = np.stack([1 - torch.cosine_similarity(whole, states(at, token), -1).numpy() for token in range(count)], 1)
+        r = r @ (distance / distance.sum(1, keepdims=True))
+    shown = slice(1, -1) if kind == "bert-class" else slice(None)
+    np.testing.assert_allclose(found.shares["value-zeroing"], r[shown], atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -238,6 +238,10 @@ Tensor AttributionTarget::mixed_vectors(int, int64_t) const {
   fail(ErrorCode::kUnsupported, "{}: the residual stream can be decomposed only for models that read a single text", name());
 }
 
+Tensor AttributionTarget::states_without_value(int, int64_t) const {
+  fail(ErrorCode::kUnsupported, "{}: the effect of a value on a layer is known only for models that read a single text", name());
+}
+
 Tensor AttributionTarget::states() const {
   fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no residual stream", name(), model().info().model_type);
 }

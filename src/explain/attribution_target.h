@@ -96,6 +96,8 @@ class AttributionTarget {
   /// TokenMixing::vectors() of a row of the answer's side: f32 [key of this side, width]. Rows of one layer are fastest one after another.
   /// Throws kUnsupported for models that do not read a single text.
   virtual Tensor mixed_vectors(int layer, int64_t row) const;
+  /// TokenMixing::states_without_value() of the answer's side: f32 [row, width]. Throws as mixed_vectors() does.
+  virtual Tensor states_without_value(int layer, int64_t token) const;
   /// The number that a backward pass starts from: y, or the logarithm of the reported probability.
   enum class Number : uint8_t { kY, kLogProbability };
   /// One forward and one backward pass with these interventions, starting from `number` and recorded by the tape; the observer receives

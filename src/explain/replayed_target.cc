@@ -49,6 +49,8 @@ class ReplayedTarget final : public AttributionTarget {
 
   Tensor mixed_vectors(int layer, int64_t row) const override { return run_.mixed_vectors(layer, row); }
 
+  Tensor states_without_value(int layer, int64_t token) const override { return run_.states_without_value(layer, token); }
+
   double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override {
     if (!interventions.empty() || number != Number::kY)
       fail(ErrorCode::kUnsupported, "{}: a recorded run has the gradients of one number, without interventions", name());

@@ -31,6 +31,8 @@ struct ReplayedRun {
   std::function<std::vector<InputTape::Input>(float scale)> inputs{};
   /// AttributionTarget::mixed_vectors.
   std::function<Tensor(int layer, int64_t row)> mixed_vectors{};
+  /// AttributionTarget::states_without_value.
+  std::function<Tensor(int layer, int64_t token)> states_without_value{};
 };
 
 /// Throws kBudget for a trace that does not keep every row, kNotFound for a site that it does not have.

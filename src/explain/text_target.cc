@@ -91,10 +91,14 @@ AttributionTarget::Outcome TextTarget::run(Observer* observer, const Interventio
   return outcome_of(logits.data<float>(), logits.size(1));
 }
 
-Tensor TextTarget::mixed_vectors(int layer, int64_t row) const {
+const TokenMixing& TextTarget::mixing(int layer) const {
   if (!mixed_ || mixed_->layer != layer) mixed_.emplace(MixedLayer{layer, TokenMixing(*model_, text_.encoding, layer)});
-  return mixed_->mixing.vectors(row);
+  return mixed_->mixing;
 }
+
+Tensor TextTarget::mixed_vectors(int layer, int64_t row) const { return mixing(layer).vectors(row); }
+
+Tensor TextTarget::states_without_value(int layer, int64_t token) const { return mixing(layer).states_without_value(token); }
 
 Tensor TextTarget::states() const {
   RunOptions options = run_options(nullptr, {}, 1);

@@ -51,6 +51,7 @@ class TextTarget : public AttributionTarget {
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override;
   Outcome run(Observer* observer, const Interventions& interventions) const override;
   Tensor mixed_vectors(int layer, int64_t row) const override;
+  Tensor states_without_value(int layer, int64_t token) const override;
   Tensor states() const override;
   double differentiate(InputTape& tape, Observer* observer, const Interventions& interventions, Number number) const override;
 
@@ -82,6 +83,7 @@ class TextTarget : public AttributionTarget {
     TokenMixing mixing;
   };
   mutable std::optional<MixedLayer> mixed_{};  // the layer that was asked for last
+  const TokenMixing& mixing(int layer) const;
   void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
                    std::vector<double>& out) const;
   double probability_without(const std::vector<uint8_t>& hidden, Interventions interventions) const;

@@ -144,6 +144,7 @@ struct TokenMixing::State {
   const LoadedModel& model;
   std::optional<AttentionMap> map{};
   Transformer::Mixing mixing{};
+  Tensor weights{};  // f32 [key, row, head], if states_without_value() was called
 };
 
 TokenMixing::TokenMixing(const Model& any_model, const Encoding& text, int layer)
@@ -176,6 +177,26 @@ Tensor TokenMixing::vectors(int64_t query) const {
   const auto turn = take_turn();
   Run run{.arena = run_arena(), .operands = state_->model.info().precision};
   return state_->model.transformer().mixed_vectors(run, state_->mixing, query, weights);
+}
+
+Tensor TokenMixing::states_without_value(int64_t token) const {
+  const int64_t rows = state_->mixing.stream.size(0), heads = state_->map->shape().heads;
+  if (token < -1 || token >= rows) fail(ErrorCode::kInvalidArgument, "token {} is out of range: the text has {} tokens", token, rows);
+  if (!state_->weights.defined()) {
+    Tensor weights = Tensor::empty({rows, rows, heads});
+    for (int64_t head = 0; head < heads; ++head) {
+      for (int64_t row = 0; row < rows; ++row) {
+        const std::vector<float> of_row = state_->map->head(0, head).row(row).weights();
+        for (int64_t key = 0; key < rows; ++key)
+          weights.mutable_data<float>()[(key * rows + row) * heads + head] = of_row[static_cast<size_t>(key)];
+      }
+    }
+    state_->weights = std::move(weights);
+  }
+  const auto turn = take_turn();
+  Run run{.arena = run_arena(), .operands = state_->model.info().precision};
+  return state_->model.transformer().states_without_value(run, state_->mixing, token,
+                                                          token < 0 ? Tensor() : state_->weights.select(0, token));
 }
 
 std::vector<double> norms_of_rows(const Tensor& vectors) {

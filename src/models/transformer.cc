@@ -288,26 +288,37 @@ Tensor Transformer::offset_table(Run& run, const Layer& layer, int64_t reach) co
   return table;
 }
 
+// Adds the output of one block to x, with the norm before the block or after the sum. add_to(input): adds the block's output to x.
+template <class AddTo>
+void Transformer::run_block(Run& run, const nn::Norm& norm, Streams* streams, Tensor& x, const AddTo& add_to) const {
+  if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
+    add_to(read_apart(run, x));
+    if (streams) streams->take(x);
+    nn::normalise(run, norm, x, x);
+    return;
+  }
+  const Arena::Scope scope(run.arena);
+  if (norm) {
+    Tensor normed = run.take(x.shape());
+    nn::normalise(run, norm, x, normed);
+    add_to(normed);
+  } else {
+    add_to(read_apart(run, x));
+  }
+  if (streams) streams->take(x);
+}
+
+// Completes a layer without cross-attention, from the sum of the residual stream and attention. x: [row, width], in place.
+void Transformer::run_after_attention(Run& run, int at, Tensor& x) const {
+  const Layer& layer = layers_[static_cast<size_t>(at)];
+  if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) nn::normalise(run, layer.attention_norm, x, x);
+  if (layer.mlp) run_block(run, layer.mlp_norm, nullptr, x, [&](const Tensor& read) { nn::add_feed_forward(run, layer.mlp, read, x); });
+}
+
 void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const {
   const Layer& layer = layers_[static_cast<size_t>(at)];
   ModelCache* cache = pass.cache;
-  const auto block = [&](const nn::Norm& norm, const auto& add_to) {  // add_to(input): adds the block's output to x
-    if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
-      add_to(read_apart(run, x));
-      if (pass.streams) pass.streams->take(x);
-      nn::normalise(run, norm, x, x);
-      return;
-    }
-    const Arena::Scope scope(run.arena);
-    if (norm) {
-      Tensor normed = run.take(x.shape());
-      nn::normalise(run, norm, x, normed);
-      add_to(normed);
-    } else {
-      add_to(read_apart(run, x));
-    }
-    if (pass.streams) pass.streams->take(x);
-  };
+  const auto block = [&](const nn::Norm& norm, const auto& add_to) { run_block(run, norm, pass.streams, x, add_to); };
   const auto site = [&](const char* family) { return Site{family, static_cast<int>(at), pass.step}; };
   KVCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
   nn::Sequences self = pass.self;

@@ -119,6 +119,8 @@ class Transformer {
   Mixing mixing(Run& run, int layer, const Streams& streams) const;
   /// The vectors of all tokens in one row (TokenMixing::vectors).   weights: of the row, [head][key] → f32 [key, width]
   Tensor mixed_vectors(Run& run, const Mixing& mixing, int64_t row, const std::vector<std::vector<float>>& weights) const;
+  /// TokenMixing::states_without_value().   weights: to the token, f32 [row, head] → f32 [row, width]
+  Tensor states_without_value(Run& run, const Mixing& mixing, int64_t token, const Tensor& weights) const;
 
  private:
   struct Layer {
@@ -129,7 +131,10 @@ class Transformer {
     nn::Attention cross{};         // without a projection: no cross-attention
     nn::FeedForward mlp{};
   };
-  struct Pass;   // shared by the layers of one forward pass
+  struct Pass;  // shared by the layers of one forward pass
+  template <class AddTo>
+  void run_block(Run& run, const nn::Norm& norm, Streams* streams, Tensor& x, const AddTo& add_to) const;
+  void run_after_attention(Run& run, int layer, Tensor& x) const;
   struct Parts;  // additive components of the residual stream at one row
   enum class Block : uint8_t { kAttention, kCross, kMlp };
   Parts parts_below(Run& run, int layer, Block block, const ScoreRow& at, const HeadOutputs& outputs, bool with_family) const;

@@ -249,4 +249,30 @@ Tensor Transformer::mixed_vectors(Run& run, const Mixing& mixing, int64_t row, c
   return added;
 }
 
+// In each row, head h loses P^h_ij v^h_j W_O^h.
+Tensor Transformer::states_without_value(Run& run, const Mixing& mixing, int64_t token, const Tensor& weights) const {
+  const nn::Attention& attention = layers_[static_cast<size_t>(mixing.layer)].attention;
+  const int64_t rows = mixing.stream.size(0), width = attention.head_dim, group = attention.heads / attention.key_heads;
+  Tensor out = mixing.summed.clone();
+  if (token >= 0) {
+    Tensor alone = Tensor::zeros({attention.heads, attention.heads * width}), lost = Tensor::empty({attention.heads, facts_.width});
+    for (int64_t head = 0; head < attention.heads; ++head) {
+      const float* value = mixing.projected.data<float>() + token * attention.projection.out() +
+                           (attention.heads + attention.key_heads + head / group) * width;
+      std::copy_n(value, width, alone.mutable_data<float>() + head * (attention.heads + 1) * width);
+    }
+    ops::linear(run, alone, *attention.output.weight, Tensor(), lost);
+    for (int64_t row = 0; row < rows; ++row) {
+      float* state = out.mutable_data<float>() + row * facts_.width;
+      for (int64_t head = 0; head < attention.heads; ++head) {
+        const float weight = weights.data<float>()[row * attention.heads + head];
+        const float* of_head = lost.data<float>() + head * facts_.width;
+        for (int64_t c = 0; c < facts_.width; ++c) state[c] -= weight * of_head[c];
+      }
+    }
+  }
+  run_after_attention(run, mixing.layer, out);
+  return out;
+}
+
 }  // namespace clearhead

@@ -103,7 +103,7 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
     if not isinstance(model, torch.nn.Module):
         raise InvalidArgumentError(f"explain: expected a torch.nn.Module, found {type(model).__name__}")
     names = [methods] if isinstance(methods, str) else list(methods)
-    chosen = [_method_named(name) for name in names]
+    chosen = [method_named(name) for name in names]
     for option, value, field in (("layer", layer, "of_a_layer"), ("head", head, "of_heads")):
         if value is not None and not any(getattr(one, field) for one in chosen):
             able = ", ".join(one.name for one in METHODS.values() if getattr(one, field))
@@ -128,7 +128,7 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
     return Explanation(asked.description, value, asked.is_number, of_answer.parts, of_answer.units, shares, costs, of_answer.run.trace)
 
 
-def _method_named(name):
+def method_named(name):
     if name in METHODS:
         return METHODS[name]
     raise NotFoundError(f'explain: there is no method "{name}"; the methods are {", ".join(METHODS)}')

@@ -1,27 +1,65 @@
-"""Removes tokens from a run: no token attends to them, and the rest of each row is renormalised.
-
-The removed tokens differ between the sequences of a batch, so that many sets of tokens are removed in one run. Attention without the
-removed keys is computed by the fused kernel, in O(tokens * d) memory.
-"""
+"""Edits of a watch that differ between the sequences of a batch, so that one run measures many of them."""
 
 import torch
 
 from .. import _core
 from .._attend import attend
 from .._calls import description_of, float32
+from .._edits import MOST_AT_ONCE
 
 
-class HiddenKeys:
-    """Edits of a watch (see Edits): hides keys in every layer of some families.
+class _BatchEdits:
+    """The part of the interface of Edits that these edits share."""
 
-    by_family: {family: bool [sequence, key]}, True for hidden keys.
+    def __bool__(self):
+        return True
+
+    def unused(self):
+        return []
+
+    def of(self, *_):
+        return [], [], []
+
+    def described(self, description, *_):
+        return description
+
+    def hidden(self, *_):
+        return None
+
+
+class ZeroedValues(_BatchEdits):
+    """In one layer, the value of one key is zero in each sequence; the weights stay as they are.
+
+    keys: one for each sequence; -1 for a sequence without an edit. Every sequence has the same input. Costs all weights of the layer.
+    """
+
+    def __init__(self, family, layer, keys):
+        self._site, self._keys = (family, layer), keys
+
+    def touches(self, family, layer):
+        return (family, layer) == self._site
+
+    def apply(self, call, out, family, layer, places):
+        """Returns the output of the layer without these values. out: [sequence, query, head, d_v]."""
+        one, edited = call.of(0), [(at, (places.keys[0] == key).nonzero().item()) for at, key in enumerate(self._keys) if key >= 0]
+        sequences, keys = ([pair[at] for pair in edited] for at in (0, 1))
+        values = one.value[0].float().repeat_interleave(out.shape[2] // one.value.shape[1], 0)[:, keys]  # [head, edit, d_v]
+        rows = torch.arange(call.queries).split(max(1, MOST_AT_ONCE // one.row_size()))
+        columns = torch.cat([one.weights(some.tolist())[0][..., keys] for some in rows], 1)  # [head, query, edit]
+        out = out.clone()
+        out[sequences] -= torch.einsum("hqe,hed->eqhd", columns, values).to(out.dtype)
+        return out
+
+
+class HiddenKeys(_BatchEdits):
+    """No token attends to some keys, in every layer of some families; the rest of each row is renormalised.
+
+    Attention without these keys is computed by the fused kernel, in O(tokens * d) memory. by_family: {family: bool [sequence, key]}, True
+    for hidden keys.
     """
 
     def __init__(self, by_family):
         self._by_family, self._used = by_family, set()
-
-    def __bool__(self):
-        return True
 
     def touches(self, family, _):
         self._used.add(family)
@@ -29,12 +67,6 @@ class HiddenKeys:
 
     def unused(self):
         return [f"hidden keys of {family}" for family in self._by_family if family not in self._used]
-
-    def of(self, *_):
-        return [], [], []
-
-    def described(self, description, *_):
-        return description
 
     def _of_call(self, family, places):
         """Returns the hidden keys of a call as bool [sequence, key], True for hidden."""

@@ -10,7 +10,7 @@ from .. import _core
 from .._watch import Watch
 from ..errors import InvalidArgumentError, NotFoundError, UnsupportedError
 from ._blocks import BlockWatch, _first_states
-from ._hidden import HiddenKeys
+from ._hidden import HiddenKeys, ZeroedValues
 
 TOKENS_TOGETHER = 8192  # tokens in a batch of runs without some tokens
 
@@ -93,7 +93,7 @@ class Run:
     def __init__(self, model, tokenizer, prompt, answer, budget):
         self.model, self.tokenizer, self.prompt, self.answer, self.budget = model, tokenizer, prompt, answer, budget
         self.vocabulary = getattr(tokenizer, "tokenizer", tokenizer)
-        self.trace = self.sites = self.probability = self._mixed = None
+        self.trace = self.sites = self.probability = self._mixed = self._zeroed = None
 
     def _arguments(self):
         keywords = {"budget": self.budget}
@@ -239,7 +239,8 @@ class Run:
 
     def replayed(self):
         """The answer as an attribution target of the C++ library."""
-        calls = {"answers": self.without, "inputs": self.inputs_at, "mixed_vectors": self.mixed_vectors}
+        calls = {"answers": self.without, "inputs": self.inputs_at, "mixed_vectors": self.mixed_vectors,
+                 "states_without_value": self.states_without_value}
         return _core._replayed(self.trace, self.sites, self.answer.description, self.probability, self.answer.is_number, self.side,
                                self.answer.rows, self._written(), self.removable(), calls)
 
@@ -268,14 +269,18 @@ class Run:
             side = keys or family
             if self.families[family][0] != self.families[family][1] or side in out or family == "cross":
                 continue
-            path = re.sub(r" \(\d+\)$", "", self.trace.map(layer, family).module)
-            parts = path.split(".")
-            numbered = [at for at, part in enumerate(parts) if part.isdigit()]
-            if not numbered:
-                raise UnsupportedError(f"explain: {path} is in no numbered block of layers, so the states that it reads are not known; "
-                                       "this method needs them")
-            out[side] = self.model.get_submodule(".".join(parts[: numbered[-1] + 1]))
+            out[side] = self._block_around(self.trace.map(layer, family).module)
         return out
+
+    def _block_around(self, path):
+        """The module of the layer that contains the attention module at a path: the innermost one with a number as its name."""
+        path = re.sub(r" \(\d+\)$", "", path)
+        parts = path.split(".")
+        numbered = [at for at, part in enumerate(parts) if part.isdigit()]
+        if not numbered:
+            raise UnsupportedError(f"explain: {path} is in no numbered block of layers, so the states that it reads are not known; this "
+                                   "method needs them")
+        return self.model.get_submodule(".".join(parts[: numbered[-1] + 1]))
 
     def mixed_vectors(self, layer, row):
         """The vectors into which a row of the answer's side is decomposed after the attention of one layer, one for each token: f32 [key,
@@ -288,11 +293,49 @@ class Run:
         parts[row] += block.residual[row]
         return block.normalised_as(parts, block.summed[row]).float().cpu().contiguous()
 
+    def states_without_value(self, layer, token):
+        """The states after one layer of the answer's side when the value vector of one token is zero in it: f32 [row, width]. The weights
+        stay as they are. token: -1 for the states as they are. TokenMixing in residual_stream.h defines them (Mohebbi et al. 2023)."""
+        if self._zeroed is None or self._zeroed[0] != layer or not self._zeroed[1] <= token < self._zeroed[1] + len(self._zeroed[2]):
+            count = self._tokens_of_side()
+            together = max(1, TOKENS_TOGETHER // count) if self._takes_batches() else 1
+            if together == count:  # sequences and tokens could not be told apart in the states
+                together -= 1
+            self._zeroed = layer, token, self._zeroed_states(layer, range(token, min(token + together, count)))
+        return self._zeroed[2][token - self._zeroed[1]].float().cpu().contiguous()
+
+    def _tokens_of_side(self):
+        begin, end = next(of for name, (of, _) in self.families.items() if name == self.side)
+        return end - begin
+
+    def _zeroed_states(self, layer, tokens):
+        """states_without_value() of several tokens: [token, row, width]."""
+        if self._zeroed is None or self._zeroed[0] != layer:
+            self._block_of(layer)  # refuses a layer whose residual stream is not known
+        family = self._family_of(layer)
+        path = self.trace.map(layer, family).module
+        found, module = [], self._block_around(path)
+        take = lambda _, positional, out: found.append(out if isinstance(out, torch.Tensor) else out[0])
+        hook = module.register_forward_hook(take)
+        try:
+            with torch.no_grad(), Watch(self.model, edits=ZeroedValues(family, layer, list(tokens)), keep=False):
+                self.model(**self._repeated(len(tokens)))
+        finally:
+            hook.remove()
+        states = found[0] if len(found) == 1 else None
+        if states is None or states.shape[:-1] != (len(tokens), self._tokens_of_side()) or module is self.model.get_submodule(path):
+            raise UnsupportedError(f"explain: the block of layers around {path} does not return one state for each token, so the effect of "
+                                   "a value on them is not known")
+        return states.detach()
+
+    def _family_of(self, layer):
+        return next((name for name, at, _, keys in reversed(self.sites) if (keys or name) == self.side and at == layer), self.side)
+
     def _block_of(self, layer):
         """Runs the model once and returns (Block, LayerMap) of a layer of the answer's side."""
         if "cross" in self.families:
             raise UnsupportedError("explain: the residual stream can be decomposed only for models that read a single text")
-        family = next((name for name, _, _, keys in reversed(self.sites) if (keys or name) == self.side), self.side)
+        family = self._family_of(layer)
         watch = BlockWatch(self.model, self.tokenizer, layers=[layer], follow=lambda of, number: (of, number) == (family, layer),
                            **self._arguments())
         with torch.no_grad(), watch:
