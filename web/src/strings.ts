@@ -1,16 +1,19 @@
 // All strings of the interface in both languages: [English, 中文]. {name} is a placeholder.
 
+import type { Method } from './source/explain';
 import type { MissingCode } from './source/source';
 import { kCompare } from './stringsCompare';
-import { kExplain } from './stringsExplain';
+import { kExplain, kMethodsInChinese } from './stringsExplain';
 import { kFigure } from './stringsFigure';
 import { kItems } from './stringsItems';
 import { kHeads } from './stringsHeads';
 import { kRows } from './stringsRows';
+import { kTimeline } from './stringsTimeline';
 import { kTour } from './stringsTour';
 
 const kTable = {
   ...kExplain,
+  ...kTimeline,
   ...kCompare,
   ...kFigure,
   ...kItems,
@@ -405,30 +408,6 @@ const kTable = {
     '左为查询，右为键；显示权重最大的 {n} 条曲线。',
   ],
   'lines.table': ['Heaviest curves in view', '所示曲线中权重最大者'],
-  'timeline.label': ['Timeline', '时间线'],
-  'timeline.play': ['Play (Space)', '播放 (Space)'],
-  'timeline.pause': ['Pause (Space)', '暂停 (Space)'],
-  'timeline.step': ['after {n} of {of} steps', '训练 {n} / {of} 步后'],
-  'timeline.steps': ['Training steps', '训练步数'],
-  'timeline.token': ['“{token}”, {share}, token {n} of {of}', '“{token}”，{share}，第 {n} / {of} 个词元'],
-  'timeline.tokens': ['Generated tokens', '生成的词元'],
-  'timeline.probability': ['Probability', '概率'],
-  'timeline.none': ['no generated token chosen', '未选中生成的词元'],
-  'timeline.none.episode': ['no step chosen', '未选中步'],
-  'timeline.of': ['{name} of {of}', '{name} / {of}'],
-  'timeline.episode': ['Steps of the episode', '回合的各步'],
-  'timeline.caption.episode': [
-    'The episode, step by step: each step attends to what the policy saw up to it.',
-    '逐步播放该回合：每一步关注策略到此为止所见的内容。',
-  ],
-  'timeline.caption.training': [
-    'How the heads form: the same text, read by the model after more and more training steps.',
-    '注意力头的形成过程：同一段文本，由训练步数递增的模型读取。',
-  ],
-  'timeline.caption.generated': [
-    'Each generated token with its probability, and the row that wrote it.',
-    '每个生成的词元及其概率，以及写出它的那一行。',
-  ],
   'resize.side': ['Width of the side panel', '侧栏宽度'],
   'resize.list': ['Height of the upper panel', '上方面板高度'],
 } as const satisfies Record<string, readonly [string, string]>;
@@ -444,6 +423,10 @@ export interface Strings {
   progress(what: string): string;
   /** The display name of a kind of items; an unknown kind is returned unchanged. */
   kind(kind: string): string;
+  /** The display name of an attribution method; other names are returned unchanged. */
+  method(name: string): string;
+  /** The description of an attribution method. */
+  description(method: Method): string;
   /** The display name of a part of the text that a model names; other names are the user's, and returned unchanged. */
   part(name: string): string;
 }
@@ -454,8 +437,11 @@ export function strings(language: Language): Strings {
     if (!entry) throw new Error(`no string "${key}"`);
     return entry[language === 'en' ? 0 : 1].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
   };
+  const inChinese = (name: string): readonly [string, string] | undefined => (language === 'zh' ? kMethodsInChinese[name] : undefined);
   return Object.assign(translate, {
     language,
+    method: (name: string) => inChinese(name)?.[0] ?? name,
+    description: ({ name, what }: Method) => inChinese(name)?.[1] ?? what,
     missing: (code: MissingCode) => translate(`missing.${code}`),
     progress: (what: string) => {
       const layer = /^layer (\d+) of (\d+)$/.exec(what);

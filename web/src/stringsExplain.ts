@@ -167,46 +167,6 @@ export const kExplain = {
   'why.refused': ['{method} is not available: {why}', '“{method}”不可用：{why}'],
   'why.said': ['{answer}. According to {method}, the largest shares are {top}.', '{answer}。按“{method}”，占比最大的是 {top}。'],
   'kind.word': ['words', '词'],
-  'method.attention': ['attention', '注意力'],
-  'method.attention.what': ['weights of the last layer, averaged over the heads', '最后一层的权重，各头取平均'],
-  'method.rollout': ['rollout', '注意力展开'],
-  'method.rollout.what': ['weights of all layers multiplied (Abnar & Zuidema 2020)', '各层权重相乘（Abnar & Zuidema 2020）'],
-  'method.flow': ['attention flow', '注意力流'],
-  'method.flow.what': [
-    'maximum flow through the weights of all layers (Abnar & Zuidema 2020)',
-    '各层权重构成的网络中的最大流（Abnar & Zuidema 2020）',
-  ],
-  'method.value-weighted': ['value-weighted', '值加权'],
-  'method.value-weighted.what': [
-    'weight times the norm of the value vector, last layer (Kobayashi et al. 2020)',
-    '最后一层的权重乘以值向量的范数（Kobayashi et al. 2020）',
-  ],
-  'method.output-weighted': ['output-weighted', '输出加权'],
-  'method.output-weighted.what': [
-    'weight times the norm of its value vector after the output projection, last layer (Kobayashi et al. 2020)',
-    '最后一层的权重乘以值向量经输出投影后的范数（Kobayashi et al. 2020）',
-  ],
-  'method.mixed': ['mixed', '混合'],
-  'method.mixed.what': [
-    'contributions of all heads with the residual and the normalisation, last layer (Kobayashi et al. 2021)',
-    '最后一层所有头的贡献，计入残差与归一化（Kobayashi et al. 2021）',
-  ],
-  'method.attention-gradient': ['attention × gradient', '注意力×梯度'],
-  'method.attention-gradient.what': ['weight times its gradient, last layer', '最后一层的权重乘以其梯度'],
-  'method.relevance': ['relevance', '相关性'],
-  'method.relevance.what': [
-    'weights times their gradients, through all layers (Chefer et al. 2021)',
-    '权重乘以其梯度，逐层累积（Chefer et al. 2021）',
-  ],
-  'method.gradient-input': ['gradient × input', '梯度×输入'],
-  'method.gradient-input.what': ['embedding times its gradient', '嵌入乘以其梯度'],
-  'method.integrated-gradients': ['integrated gradients', '积分梯度'],
-  'method.integrated-gradients.what': [
-    'embedding times its gradient, averaged along the path from zeros (Sundararajan et al. 2017)',
-    '嵌入乘以其梯度沿从零出发的路径的平均值（Sundararajan et al. 2017）',
-  ],
-  'method.occlusion': ['occlusion', '遮挡'],
-  'method.occlusion.what': ['drop in the answer when the part is hidden', '隐藏该部分后答案下降多少'],
 
   'export.none': ['This view cannot be exported as a figure; its tables can be copied.', '此视图不能导出为图，其中的表格可以复制。'],
   'progress.layer': ['layer {n} of {of}', '第 {n} / {of} 层'],
@@ -297,3 +257,21 @@ export const kExplain = {
   'if.said.answer': ['{name} {before} to {after}', '{name} {before} → {after}'],
   'if.progress': ['Running', '运行中'],
 } as const satisfies Record<string, readonly [string, string]>;
+
+/** Names and descriptions of attribution methods in Chinese. In English they come from the engine. */
+export const kMethodsInChinese: Record<string, readonly [string, string] | undefined> = {
+  attention: ['注意力', '最后一层的权重，各头取平均'],
+  rollout: ['注意力展开', '各层权重相乘（Abnar & Zuidema 2020）'],
+  flow: ['注意力流', '各层权重构成的网络中的最大流（Abnar & Zuidema 2020）'],
+  'value-weighted': ['值加权', '最后一层的权重乘以值向量的范数（Kobayashi et al. 2020）'],
+  'output-weighted': ['输出加权', '最后一层的权重乘以值向量经输出投影后的范数（Kobayashi et al. 2020）'],
+  mixed: ['混合', '最后一层所有头的贡献，计入残差与归一化（Kobayashi et al. 2021）'],
+  'attention-gradient': ['注意力×梯度', '最后一层的权重乘以其梯度'],
+  relevance: ['相关性', '权重乘以其梯度，逐层累积（Chefer et al. 2021）'],
+  'gradient-input': ['梯度×输入', '嵌入乘以其梯度'],
+  'integrated-gradients': ['积分梯度', '嵌入乘以其梯度沿从零出发的路径的平均值（Sundararajan et al. 2017）'],
+  occlusion: ['遮挡', '隐藏该部分后答案下降多少'],
+  alti: ['ALTI', '每个词元的向量与整行的接近程度，逐层相乘（Ferrando et al. 2022）'],
+  'value-zeroing': ['值置零', '将词元的值向量置零后各层状态的变化，逐层相乘（Mohebbi et al. 2023）'],
+  'information-flow': ['信息流', '同相关性，但答案自身词元的占比会继续传给它们所依据的词元'],
+};

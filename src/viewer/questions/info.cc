@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "explain/answer_kind.h"
+#include "explain/attribution.h"
 #include "models/input_kind.h"
 #include "viewer/questions/head.h"
 #include "viewer/questions/ranges.h"
@@ -175,6 +176,14 @@ Json answers_json(const LoadedTrace::Options& options) {
   return Json::object({{"kind", std::string(kind->name)}, {"labels", std::move(labels)}});
 }
 
+// The attribution methods, for the page's list.
+Json methods_json() {
+  Json out = Json::array();
+  for (const explain::Method& method : explain::attribution_methods())
+    out.push(Json::object({{"name", method.name}, {"what", method.what}}));
+  return out;
+}
+
 }  // namespace
 
 Json answered_json(const LoadedTrace::Options& options) {
@@ -241,6 +250,7 @@ Json info(LoadedTrace& loaded) {
                        {"can_run", options.model && input_kind(options.model->info()).is_text()},
                        {"answers", answers_json(options)},
                        {"answered", answered_json(options)},
+                       {"methods", methods_json()},
                        {"pair", has_pair(plan.text)},
                        {"given", given_json(loaded)},
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},

@@ -4,26 +4,17 @@ import type { HeadId } from './source';
 
 export type AnswerKind = 'class' | 'number' | 'tag' | 'next' | 'masked' | 'written';
 
-export const kMethods = [
-  'attention',
-  'rollout',
-  'flow',
-  'value-weighted',
-  'output-weighted',
-  'mixed',
-  'attention-gradient',
-  'relevance',
-  'gradient-input',
-  'integrated-gradients',
-  'occlusion',
-] as const;
-export type MethodName = (typeof kMethods)[number];
+/** An attribution method of the engine. */
+export interface Method {
+  name: string; // as on the command line
+  what: string; // a description, in English
+}
 
 export interface WhyRequest {
   target: string; // a class or a word; empty: the model's answer
   contrast: string;
   token: number | null; // the id of the token to explain
-  methods: MethodName[];
+  methods: string[];
   units: 'auto' | 'segment';
   at_most: number; // time limit in seconds; 0: no limit
 }
@@ -36,8 +27,7 @@ export interface WhyCost {
   seconds: number;
 }
 
-export interface MethodResult {
-  name: MethodName;
+export interface MethodResult extends Method {
   refused?: string; // the reason why this model does not support the method; the other fields are then missing
   shares?: number[]; // one per item; absolute values sum to one
   signed?: boolean;

@@ -2,7 +2,7 @@
 // and the offline page. Both use the JSON and frames of docs/viewer-api.md, so the views do not depend on which one is used.
 
 import type { Drawing } from '../figure/drawing';
-import type { AnswerKind, Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
+import type { AnswerKind, Method, Progress, WhatIfRequest, WhatIfResult, WhyCost, WhyRequest, WhyResult } from './explain';
 import type { Codes } from './frame';
 
 export interface Span {
@@ -132,6 +132,7 @@ export interface Info {
   can_run: boolean;
   answers: { kind: AnswerKind; labels: string[] } | null; // the kind of the model's answers, if a model is loaded
   answered: { name: string; probability: number; token: number | null }[]; // the main answers on this input, if they are known
+  methods: Method[]; // the attribution methods of the engine
   pair: boolean;
   given: [string, string] | null; // a text and its pair, or a source and its target; null for one text, and for long ones
   max_tokens: number | null;

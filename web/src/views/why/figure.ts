@@ -45,7 +45,7 @@ export function figureOfWhy(
   const columns = partColumns(ctx, result, front);
   const shares: Part = {
     kind: 'table',
-    head: [t('why.part'), ...methods.map((m) => t(`method.${m.name}`)), ...columns.map((c) => c.head)],
+    head: [t('why.part'), ...methods.map((m) => t.method(m.name)), ...columns.map((c) => c.head)],
     rows: largestOf(front.shares, kRows, columns.length > 0).map((item) => [
       shown.label(item),
       ...methods.map((m) => printed(m.shares[item])),
@@ -58,12 +58,12 @@ export function figureOfWhy(
     head: [t('why.trust.method'), t('why.trust.loses'), t('why.trust.beats')],
     rows: [
       ...ranked.map((m) => [
-        t(`method.${m.name}`),
+        t.method(m.name),
         printAnswer(result, m.comprehensiveness),
         t('why.trust.of', { n: m.beats, of: result.random.rankings }),
       ]),
       [t('why.random'), printAnswer(result, result.random.comprehensiveness), ''],
     ],
   };
-  return { parts: [shown.words, shares, trust], description: shown.description, badge: 'exact', rules: [t(`method.${front.name}.what`)] };
+  return { parts: [shown.words, shares, trust], description: shown.description, badge: 'exact', rules: [t.description(front)] };
 }

@@ -55,7 +55,7 @@ export function partColumns(ctx: Context, result: WhyResult, front: MethodResult
     { head: t('parts.chance'), title: t('why.chance.title'), cells: parts.map((p) => share(p.chance)) },
     {
       head: t('parts.ratio'),
-      title: t('why.ratio.title', { method: t(`method.${front.name}`) }),
+      title: t('why.ratio.title', { method: t.method(front.name) }),
       cells: parts.map((p) => `${p.ratio.toFixed(1).replace('-', '−')} ×`),
     },
     { head: t('why.without'), title: t('why.without.title'), cells: parts.map((p) => changed(p.without ?? NaN)) },

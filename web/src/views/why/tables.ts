@@ -26,15 +26,15 @@ function cell(ctx: Context, value: number, max: number, text: string): HTMLEleme
 }
 
 /** The head of a method's column, a button. */
-function methodHead({ t }: Context, { name }: MethodResult, isFront: boolean, onclick: () => void): HTMLElement {
-  const title = t('why.shade', { what: t(`method.${name}.what`) });
+function methodHead({ t }: Context, method: MethodResult, isFront: boolean, onclick: () => void): HTMLElement {
+  const title = t('why.shade', { what: t.description(method) });
   return h(
     'th',
     { scope: 'col', class: 'number' },
     h(
       'button',
-      { type: 'button', class: 'quiet', 'aria-pressed': String(isFront), 'data-method': name, title, onclick },
-      t(`method.${name}`),
+      { type: 'button', class: 'quiet', 'aria-pressed': String(isFront), 'data-method': method.name, title, onclick },
+      t.method(method.name),
     ),
   );
 }
@@ -149,7 +149,7 @@ export function trustTable(ctx: Context, result: WhyResult): HTMLElement {
           'tbody',
           {},
           ...methods.map((m) =>
-            row(t(`method.${m.name}`), m.comprehensiveness, t('why.trust.of', { n: m.beats, of: rankings }), t(`method.${m.name}.what`)),
+            row(t.method(m.name), m.comprehensiveness, t('why.trust.of', { n: m.beats, of: rankings }), t.description(m)),
           ),
           row(t('why.random'), random, '–'),
         ),
@@ -174,11 +174,7 @@ export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | n
       h(
         'table',
         { 'data-testid': 'why-agreement' },
-        h(
-          'thead',
-          {},
-          h('tr', {}, h('td', {}), ...methods.map(({ m }) => h('th', { scope: 'col', class: 'number' }, t(`method.${m.name}`)))),
-        ),
+        h('thead', {}, h('tr', {}, h('td', {}), ...methods.map(({ m }) => h('th', { scope: 'col', class: 'number' }, t.method(m.name))))),
         h(
           'tbody',
           {},
@@ -186,7 +182,7 @@ export function agreementTable(ctx: Context, result: WhyResult): HTMLElement | n
             h(
               'tr',
               {},
-              h('th', { scope: 'row' }, t(`method.${m.name}`)),
+              h('th', { scope: 'row' }, t.method(m.name)),
               ...methods.map(({ i: j }) => {
                 const tau = result.agreement[i][j];
                 return cell(ctx, tau ?? 0, 1, tau === null ? '–' : tau.toFixed(2).replace('-', '−'));

@@ -3,7 +3,7 @@
 
 import { type Context, type Numbers, type View, unavailableReason, quoted } from '../../context';
 import { share, shortShare, whole, messageOf } from '../../format';
-import { type MethodName, type WhyCost, type WhyRequest, type WhyResult, kMethods } from '../../source/explain';
+import type { WhyCost, WhyRequest, WhyResult } from '../../source/explain';
 import { isAbort, isOnPicture } from '../../source/source';
 import type { State } from '../../state';
 import type { Box } from '../../text/boxes';
@@ -71,7 +71,7 @@ export class WhyView implements View {
     const byParts = isByParts(this.ctx, state);
     if (this.units) setChosen(this.units, byParts ? 'segment' : 'word');
     for (const [name, box] of this.boxes) {
-      box.checked = computedMethods(this.ctx, state).includes(name as MethodName);
+      box.checked = computedMethods(this.ctx, state).includes(name);
       box.disabled = byParts && name === 'occlusion'; // it is the effect of removal
     }
     if (this.targetInput && document.activeElement !== this.targetInput) this.targetInput.value = targetAsked(this.ctx, state);
@@ -150,19 +150,20 @@ export class WhyView implements View {
       });
     }
     if (kind !== 'number') this.contrastInput = h('input', { type: 'text', 'aria-label': t('why.against'), 'data-testid': 'why-against' });
-    const methods = kMethods.map((name) => {
+    const methods = ctx.info.methods.map((method) => {
+      const { name } = method;
       const box = h('input', {
         type: 'checkbox',
         'data-method': name,
         onchange: () => {
-          const chosen = chosenMethods(store.now);
+          const chosen = chosenMethods(ctx, store.now);
           const by = box.checked ? [...chosen, name] : chosen.filter((m) => m !== name);
           if (by.length) store.set({ methods: by }, 'push');
           else box.checked = true; // at least one method stays selected
         },
       });
       this.boxes.set(name, box);
-      return h('label', { class: 'check', title: t(`method.${name}.what`) }, box, h('span', {}, t(`method.${name}`)));
+      return h('label', { class: 'check', title: t.description(method) }, box, h('span', {}, t.method(name)));
     });
     const label = (text: string, input: HTMLElement | null): HTMLElement | null =>
       input ? h('label', { class: 'explain-field' }, h('span', {}, text), input) : null;
@@ -193,7 +194,7 @@ export class WhyView implements View {
       target: targetAsked(ctx, state),
       contrast: state.contrast,
       token: tokenAsked(ctx, state),
-      methods: kMethods.filter((m) => computedMethods(this.ctx, state).includes(m)), // a fixed order; the order of selection matters only to the page
+      methods: ctx.info.methods.map((m) => m.name).filter((name) => computedMethods(ctx, state).includes(name)), // in a fixed order
       units: isByParts(ctx, state) ? 'segment' : 'auto',
       at_most: atMost,
     };
@@ -221,8 +222,7 @@ export class WhyView implements View {
         },
         (done, what) => {
           this.progress.value = done;
-          const name = (kMethods as readonly string[]).includes(what) ? t(`method.${what}`) : t.progress(what);
-          this.note.textContent = `${saidCost('why.cost')} ${name}`;
+          this.note.textContent = `${saidCost('why.cost')} ${t.method(t.progress(what))}`;
         },
         abort.signal,
       )
@@ -288,16 +288,14 @@ export class WhyView implements View {
     this.itemOf = new Int32Array(ctx.text.count).fill(-1);
     result.items.forEach(([begin, end], item) => this.itemOf.fill(item, begin, end));
     const refused = (result.methods ?? []).flatMap((m) =>
-      m.refused ? [t('why.refused', { method: t(`method.${m.name}`), why: m.refused })] : [],
+      m.refused ? [t('why.refused', { method: t.method(m.name), why: m.refused })] : [],
     );
     this.note.textContent = refused.join(' ');
     this.show();
     const front = this.front();
     if (!front) return;
     const top = largestOf(front.shares, 3).map((item) => `${this.label(item)} ${shortShare(front.shares[item])}`);
-    ctx.announce(
-      t('why.said', { answer: this.answer.textContent ?? '', method: t(`method.${front.name}`), top: top.join(t('list.comma')) }),
-    );
+    ctx.announce(t('why.said', { answer: this.answer.textContent ?? '', method: t.method(front.name), top: top.join(t('list.comma')) }));
   }
 
   /** The method that shades the text: the first selected one that this model supports. */
@@ -331,9 +329,9 @@ export class WhyView implements View {
             probability,
           })
         : t('why.answer', { answer: answerOf(ctx, result.answer), probability });
-    this.caption.textContent = t('why.caption', { method: t(`method.${front.name}`), kind: t.kind(result.item_kind) });
+    this.caption.textContent = t('why.caption', { method: t.method(front.name), kind: t.kind(result.item_kind) });
     const choose = (method: SupportedMethod): void =>
-      store.set({ methods: [method.name, ...chosenMethods(store.now).filter((m) => m !== method.name)] }, 'push');
+      store.set({ methods: [method.name, ...chosenMethods(ctx, store.now).filter((m) => m !== method.name)] }, 'push');
     replace(
       this.tables,
       cutCard(ctx, result, (item) => this.label(item)),
@@ -423,7 +421,7 @@ export class WhyView implements View {
     const kind = ctx.info.answers?.kind ?? 'next';
     const item = token === null ? -1 : (this.itemOf[token] ?? -1);
     const how = kind === 'written' ? 'why.how.written' : kind === 'next' || kind === 'tag' ? 'why.how.token' : 'why.how.class';
-    const shares = result && item >= 0 ? supportedMethods(result).map((m) => `${t(`method.${m.name}`)} ${share(m.shares[item])}`) : [];
+    const shares = result && item >= 0 ? supportedMethods(result).map((m) => `${t.method(m.name)} ${share(m.shares[item])}`) : [];
     this.status.textContent =
       token === null ? t(how) : `#${token} ${quoted(ctx, { begin: token, end: token + 1 })}   ${shares.join(' · ')}`;
     return this.status.textContent;
