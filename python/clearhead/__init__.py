@@ -95,19 +95,23 @@ from .errors import (
     UnsupportedError,
 )
 
-# imported on first access, because importing torch takes seconds
-_OF_TORCH = {"watch": "_watch", "edits": "_watch", "explain": "_explain", "explanation_methods": "_explain", "Explanation": "_explain",
-             "cite": "_explain", "Evidence": "_explain", "learn_head_weights": "_explain", "HeadWeights": "_explain",
-             "register": "_operator"}
-__all__ = [name for name in dir() if not name.startswith("_")] + list(_OF_TORCH)
+# imported on first access, because importing torch takes seconds, and numpy a tenth of a second
+_IMPORTED_LATE = {
+    "_watch": ("edits", "watch"),
+    "_explain": ("Evidence", "Explanation", "HeadWeights", "cite", "explain", "explanation_methods", "learn_head_weights"),
+    "_eviction": ("Eviction", "eviction_policies"),
+    "_operator": ("register",),
+}
+_MODULE_OF = {name: module for module, names in _IMPORTED_LATE.items() for name in names}
+__all__ = [name for name in dir() if not name.startswith("_")] + list(_MODULE_OF)
 
 
 def __getattr__(name):
-    if name not in _OF_TORCH:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'clearhead' has no attribute '{name}'")
     import importlib
 
-    return getattr(importlib.import_module(f".{_OF_TORCH[name]}", __name__), name)
+    return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
 
 
 def _wait_for_transformers():

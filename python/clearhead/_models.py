@@ -1,4 +1,4 @@
-"""Methods of Model, Trace and LayerMap that are written in Python: generation, statistics and the viewer."""
+"""Methods of Model, Trace and LayerMap that are written in Python: generation, statistics, cache eviction and the viewer."""
 
 import os
 
@@ -85,6 +85,61 @@ def received_attention(self, layer, family=None, *, heads=None):
         total = total - np.nan_to_num(np.stack([of_layer.head(head).row(query).weights for head in chosen]))
         steps.append(total)
     return np.maximum(np.stack(steps[::-1]), 0).astype(np.float32)
+
+
+def eviction(self, policy, budget, *, per: str = "key_head", begin: "int | None" = None, layers=None, family: "str | None" = None,
+             renormalise: bool = False, **options):
+    """Computes the attention that would be lost if a policy evicted keys from the key-value cache, from the exact weights of the trace.
+
+        lost = trace.eviction("received", budget=0.2)
+        print(lost.table())
+        trace.eviction("window", budget=1024, sinks=4).top(step=7)
+
+    The prompt is read with all keys. Before each step the policy evicts keys until budget - 1 are left; then the step's own key is added,
+    and the weight of its row on keys that are no longer in the cache is lost. Evicted keys never return. Rows are read one block at a time
+    and never as a whole map. The weights are those of the full model (see Eviction).
+
+    Parameters
+    ----------
+    policy : str or function
+        One of eviction_policies(): "window" (StreamingLLM), "received" (H2O), "value-weighted", "output-weighted", or "top-k", a lower
+        bound in which each step has the keys with its largest weights. Or a function of the cache that returns one score for each of
+        `cache.keys`, [cache, key]; the keys with the lowest scores leave, of equal ones the older. A cache has `keys`, `weights` (of the
+        last query), `received`, `value_norms`, `output_norms`, `layer`, `query` (position of the next step) and `budget`.
+    budget : int or float
+        Largest number of keys that a step attends to, its own included; or a fraction of the keys of the trace.
+    per : str
+        The heads that share a cache. "key_head": the query heads of one key head, as real caches do with grouped-query attention; the
+        policies add up the weights of these heads. "query_head": each query head has its own. "layer": all heads of a layer.
+    begin : int, optional
+        The query of the first step. Default: the first generated token. Required for a trace without generated tokens.
+    layers : list of int, optional
+        Default: all layers of the family.
+    family : str, optional
+        Default: "dec", in an encoder-decoder the decoder's own attention. Cross-attention is refused: its keys are never evicted.
+    renormalise : bool
+        Divide the weights of each step by their sum over the cache before they are added to what the keys have received. Default: add the
+        weights of the full model. `lost` always counts the weights of the full model.
+    options
+        Options of the policy: `sinks` of "window" (4); `recent` of the weighted policies and "received", the number of most recent keys
+        that are kept in any case, the step's own included, or a fraction of the budget (0.5).
+
+    Returns
+    -------
+    Eviction
+
+    Raises
+    ------
+    InvalidArgumentError
+        Malformed arguments, or a policy that does not return one score for each key.
+    NotFoundError
+        An unknown policy, layer or family; rows or norms that the trace did not keep.
+    UnsupportedError
+        Attention that is not causal, cross-attention, or a text that was run in windows.
+    """
+    from ._eviction._simulate import simulate  # imports numpy
+
+    return simulate(self, policy, budget, per=per, begin=begin, layers=layers, family=family, renormalise=renormalise, options=options)
 
 
 def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str = "", model=None):
@@ -188,4 +243,4 @@ def widget(self, *others, model=None, height: int = 700, state: str = ""):
 
 attach_methods(LayerMap, sweep=sweep)
 attach_methods(Model, generate=generate)
-attach_methods(Trace, received_attention=received_attention, to_html=to_html, view=view, widget=widget)
+attach_methods(Trace, eviction=eviction, received_attention=received_attention, to_html=to_html, view=view, widget=widget)
