@@ -29,8 +29,7 @@ from all_models import KEPT, MODELS, Skip, candidates, parameters_of, shrink, ti
 from own_attention import returned
 from torch.overrides import TorchFunctionMode
 
-METHODS = ("attention", "rollout", "flow", "value-weighted", "output-weighted", "mixed", "attention-gradient", "relevance",
-           "gradient-input", "integrated-gradients", "occlusion")
+METHODS = tuple(ch.explanation_methods())
 KINDS = ("equal", "refused", "different", "no reference")
 OF_A_HEAD = ("attention", "value-weighted", "output-weighted", "attention-gradient")
 TOLERANCE, RELATIVE = 1e-5, 1e-2
@@ -53,15 +52,16 @@ ARCHITECTURES = [(name, ending) for ending, names in (
 class Eager(TorchFunctionMode):
     """Records the attention of a run from the torch functions that it calls.
 
-    lengths: the numbers of tokens of the stacks. removed: {number of keys: columns} that no query sees. layers, in the order of the calls:
+    lengths: the numbers of tokens of the stacks. removed: {number of keys: columns} that no query sees. zeroed: (index of a layer, key)
+    whose value vectors are zero. layers, in the order of the calls:
     shape (queries, keys); weights, the operand P, [..., query, key], of P·V; values V [head, key, d_v]; output_weight W_O
     [width, head * d_v]; added, W_O(P·V), and other_summand, what it is added to; read, the inputs of projections before the softmax;
     norms, the LayerNorms after it.
     """
 
-    def __init__(self, lengths, removed=None):
+    def __init__(self, lengths, removed=None, zeroed=None):
         super().__init__()
-        self.lengths, self.removed, self.layers, self.read = lengths, removed or {}, [], []
+        self.lengths, self.removed, self.zeroed, self.layers, self.read = lengths, removed or {}, zeroed, [], []
 
     def __torch_function__(self, function, types, positional=(), keywords=None):
         keywords, name = keywords or {}, getattr(function, "__name__", "").strip("_")
@@ -80,6 +80,10 @@ class Eager(TorchFunctionMode):
             epsilon = keywords.get("eps", positional[4] if len(positional) > 4 else 1e-5)
             here.norms.append((flat(tensors[0]), tensors[1].detach(), epsilon))
         elif name in ("matmul", "bmm") and here.values is None and tensors[0].dim() > 2 and tensors[0].shape[-2:] == here.shape:
+            if self.zeroed is not None and self.zeroed[0] == len(self.layers) - 1:
+                values = tensors[1].clone()
+                values[..., self.zeroed[1], :] = 0
+                out = function(tensors[0], values)
             self._multiplied(here, *tensors, out)
         elif name in ("add", "iadd", "radd") and len(tensors) == 2 and here.added is not None and here.other_summand is None:
             a, b = (flat(one) if one.dim() > 1 else one for one in tensors)
@@ -186,26 +190,95 @@ class Reference:
             raise Skip("the attention's output is not the input of a projection")
         return np.einsum("hkd,hdw->hkw", values, weight.double().numpy().T.reshape(*values.shape[::2], -1))
 
-    def mixed(self, layer=None):
-        if self.is_pair:
-            raise Skip("two stacks")
-        at = len(self.layers) - 1 if layer is None else layer
-        one = self.layers[at]
-        states = flat(self.states[0][at])
+    def _vectors(self, at, row):
+        """Returns the vectors into which a row is decomposed after the attention of a layer, [key, width] (Kobayashi et al. 2021)."""
+        one, states = self.layers[at], flat(self.states[0][at])
         if one.other_summand is None or not torch.equal(one.other_summand, states):
             raise Skip("the attention's output is not added to the states that the block reads")
-        out, summed = np.zeros(self.count), one.added + states
-        for row in self.rows:
-            parts = np.einsum("hk,hkw->kw", self.maps[at][:, row], self._projected(at))
-            parts[row] += states[row].double().numpy()
-            if any(torch.equal(x, states) for x in one.read):  # the norm comes after the sum
-                weight, epsilon = next((of for x, *of in one.norms if torch.equal(x, summed)), (None, None))
-                if weight is None:
-                    raise Skip("the norm after the sum is not a LayerNorm")
-                scale = weight.double() / (summed[row].double().var(correction=0) + epsilon).sqrt()
-                parts = (parts - parts.mean(-1, keepdims=True)) * scale.numpy()
-            out += np.linalg.norm(parts, axis=-1) / len(self.rows)
-        return out
+        summed, parts = one.added + states, np.einsum("hk,hkw->kw", self.maps[at][:, row], self._projected(at))
+        parts[row] += states[row].double().numpy()
+        if any(torch.equal(x, states) for x in one.read):  # the norm comes after the sum
+            weight, epsilon = next((of for x, *of in one.norms if torch.equal(x, summed)), (None, None))
+            if weight is None:
+                raise Skip("the norm after the sum is not a LayerNorm")
+            scale = weight.double() / (summed[row].double().var(correction=0) + epsilon).sqrt()
+            parts = (parts - parts.mean(-1, keepdims=True)) * scale.numpy()
+        return parts
+
+    def _check_one_stack(self):
+        if self.is_pair:
+            raise Skip("two stacks")
+
+    def mixed(self, layer=None):
+        self._check_one_stack()
+        at = len(self.layers) - 1 if layer is None else layer
+        return sum(np.linalg.norm(self._vectors(at, row), axis=-1) for row in self.rows) / len(self.rows)
+
+    def alti(self):
+        self._check_one_stack()
+        r = self.start()
+        for at in reversed(range(len(self.layers))):
+            rows = []
+            for row in range(self.count):
+                parts = self._vectors(at, row)
+                whole = parts.sum(0)
+                near = np.maximum(abs(whole).sum() - abs(whole - parts).sum(-1), 0)
+                rows.append(near / near.sum() if near.any() else near)
+            r = r @ np.array(rows)
+        return r
+
+    def value_zeroing(self):
+        self._check_one_stack()
+        r = self.start()
+        for at in reversed(range(len(self.layers))):
+            whole = self._states_after(at, None)
+            without = [self._states_after(at, key) for key in range(self.count)]
+            distances = np.stack([1 - torch.cosine_similarity(whole, one, -1).numpy() for one in without], 1)
+            sums = distances.sum(-1, keepdims=True)
+            r = r @ np.divide(distances, sums, out=np.zeros_like(distances), where=sums > 0)
+        return r
+
+    def _states_after(self, at, key):
+        """Returns what the block that reads the states of a layer returns, without the value of a key: f64 [token, width]."""
+        found, before = [], self.states[0][at]
+
+        def take(module, given, keywords, out):
+            read = given[0] if given else keywords.get("hidden_states")
+            if torch.is_tensor(read) and read.shape == before.shape and torch.equal(read, before):
+                found.append(flat(out if torch.is_tensor(out) else out[0]).double().clone())
+
+        hooks = [module.register_forward_hook(take, with_kwargs=True) for path, module in self.model.named_modules()
+                 if path.endswith(f".{at}") and not isinstance(module, torch.nn.Linear)]
+        try:
+            with torch.no_grad(), Eager(self.lengths, zeroed=None if key is None else (at, key)):
+                self.model(**self.inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if len(found) != 1 or found[0].shape[0] != self.count:
+            raise Skip("the block was not found")
+        return found[0]
+
+    def information_flow(self):
+        """Relevance, where the shares of the answer's own tokens are passed on to the tokens that they were written from."""
+        self._check_one_stack()
+        positive = [np.maximum(of * gradient, 0).mean(0) for of, gradient in zip(self.maps, self.gradients)]
+
+        def relevance(r):
+            out = r
+            for of_layer in reversed(positive):
+                out = out + out @ of_layer
+            return out - r
+
+        shares, first = relevance(self.start()), min(self.rows) + 1 if len(self.rows) > 1 else self.count
+        whole = shares.sum()
+        while shares[first:].sum() > 0.01 * whole:
+            passed = np.zeros(self.count)
+            passed[first - 1 : -1] = shares[first:]
+            shares[first:] = 0
+            reached = relevance(passed)
+            shares += reached * passed.sum() / reached.sum()
+        return shares
 
     def rollout(self):
         product = np.eye(self.count)
@@ -295,7 +368,7 @@ class Reference:
             return self.along_the_path([1.0])
         if method == "integrated-gradients":
             return self.along_the_path([(step + 0.5) / STEPS for step in range(STEPS)])
-        return getattr(self, method)(**options)
+        return getattr(self, method.replace("-", "_"))(**options)
 
 
 def normalised(relevance):

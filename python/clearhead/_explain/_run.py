@@ -273,14 +273,16 @@ class Run:
         return out
 
     def _block_around(self, path):
-        """The module of the layer that contains the attention module at a path: the innermost one with a number as its name."""
-        path = re.sub(r" \(\d+\)$", "", path)
-        parts = path.split(".")
-        numbered = [at for at, part in enumerate(parts) if part.isdigit()]
-        if not numbered:
-            raise UnsupportedError(f"explain: {path} is in no numbered block of layers, so the states that it reads are not known; this "
-                                   "method needs them")
-        return self.model.get_submodule(".".join(parts[: numbered[-1] + 1]))
+        """The layer around the attention module at a path: the largest module with a number as its name and without other attention."""
+        plain = lambda of: re.sub(r" \(\d+\)$", "", of)
+        others = {plain(self.trace.map(layer, family).module) for family, layer, *_ in self.sites} - {plain(path)}
+        parts = plain(path).split(".")
+        for at, part in enumerate(parts):
+            around = ".".join(parts[: at + 1])
+            if part.isdigit() and not any(other.startswith(around + ".") for other in others):
+                return self.model.get_submodule(around)
+        raise UnsupportedError(f"explain: {path} is in no numbered block of layers of its own, so the states that it reads are not known; "
+                               "this method needs them")
 
     def mixed_vectors(self, layer, row):
         """The vectors into which a row of the answer's side is decomposed after the attention of one layer, one for each token: f32 [key,
@@ -310,8 +312,8 @@ class Run:
 
     def _zeroed_states(self, layer, tokens):
         """states_without_value() of several tokens: [token, row, width]."""
-        if self._zeroed is None or self._zeroed[0] != layer:
-            self._block_of(layer)  # refuses a layer whose residual stream is not known
+        if "cross" in self.families:
+            raise UnsupportedError("explain: the effect of a value on a layer is known only for models that read a single text")
         family = self._family_of(layer)
         path = self.trace.map(layer, family).module
         found, module = [], self._block_around(path)
