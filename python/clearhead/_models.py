@@ -116,7 +116,8 @@ def eviction(self, policy, budget, *, per: str = "key_head", begin: "int | None"
     layers : list of int, optional
         Default: all layers of the family.
     family : str, optional
-        Default: "dec", in an encoder-decoder the decoder's own attention. Cross-attention is refused: its keys are never evicted.
+        Default: "dec", in an encoder-decoder the decoder's own attention; without one, the main family. Cross-attention is refused: its
+        keys are never evicted.
     renormalise : bool
         Divide the weights of each step by their sum over the cache before they are added to what the keys have received. Default: add the
         weights of the full model. `lost` always counts the weights of the full model.

@@ -254,6 +254,16 @@ def test_the_decoders_own_attention_of_an_encoder_decoder():
         trace.eviction("window", 4, family="enc", begin=3, sinks=1)
 
 
+def test_an_encoder_has_no_cache_to_evict_from():
+    config = transformers.BertConfig(vocab_size=60, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=32)
+    model = transformers.BertModel(config).eval()
+    with torch.no_grad(), ch.watch(model) as trace:
+        model(torch.randint(5, 60, (1, 12)))
+    for begin in (0, 11):
+        with pytest.raises(ch.UnsupportedError, match='layer 0 of "enc" is not causal'):
+            trace.eviction("window", 6, begin=begin)
+
+
 def test_rows_that_were_not_kept_are_an_error():
     model = llama()
     ids = torch.randint(5, 100, (1, 100))

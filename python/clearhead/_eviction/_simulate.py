@@ -111,11 +111,8 @@ def _policy_of(given, options):
 
 
 def _family_of(trace, family):
-    if family is None:
-        family = "dec"
-        if family not in trace.families:
-            raise UnsupportedError(f"eviction: the trace has no decoder; its families are {', '.join(trace.families)}, and only a decoder "
-                                   "has a key-value cache that grows")
+    if family is None:  # attention of other torch modules is "enc", also if it is causal
+        return "dec" if "dec" in trace.families else trace.map(trace.layers()[0]).family
     if family not in trace.families:
         raise NotFoundError(f'eviction: there is no family "{family}"; the families are {", ".join(trace.families)}')
     return family
