@@ -139,6 +139,7 @@ static int run(int argc, char** argv) {
   add_trace(app);
   add_ask(app);
   add_atlas(app);
+  add_circuits(app);
   add_robust(app);
   add_attend(app);
   add_tokens(app);
