@@ -100,6 +100,7 @@ _IMPORTED_LATE = {
     "_watch": ("edits", "watch"),
     "_explain": ("Evidence", "Explanation", "HeadWeights", "cite", "explain", "explanation_methods", "learn_head_weights"),
     "_eviction": ("Eviction", "eviction_policies"),
+    "_circuits": ("Circuits", "HeadEffects", "circuits", "head_effects"),
     "_operator": ("register",),
 }
 _MODULE_OF = {name: module for module, names in _IMPORTED_LATE.items() for name in names}
