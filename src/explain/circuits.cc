@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
 #include <limits>
 #include <mutex>
 #include <utility>
@@ -20,19 +21,24 @@ namespace {
 constexpr int64_t kBlockRows = 1024;                     // of a table, converted to f32 at once
 constexpr int64_t kTileRows = 256, kTileColumns = 8192;  // of a matrix over the vocabulary: 8 MB
 constexpr int64_t kScannedRows = 8;                      // of a tile, for one thread
+constexpr int64_t kScannedAtOnce = 256;                  // values: most chunks have no candidate
 
 MatrixView rows_of(const Tensor& t) { return {t.data<float>(), t.stride(0), 1}; }
 
-// a·bᵀ, f32 [rows of a, rows of b]
-Tensor times_transposed(const Tensor& a, const Tensor& b) {
-  Tensor out = Tensor::empty({a.size(0), b.size(0)});
+// a·bᵀ, written to f32 [rows of a, rows of b], contiguous.
+void multiply_transposed(const Tensor& a, const Tensor& b, float* out) {
   backend().dense.product({.a = rows_of(a),
                            .b = rows_of(b).transposed(),
                            .rows = a.size(0),
                            .inner = a.size(1),
                            .columns = b.size(0),
-                           .out = out.mutable_data<float>(),
+                           .out = out,
                            .out_stride = b.size(0)});
+}
+
+Tensor times_transposed(const Tensor& a, const Tensor& b) {
+  Tensor out = Tensor::empty({a.size(0), b.size(0)});
+  multiply_transposed(a, b, out.mutable_data<float>());
   return out;
 }
 
@@ -155,14 +161,30 @@ class BestPairs {
   std::vector<TokenPair> heap_{};
 };
 
-// Calls body(first row, first column, tile [rows, columns]) for each tile of rows·columnsᵀ.
+struct Tile {
+  int64_t row = 0, column = 0, rows = 0, columns = 0;
+  const float* values = nullptr;  // [rows, columns]
+};
+
+// Calls body(tile) for each tile of rows·columnsᵀ.
 template <class Body>
 void for_each_tile(const Tensor& rows, const Tensor& columns, const Body& body) {
+  std::vector<float> memory(static_cast<size_t>(kTileRows * kTileColumns));
   for (int64_t row = 0; row < rows.size(0); row += kTileRows) {
     const Tensor some = rows.slice(0, row, std::min(row + kTileRows, rows.size(0)));
-    for (int64_t column = 0; column < columns.size(0); column += kTileColumns)
-      body(row, column, times_transposed(some, columns.slice(0, column, std::min(column + kTileColumns, columns.size(0)))));
+    for (int64_t column = 0; column < columns.size(0); column += kTileColumns) {
+      const Tensor others = columns.slice(0, column, std::min(column + kTileColumns, columns.size(0)));
+      multiply_transposed(some, others, memory.data());
+      body(Tile{row, column, some.size(0), others.size(0), memory.data()});
+    }
   }
+}
+
+// Whether one of `count` values reaches the bound. A loop that the compiler vectorises.
+bool any_reaches(const float* values, int64_t count, float bound) {
+  uint32_t found = 0;
+  for (int64_t i = 0; i < count; ++i) found |= static_cast<uint32_t>(values[i] >= bound);
+  return found != 0;
 }
 
 void check_count(int64_t count) {
@@ -183,6 +205,16 @@ std::vector<TokenValue> ends_of_row(const VocabularyMatrix& matrix, int64_t row,
   });
   out.erase(kept, out.end());
   return out;
+}
+
+// Σλ/Σ|λ| of a matrix [size, size].
+double copying_of(const std::vector<double>& matrix, int64_t size) {
+  double sum = 0, magnitudes = 0;
+  for (const std::complex<double>& one : eigenvalues(matrix, size)) {
+    sum += one.real();
+    magnitudes += std::abs(one);
+  }
+  return magnitudes > 0 ? sum / magnitudes : std::nan("");
 }
 
 void check_shape(const char* what, const Tensor& tensor, const Shape& expected) {
@@ -228,16 +260,16 @@ std::vector<TokenPair> VocabularyMatrix::largest(int64_t count) const {
   check_count(count);
   BestPairs best(static_cast<size_t>(count));
   std::mutex merging;
-  for_each_tile(rows, columns, [&](int64_t first_row, int64_t first_column, const Tensor& tile) {
-    const int64_t width = tile.size(1);
+  for_each_tile(rows, columns, [&](const Tile& tile) {
     const float bound = best.threshold();
-    parallel_ranges(tile.size(0), kScannedRows, [&](int64_t begin, int64_t end, int) {
+    parallel_ranges(tile.rows, kScannedRows, [&](int64_t begin, int64_t end, int) {
       BestPairs own(static_cast<size_t>(count));
-      for (int64_t row = begin; row < end; ++row) {
-        const float* values = tile.data<float>() + row * width;
-        for (int64_t column = 0; column < width; ++column) {
-          if (values[column] < bound) continue;
-          own.add({static_cast<int32_t>(first_row + row), static_cast<int32_t>(first_column + column), values[column]});
+      for (int64_t at = begin * tile.columns; at < end * tile.columns; at += kScannedAtOnce) {
+        const int64_t stop = std::min(at + kScannedAtOnce, end * tile.columns);
+        if (!any_reaches(tile.values + at, stop - at, bound)) continue;
+        for (int64_t i = at; i < stop; ++i) {
+          const int64_t row = tile.row + i / tile.columns, column = tile.column + i % tile.columns;
+          if (tile.values[i] >= bound) own.add({static_cast<int32_t>(row), static_cast<int32_t>(column), tile.values[i]});
         }
       }
       const std::lock_guard lock(merging);
@@ -261,13 +293,13 @@ double VocabularyMatrix::rank_of_own_column(int64_t most_rows) const {
     own.push_back(times_transposed(chosen.slice(0, at, at + 1), columns.slice(0, at * step, at * step + 1)).data<float>()[0]);
   }
   std::vector<int64_t> below(static_cast<size_t>(count), 0);
-  for_each_tile(chosen, columns, [&](int64_t first_row, int64_t first_column, const Tensor& tile) {
-    parallel_ranges(tile.size(0), kScannedRows, [&](int64_t begin, int64_t end, int) {
+  for_each_tile(chosen, columns, [&](const Tile& tile) {
+    parallel_ranges(tile.rows, kScannedRows, [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
-        const size_t of = static_cast<size_t>(first_row + row);
-        const float* values = tile.data<float>() + row * tile.size(1);
-        for (int64_t column = 0; column < tile.size(1); ++column)
-          below[of] += values[column] < own[of] && first_column + column != static_cast<int64_t>(of) * step;
+        const size_t of = static_cast<size_t>(tile.row + row);
+        const float* values = tile.values + row * tile.columns;
+        for (int64_t column = 0; column < tile.columns; ++column)
+          below[of] += values[column] < own[of] && tile.column + column != static_cast<int64_t>(of) * step;
       }
     });
   });
@@ -332,7 +364,7 @@ void CopyingScores::check(const AttentionWeights& weights) const {
 }
 
 // W_O·(Uᵀ·norm(E))·W_Vᵀ over head_dim × head_dim; its eigenvalues are those of norm(E)·W_Vᵀ·W_O·Uᵀ other than 0.
-double CopyingScores::score(const Tensor& value, const Tensor& output, const nn::Norm& norm) const {
+std::vector<double> CopyingScores::over_channels(const Tensor& value, const Tensor& output, const nn::Norm& norm) const {
   Tensor read = value.clone();
   if (norm) {
     float* x = read.mutable_data<float>();
@@ -348,26 +380,20 @@ double CopyingScores::score(const Tensor& value, const Tensor& output, const nn:
                            .columns = read.size(0),
                            .out = product.mutable_data<float>(),
                            .out_stride = read.size(0)});
-  const std::vector<double> matrix(product.data<float>(), product.data<float>() + product.numel());
-  double sum = 0, magnitudes = 0;
-  for (const std::complex<double>& one : eigenvalues(matrix, product.size(0))) {
-    sum += one.real();
-    magnitudes += std::abs(one);
-  }
-  return magnitudes > 0 ? sum / magnitudes : std::nan("");
+  return {product.data<float>(), product.data<float>() + product.numel()};
 }
 
 double CopyingScores::of(const AttentionWeights& weights, int64_t head) const {
   check(weights);
   check_head(weights, head);
-  return score(weights.value_of(head), weights.output_of(head), weights.norm);
+  return copying_of(over_channels(weights.value_of(head), weights.output_of(head), weights.norm), weights.head_dim);
 }
 
 NullDistribution CopyingScores::null(const AttentionWeights& weights, int64_t samples, uint64_t seed) const {
   check(weights);
   if (samples < 2) fail(ErrorCode::kInvalidArgument, "circuits: {} random heads; expected at least 2", samples);
   const int64_t width = kernel_.size(0), size = weights.head_dim * width;
-  std::vector<double> scores;
+  std::vector<std::vector<double>> matrices;
   for (int64_t sample = 0; sample < samples; ++sample) {
     Tensor value = Tensor::empty({weights.head_dim, width}), output = Tensor::empty({weights.head_dim, width});
     float *of_value = value.mutable_data<float>(), *of_output = output.mutable_data<float>();
@@ -377,8 +403,11 @@ NullDistribution CopyingScores::null(const AttentionWeights& weights, int64_t sa
         of_output[i] = static_cast<float>(random_normal(seed, static_cast<uint64_t>((2 * sample + 1) * size + i)));
       }
     });
-    scores.push_back(score(value, output, weights.norm));
+    matrices.push_back(over_channels(value, output, weights.norm));
   }
+  std::vector<double> scores(matrices.size());
+  parallel_for(samples,
+               [&](int64_t at, int) { scores[static_cast<size_t>(at)] = copying_of(matrices[static_cast<size_t>(at)], weights.head_dim); });
   NullDistribution out;
   for (const double one : scores) out.mean += one / static_cast<double>(samples);
   for (const double one : scores) out.deviation += (one - out.mean) * (one - out.mean) / static_cast<double>(samples - 1);

@@ -115,7 +115,7 @@ class CopyingScores {
 
  private:
   void check(const AttentionWeights& weights) const;
-  double score(const Tensor& value, const Tensor& output, const nn::Norm& norm) const;
+  std::vector<double> over_channels(const Tensor& value, const Tensor& output, const nn::Norm& norm) const;
 
   Tensor kernel_{};  // f32 [width of U, width of E]
   nn::Norm norm_{}, final_norm_{};
