@@ -30,7 +30,7 @@ struct Circuits {
   }
 };
 
-// Arrays are copied: torch may change its weights.
+// A copy: torch may change its weights. Only the tables of embeddings are shared.
 Tensor copy_of(const nb::handle& array, const char* name) { return to_f32(tensor_of(array, name)).contiguous(); }
 
 // None, or (is_rms, epsilon, gain, bias or None).

@@ -1,6 +1,10 @@
 """ch.circuits and ch.head_effects: equal to products of whole matrices and to runs with edited weights; heads of a known model."""
 
 import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import clearhead as ch
 import numpy as np
@@ -78,6 +82,28 @@ def test_circuits_equal_products_of_whole_matrices(kind, models):
         assert abs(one.copying - eigenvalues.real.sum() / np.abs(eigenvalues).sum()) < 1e-3
         assert abs(one.copying_rank - np.mean([(row < row[at]).sum() / (len(row) - 1) for at, row in enumerate(ov)])) < 1e-3
     assert np.all(np.abs(found.copying_null[:, 0]) < 0.2) and found.table(2).count("\n") == 2
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_command_line_has_the_same_circuits(kind, models, tmp_path):
+    if not (Path(ch.__file__).parent / "bin" / "clearhead").exists():
+        pytest.skip("the command line is not built")
+    model, tokenizer = models(kind)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    run = lambda *words: json.loads(subprocess.run([sys.executable, "-m", "clearhead", "circuits", str(tmp_path), *words, "--json"],
+                                                   capture_output=True, check=True).stdout)
+    found = ch.circuits(model, tokenizer)
+    assert all(abs(one["z"] - found.copying_z[one["layer"], one["head"]]) < 1e-5 for one in run()["heads"])
+    told, head = run("--head", "L2.H3", "--top", "6"), found.head(2, 3)
+    assert [(one["query"]["id"], one["key"]["id"]) for one in told["reads"]] == [(a.id, b.id) for a, b, _ in head.reads(count=6)]
+    assert [(one["source"]["id"], one["output"]["id"]) for one in told["writes"]] == [(a.id, b.id) for a, b, _ in head.writes(count=6)]
+
+
+def test_a_model_in_bf16_has_nearly_the_same_circuits(models):
+    model, tokenizer = models("gpt2")
+    half = ch.circuits(copy.deepcopy(model).to(torch.bfloat16), tokenizer)
+    assert np.abs(half.copying - ch.circuits(model, tokenizer).copying).max() < 0.02
 
 
 @pytest.mark.parametrize("name", ["GPTNeoX", "Phi3", "Gemma", "GPTJ", "Falcon", "Mixtral"])

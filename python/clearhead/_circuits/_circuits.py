@@ -42,7 +42,8 @@ def circuits(model, tokenizer=None):
     - Left out: position encodings (rotary: the score at distance 0) and other terms added to scores, the scale of the final norm, and what
       OV adds for every source token (the biases of values, outputs and norms).
 
-    The matrices over vocabulary × vocabulary are never stored; a vocabulary of 50,000 takes some 50 MB and some seconds for each head.
+    The matrices over vocabulary × vocabulary are never stored; a vocabulary of 50,000 takes some 50 MB and some seconds for each head. The
+    tables of embeddings are shared with the model: after training it further, call circuits() again.
 
     Parameters
     ----------

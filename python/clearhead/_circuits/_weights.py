@@ -4,11 +4,12 @@ Nothing is assumed from names: a short run of the model records what every modul
 recorded numbers follow from it. Attention must read norm(x) and add W_O·heads to x, the residual stream.
 """
 
+import copy
 import itertools
 
 import torch
 
-from .._explain._blocks import BlockWatch, _first_states, _is_close
+from .._explain._blocks import CLOSE, BlockWatch, _first_states, _is_close
 from .._explain._run import evaluated
 from ..errors import UnsupportedError
 
@@ -57,21 +58,20 @@ class _Recorded:
 def effective_norm(path, module, width):
     """Returns (is_rms, epsilon, gain, bias or None) of a LayerNorm or RMSNorm, also of one whose gain is 1 + weight. Raises
     UnsupportedError for other modules."""
-    parameter = next(module.parameters(), None)
     epsilon = getattr(module, "eps", getattr(module, "variance_epsilon", None))
-    if parameter is not None and isinstance(epsilon, (int, float)):
-        new = lambda values: values.to(parameter.device, parameter.dtype)[None]
+    if isinstance(epsilon, (int, float)):
+        module = copy.deepcopy(module).float().cpu()  # a norm in bf16 rounds its results
         with torch.no_grad():
-            bias = module(new(torch.zeros(width)))[0].float().cpu()
+            bias = module(torch.zeros(1, width))[0]
             signs = torch.ones(width)
             signs[1::2] = -1  # mean 0 and mean square 1, for an even width
             signs = signs if width % 2 == 0 else torch.randn(width, generator=torch.Generator().manual_seed(0))
             is_rms = not isinstance(module, torch.nn.LayerNorm)
             for rms in (is_rms, not is_rms):
                 normalised = _normalised(signs, rms, epsilon)
-                gain = (module(new(signs))[0].float().cpu() - bias) / normalised
+                gain = (module(signs[None])[0] - bias) / normalised
                 x = torch.randn(width, generator=torch.Generator().manual_seed(1)) + 1
-                if _is_close(_normalised(x, rms, epsilon) * gain + bias, module(new(x))[0].float().cpu()):
+                if _is_close(_normalised(x, rms, epsilon) * gain + bias, module(x[None])[0]):
                     return rms, float(epsilon), gain.contiguous(), bias.contiguous() if bool(bias.any()) else None
     return _refuse(path, f"this {type(module).__name__} is not understood; expected a LayerNorm or an RMSNorm")
 
@@ -110,13 +110,19 @@ def _layouts(outputs, heads, key_heads, size):
         yield (at, grouped[:, :group].flatten()), (at, grouped[:, group].flatten()), (at, grouped[:, group + 1].flatten())
 
 
+def _agrees(a, b, dtype):
+    """Returns whether numbers that a model computed in this dtype are equal but for rounding."""
+    return bool(torch.allclose(a, b, rtol=0, atol=CLOSE.get(dtype, 2e-2) * max(1.0, float(b.abs().max()))))
+
+
 def _factor(expected, found):
     """Returns c with expected = c · found, or None. Rotary embeddings change all rows but the first, so it suffices if that one agrees."""
+    near_one = 1e-3 if expected.dtype in CLOSE else 2e-2
     for rows in (slice(None), slice(0, 1)):
         a, b = expected[rows].float(), found[rows].float()
         c = float((a * b).sum() / b.square().sum().clamp_min(1e-30))
-        c = 1.0 if abs(c - 1) < 1e-3 or c == 0 else c
-        if _is_close(a, c * b):
+        c = 1.0 if abs(c - 1) < near_one or c == 0 else c
+        if _agrees(a, c * b, expected.dtype):
             return c
     return None
 
@@ -198,7 +204,7 @@ class ModelWeights:
         flat = [one.detach()[0].transpose(0, 1).flatten(1) for one in (call.query, call.key, call.value)]
         for layout in _layouts(outputs, call.query.shape[1], call.key.shape[1], call.query.shape[3]):
             factors = [_factor(expected, outputs[at][:, rows]) for expected, (at, rows) in zip(flat, layout)]
-            if None in factors or abs(factors[2] - 1) > 1e-3:
+            if None in factors or factors[2] != 1:
                 continue
             parts = []
             for at, rows in layout:
@@ -233,9 +239,9 @@ class ModelWeights:
     def _scale(self, embedding, ids, other):
         """The factor on embeddings. Two runs at the same positions differ only by it times the difference of the embeddings."""
         first = self._block_of(next(iter(self.run.watch.calls)))
-        difference = (self.run.read[id(first)] - other.read[id(first)]).float().cpu()
+        difference = (self.run.read[id(first)] - other.read[id(first)]).cpu()
         expected = embedding[ids[:PROBE_TOKENS]] - embedding[ids[PROBE_TOKENS:]]
         scale = _factor(difference, expected)
-        if scale is None or not _is_close(difference, scale * expected):
+        if scale is None or not _agrees(difference.float(), scale * expected, difference.dtype):
             _refuse(self.name, "the first layer does not read the embeddings plus positions (a norm or a projection is in between)")
         return scale
