@@ -30,6 +30,7 @@ void add_attend(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_bleu(CLI::App& app);
 void add_circuits(CLI::App& app);
+void add_cite(CLI::App& app);
 void add_completion(CLI::App& app);
 void add_demo(CLI::App& app);
 void add_doctor(CLI::App& app);

@@ -143,6 +143,7 @@ static int run(int argc, char** argv) {
   add_robust(app);
   add_attend(app);
   add_tokens(app);
+  add_cite(app);
   add_judge(app);
   add_run(app);
   add_train(app);

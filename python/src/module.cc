@@ -35,6 +35,7 @@ NB_MODULE(_core, module) {
   python::add_models(module);
   python::add_replayed(module);
   python::add_circuits(module);
+  python::add_evidence(module);
   python::add_pages(module);
   python::add_pictures(module);
   python::name_arguments_in_type_errors(module);

@@ -19,6 +19,7 @@ struct Loaded;
 void add_explanations(nanobind::class_<Loaded>& model);  // explain.cc: methods of Model
 void add_replayed(nanobind::module_& module);            // replayed.cc: explanations of watched models
 void add_circuits(nanobind::module_& module);            // circuits.cc: matrices over the vocabulary
+void add_evidence(nanobind::module_& module);            // evidence.cc: evidence tables
 void add_pages(nanobind::module_& module);               // pages.cc: pages of the viewer, after the types that they show
 void add_pictures(nanobind::module_& module);            // pictures.cc
 

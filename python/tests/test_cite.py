@@ -67,7 +67,8 @@ def test_sentences_of_an_answer_are_explained_apart(copier, tmp_path):
     first = len(found.sentences[0])
     assert found.sentences[0].log_probability == pytest.approx(float(log_p[:first].sum().detach()), abs=1e-4)
     found.to_html(tmp_path / "evidence.html")
-    assert (tmp_path / "evidence.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    page = (tmp_path / "evidence.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and texts[3] in page and page.endswith("</html>\n")
 
 
 def test_arguments_are_checked(copier):
@@ -154,3 +155,77 @@ def test_regression_agrees_with_its_definition():
     gradient = moments - gram @ sparse
     assert sparse[1] == 0 and np.abs(gradient).max() <= 0.4 + 1e-6
     np.testing.assert_allclose(gradient[sparse != 0], 0.4 * np.sign(sparse[sparse != 0]), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def random_llama(tmp_path_factory, known_model):
+    """(folder, model, tokenizer) of a small Llama with random weights, and the tokenizer of bytes of the known model."""
+    import shutil
+
+    import transformers
+
+    vocabulary = json.loads((known_model / "config.json").read_text())["vocab_size"]
+    torch.manual_seed(3)
+    config = transformers.LlamaConfig(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=512, initializer_range=0.3, bos_token_id=None, eos_token_id=None)
+    model = transformers.LlamaForCausalLM(config).eval()
+    folder = tmp_path_factory.mktemp("llama")
+    model.save_pretrained(folder)
+    shutil.copy(known_model / "tokenizer.json", folder)
+    return folder, model, transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+
+
+def command_line():
+    """The program `clearhead` of the same build, or None."""
+    import os
+    import shutil
+    from pathlib import Path
+
+    beside = Path(os.environ.get("CLEARHEAD_KNOWN_MODELS", "")).with_name("clearhead")
+    return str(beside) if beside.is_file() else shutil.which("clearhead")
+
+
+@pytest.mark.parametrize("method", ["information-flow", "relevance", "rollout"])
+def test_the_command_line_finds_the_same_shares_and_drops(random_llama, tmp_path, method):
+    import subprocess
+
+    program = command_line()
+    if not program:
+        pytest.skip("clearhead is not beside clearhead-known-models, nor on the path")
+    folder, model, tokenizer = random_llama
+    texts, answer = documents(5, 40, 2, "QZXJ. "), "XJ. The second sentence. W"
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+    options = ["--documents", str(tmp_path / "docs.jsonl"), "--answer", answer, "--method", method, "--removals", "16", "--json"]
+    done = subprocess.run([program, "cite", str(folder), "and? QZ", *options], capture_output=True, check=True)
+    theirs = json.loads(done.stdout)
+    ours = ch.cite(model, tokenizer, "and? QZ", texts, answer=answer, method=method, removals=16).to_dict()
+    assert [one["text"] for one in theirs["sentences"]] == [one["text"] for one in ours["sentences"]] and len(ours["sentences"]) == 3
+    for their, our in zip(theirs["sentences"], ours["sentences"]):
+        assert their["tokens"] == our["tokens"] and their["log_probability"] == pytest.approx(our["log_probability"], abs=1e-4)
+        for one, other in zip([*their["documents"], {"share": their["elsewhere"]}], [*our["documents"], {"share": our["elsewhere"]}]):
+            assert one["share"] == pytest.approx(other["share"], abs=1e-5)
+            assert one.get("drop", 0) == pytest.approx(other.get("drop", 0), abs=1e-4)
+    assert theirs["documents"] == [{"name": one["name"], "expected": pytest.approx(one["expected"])} for one in ours["documents"]]
+    for name, of in ours["trust"].items():
+        assert theirs["trust"][name] == pytest.approx(of, abs=0.06 if name == "random" else 0.02), name
+
+
+def test_the_score_is_the_mean_rank_correlation_with_its_bootstrap_interval():
+    random = np.random.default_rng(5)
+    shares, sets = random.random((2, 6)), np.array(ch._core._random_document_sets(6, 40, 1), bool)
+    assert all(0 < one.sum() < 6 for one in sets) and abs(sets.mean() - 0.5) < 0.1
+    drops = shares @ sets.T + 0.3 * random.standard_normal((2, 40))
+    drops[:, ::4] = drops[:, :1]  # ties
+
+    def ranks(values):
+        return np.array([(values < one).sum() + ((values == one).sum() + 1) / 2 for one in values])
+
+    def score(drawn):
+        sums = (shares @ sets.T)[:, drawn]
+        return np.mean([np.corrcoef(ranks(x), ranks(y))[0, 1] for x, y in zip(sums, drops[:, drawn])])
+
+    mean, low, high = ch._core._datamodeling_score(shares.tolist(), sets.astype(int).tolist(), drops.tolist(), 1)
+    assert mean == pytest.approx(score(np.arange(40)), abs=1e-12)
+    drawn = [score(random.integers(0, 40, 40)) for _ in range(1000)]
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), abs=0.05)

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/format.h"
 #include "base/nearest.h"
@@ -102,15 +103,25 @@ AttributionTarget::Outcome AttributionTarget::outcome_of(const float* logits, in
   }
   const double y = static_cast<double>(logits[answer_ids_[0]]) - (contrast_ >= 0 ? static_cast<double>(logits[contrast_]) : 0);
   if (contrast_ >= 0 || stands_alone_) return {y, 1 / (1 + std::exp(-y))};
-  double log_probability = 0;
+  const std::vector<double> of_tokens = log_probabilities_of(logits, count);
+  const double log_probability = std::accumulate(of_tokens.begin(), of_tokens.end(), 0.0), probability = std::exp(log_probability);
+  if (!sums_logits_) return {answer_ids_.size() > 1 ? log_probability : y, probability};
+  double sum = 0;
+  for (size_t row = 0; row < answer_ids_.size(); ++row)
+    sum += static_cast<double>(logits[static_cast<int64_t>(row) * count + answer_ids_[row]]);
+  return {sum, probability};
+}
+
+std::vector<double> AttributionTarget::log_probabilities_of(const float* logits, int64_t count) const {
+  std::vector<double> out;
   for (size_t row = 0; row < answer_ids_.size(); ++row) {
     const float* of_row = logits + static_cast<int64_t>(row) * count;
     const auto most = static_cast<double>(of_row[largest(of_row, count)]);
     double sum = 0;
     for (int64_t id = 0; id < count; ++id) sum += std::exp(static_cast<double>(of_row[id]) - most);
-    log_probability += static_cast<double>(of_row[answer_ids_[row]]) - most - std::log(sum);
+    out.push_back(static_cast<double>(of_row[answer_ids_[row]]) - most - std::log(sum));
   }
-  return {answer_ids_.size() > 1 ? log_probability : y, std::exp(log_probability)};
+  return out;
 }
 
 void AttributionTarget::check_answer(int64_t count) const {
@@ -147,6 +158,17 @@ double AttributionTarget::backward(InputTape& tape, const Tensor& logits, Number
     const Tensor y = times(at(answer_ids_.front()), factor_);
     tape.backward(y);
     return offset_ + static_cast<double>(*y.data<float>());
+  }
+  if (sums_logits_ && number == Number::kY) {
+    Tensor y;
+    for (size_t row = 0; row < answer_ids_.size(); ++row) {
+      const auto begin = static_cast<int64_t>(row);
+      const Tensor one = logits.slice(0, begin, begin + 1).slice(1, answer_ids_[row], answer_ids_[row] + 1);
+      y = y.defined() ? compute.add(y, one) : one;
+    }
+    const double value = static_cast<double>(*y.data<float>());
+    tape.backward(y);
+    return value;
   }
   const bool is_softmax = contrast_ < 0 && !stands_alone_, is_span = answer_ids_.size() > 1;
   if (is_span || (number == Number::kLogProbability && is_softmax)) {  // cross_entropy() is the mean over rows
@@ -240,6 +262,9 @@ Tensor AttributionTarget::mixed_vectors(int, int64_t) const {
 
 Tensor AttributionTarget::states_without_value(int, int64_t) const {
   fail(ErrorCode::kUnsupported, "{}: the effect of a value on a layer is known only for models that read a single text", name());
+std::vector<std::vector<double>> AttributionTarget::log_probabilities(const std::vector<std::vector<uint8_t>>&, RemovedBy) const {
+  fail(ErrorCode::kUnsupported, "{}: log-probabilities of tokens need a causal model that clearhead loads and that reads a single text",
+       name());
 }
 
 Tensor AttributionTarget::states() const {

@@ -43,6 +43,11 @@ struct TargetSpec {
   std::string target{}, contrast{};
   std::vector<int32_t> target_ids{};     ///< replaces `target`: the index of a class, or the tokens of the answer
   std::optional<int32_t> contrast_id{};  ///< replaces `contrast`
+  /// For a causal model: y of several tokens is the sum of their logits, because the gradient of a log-probability vanishes where the model
+  /// is certain. Not used with a contrast.
+  bool sums_logits = false;
+  /// For a causal model: the number of tokens before the first one that the model generated. Absent: all tokens before the answer.
+  std::optional<int64_t> prompt_tokens{};
 };
 
 /// Method of removing a part of the input. The two methods give different results, so the one that was used is always reported.
@@ -85,6 +90,9 @@ class AttributionTarget {
 
   /// The answer's probability without these items.   removed: [set][item], 1: removed
   virtual std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const = 0;
+  /// The log-probability of each token of the answer, given those before it, without these items: [set][token].   removed: [set][item]
+  /// Throws kUnsupported unless the model reads a single text and the answer consists of tokens.
+  virtual std::vector<std::vector<double>> log_probabilities(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const;
   struct Outcome {
     double y = 0, probability = 0;
   };
@@ -128,6 +136,8 @@ class AttributionTarget {
   void set_is_number() { is_number_ = true; }
   /// logits: [row of the answer, count]
   Outcome outcome_of(const float* logits, int64_t count) const;
+  /// The log-probability of each token of the answer.   logits: [row of the answer, count]
+  std::vector<double> log_probabilities_of(const float* logits, int64_t count) const;
   double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }
   /// Computes the number with recorded operations and runs its backward pass.   logits: a view [row of the answer, count]
   double backward(InputTape& tape, const Tensor& logits, Number number) const;
@@ -148,6 +158,7 @@ class AttributionTarget {
   Range written_{};
   double probability_ = 0;
   bool stands_alone_ = false;  // independent labels, each with its own sigmoid
+  bool sums_logits_ = false;   // of a span
 
  private:
   bool is_number_ = false;

@@ -9,7 +9,8 @@
 namespace clearhead::explain {
 namespace {
 
-constexpr int64_t kTokensTogether = 8192;  // tokens in a batch of edited inputs
+constexpr int64_t kTokensTogether = 8192;      // tokens in a batch of edited inputs
+constexpr int64_t kLogitsTogether = 64 << 20;  // logits of a batch: 256 MiB
 
 }  // namespace
 
@@ -63,13 +64,27 @@ void TextTarget::finish() {
   plan_ = plan_of(*model_, text_.encoding, named);
   if (answer_ids_.size() > 1) probability_ = TextTarget::run(nullptr, {}).probability;
   side_ = plan_.families.front().name;
-  if (rows_.size() > 1) written_ = {rows_.front() + 1, rows_.back() + 1};
+  if (rows_.size() > 1 && written_.size() == 0) written_ = {rows_.front() + 1, rows_.back() + 1};
   begin_with_tokens(static_cast<int64_t>(text_.encoding.size() - (rows_.size() - 1)));  // without the tokens of a span
 }
 
 std::vector<double> TextTarget::answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const {
   std::vector<double> out(removed.size());
-  const size_t together = static_cast<size_t>(std::max<int64_t>(1, kTokensTogether / static_cast<int64_t>(text_.encoding.ids.size())));
+  read_without(removed, how, [&](size_t set, const float* logits, int64_t count) { out[set] = probability_of(logits, count); });
+  return out;
+}
+
+std::vector<std::vector<double>> TextTarget::log_probabilities(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const {
+  if (logits_ != &RunResult::causal_logits) return AttributionTarget::log_probabilities(removed, how);
+  std::vector<std::vector<double>> out(removed.size());
+  read_without(removed, how, [&](size_t set, const float* logits, int64_t count) { out[set] = log_probabilities_of(logits, count); });
+  return out;
+}
+
+void TextTarget::read_without(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how, const Read& read) const {
+  const int64_t logits = static_cast<int64_t>(rows_.size()) * std::max<int64_t>(1, model_->info().vocabulary);
+  const auto together = static_cast<size_t>(
+      std::max<int64_t>(1, std::min(kTokensTogether / static_cast<int64_t>(text_.encoding.ids.size()), kLogitsTogether / logits)));
   // Knockouts apply to every sequence of a batch, so sets that remove the row run in separate batches.
   std::vector<size_t> with_row, without_row;
   for (size_t set = 0; set < removed.size(); ++set)
@@ -78,10 +93,9 @@ std::vector<double> TextTarget::answers(const std::vector<std::vector<uint8_t>>&
     for (size_t begin = 0; begin < sets->size(); begin += together) {
       const std::vector<size_t> some(sets->begin() + static_cast<std::ptrdiff_t>(begin),
                                      sets->begin() + static_cast<std::ptrdiff_t>(std::min(sets->size(), begin + together)));
-      answer_some(removed, some, how, out);
+      read_some(removed, some, how, read);
     }
   }
-  return out;
 }
 
 AttributionTarget::Outcome TextTarget::run(Observer* observer, const Interventions& interventions) const {
@@ -112,9 +126,9 @@ double TextTarget::differentiate(InputTape& tape, Observer* observer, const Inte
   return backward(tape, logits_of(model_->run(batch({text_.encoding.ids}, {}), options)), number);
 }
 
-// The answers without some sets of items. Either all or none of the sets remove the row from which the answer is read.
-void TextTarget::answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
-                             std::vector<double>& out) const {
+// Reads the logits without some sets of items. Either all or none of the sets remove the row from which the answer is read.
+void TextTarget::read_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
+                           const Read& read) const {
   const int32_t mask = how == RemovedBy::kMasked ? hiding_token() : 0;
   std::vector<std::vector<int32_t>> ids;
   std::vector<std::vector<uint8_t>> hidden;
@@ -132,18 +146,17 @@ void TextTarget::answer_some(const std::vector<std::vector<uint8_t>>& removed, c
     hidden.push_back(std::move(away));
   }
   if (!hidden.empty() && !model_->info().takes_positions) {
-    for (size_t at = 0; at < sets.size(); ++at) out[sets[at]] = probability_without(hidden[at], interventions);
+    for (size_t at = 0; at < sets.size(); ++at) read_shortened(sets[at], hidden[at], interventions, read);
     return;
   }
   const Tensor logits = logits_of(model_->run(batch(ids, hidden), run_options(nullptr, interventions, static_cast<int64_t>(sets.size()))));
   const int64_t count = logits.size(1), rows = static_cast<int64_t>(rows_.size());
-  for (size_t at = 0; at < sets.size(); ++at)
-    out[sets[at]] = probability_of(logits.data<float>() + static_cast<int64_t>(at) * rows * count, count);
+  for (size_t at = 0; at < sets.size(); ++at) read(sets[at], logits.data<float>() + static_cast<int64_t>(at) * rows * count, count);
 }
 
 // Removes tokens by deleting them from the text: a recurrent network reads every token, so masking the attention to a token does not hide
 // it. The token that is classified stays; if it is one of the removed items, no other token attends to it.
-double TextTarget::probability_without(const std::vector<uint8_t>& hidden, Interventions interventions) const {
+void TextTarget::read_shortened(size_t set, const std::vector<uint8_t>& hidden, Interventions interventions, const Read& read) const {
   std::vector<int32_t> ids;
   int64_t answer = 0;  // the row, counted in the tokens that are left
   for (size_t id = 0; id < hidden.size(); ++id) {
@@ -156,7 +169,7 @@ double TextTarget::probability_without(const std::vector<uint8_t>& hidden, Inter
   }
   const Tensor all = model_->run(batch({ids}, {}), run_options(nullptr, interventions, 1)).class_logits;
   const int64_t count = all.size(all.rank() - 1);
-  return probability_of(all.data<float>() + (all.rank() == 3 ? answer * count : 0), count);
+  read(set, all.data<float>() + (all.rank() == 3 ? answer * count : 0), count);
 }
 
 Batch TextTarget::batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const {

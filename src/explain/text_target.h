@@ -2,6 +2,7 @@
 // gets the document number −1, like padding, so that no other token attends to it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,6 +50,7 @@ AnswerKind answers_of_text(AnswerKind kind) {
 class TextTarget : public AttributionTarget {
  public:
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override;
+  std::vector<std::vector<double>> log_probabilities(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override;
   Outcome run(Observer* observer, const Interventions& interventions) const override;
   Tensor mixed_vectors(int layer, int64_t row) const override;
   Tensor states_without_value(int layer, int64_t token) const override;
@@ -84,9 +86,11 @@ class TextTarget : public AttributionTarget {
   };
   mutable std::optional<MixedLayer> mixed_{};  // the layer that was asked for last
   const TokenMixing& mixing(int layer) const;
-  void answer_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how,
-                   std::vector<double>& out) const;
-  double probability_without(const std::vector<uint8_t>& hidden, Interventions interventions) const;
+  // Receives the logits of a set, [row of the answer, count].
+  using Read = std::function<void(size_t set, const float* logits, int64_t count)>;
+  void read_without(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how, const Read& read) const;
+  void read_some(const std::vector<std::vector<uint8_t>>& removed, const std::vector<size_t>& sets, RemovedBy how, const Read& read) const;
+  void read_shortened(size_t set, const std::vector<uint8_t>& hidden, Interventions interventions, const Read& read) const;
   Batch batch(const std::vector<std::vector<int32_t>>& ids, const std::vector<std::vector<uint8_t>>& hidden) const;
   RunOptions run_options(Observer* observer, const Interventions& interventions, int64_t sets) const;
   // [set · row of the answer, count], a view.

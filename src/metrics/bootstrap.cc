@@ -2,6 +2,7 @@
 #include "metrics/bootstrap.h"
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "base/parallel.h"
@@ -11,11 +12,15 @@
 namespace clearhead::metrics {
 namespace {
 
-std::vector<double> resampled_means(std::span<const double> values, const BootstrapOptions& options) {
+void check(const BootstrapOptions& options) {
   if (options.resamples < 1) fail(ErrorCode::kInvalidArgument, "bootstrap: {} resamples; expected at least one", options.resamples);
   if (!(options.confidence >= 0 && options.confidence <= 1)) {
     fail(ErrorCode::kInvalidArgument, "bootstrap: confidence {}; expected 0 … 1", options.confidence);
   }
+}
+
+std::vector<double> resampled_means(std::span<const double> values, const BootstrapOptions& options) {
+  check(options);
   std::vector<double> means(static_cast<size_t>(options.resamples));
   const uint64_t size = values.size();
   parallel_ranges(options.resamples, 16, [&](int64_t begin, int64_t end, int) {
@@ -47,10 +52,38 @@ Interval interval_of(std::span<const double> values, std::vector<double> means, 
 
 }  // namespace
 
+Interval percentiles_of(std::span<const double> values, double confidence) {
+  check({.confidence = confidence});
+  check_sides("percentiles", "values", values.size(), values.size());
+  check_finite("percentiles", "values", values);
+  return interval_of(values, {values.begin(), values.end()}, confidence);
+}
+
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options) {
   check_sides("bootstrap", "values", values.size(), values.size());
   check_finite("bootstrap", "values", values);
   return interval_of(values, resampled_means(values, options), options.confidence);
+}
+
+Interval bootstrap_statistic(size_t count, const std::function<double(std::span<const size_t> drawn)>& statistic,
+                             const BootstrapOptions& options) {
+  check_sides("bootstrap", "examples", count, count);
+  check(options);
+  std::vector<size_t> all(count);
+  std::iota(all.begin(), all.end(), size_t{0});
+  Interval out{.mean = statistic(all)};
+  std::vector<double> found(static_cast<size_t>(options.resamples));
+  parallel_ranges(options.resamples, 16, [&](int64_t begin, int64_t end, int) {
+    std::vector<size_t> drawn(count);
+    for (int64_t b = begin; b < end; ++b) {
+      for (uint64_t i = 0; i < count; ++i) drawn[i] = random_bits(options.seed, static_cast<uint64_t>(b) * count + i) % count;
+      found[static_cast<size_t>(b)] = statistic(drawn);
+    }
+  });
+  std::sort(found.begin(), found.end());
+  out.low = quantile(found, (1 - options.confidence) / 2);
+  out.high = quantile(found, (1 + options.confidence) / 2);
+  return out;
 }
 
 PairedDifference paired_bootstrap(std::span<const double> first, std::span<const double> second, const BootstrapOptions& options) {

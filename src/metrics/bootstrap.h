@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 namespace clearhead::metrics {
@@ -26,6 +27,14 @@ struct Interval {
 /// Throws kInvalidArgument without values, for values that are not finite, for fewer than one resample, and for a
 /// confidence outside 0 … 1.
 Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options = {});
+
+/// The same for any statistic of `count` examples. It receives the indices of the drawn examples, and first all of them in order; it runs on
+/// several threads. Throws kInvalidArgument for no examples, and as bootstrap_mean for the options.
+Interval bootstrap_statistic(size_t count, const std::function<double(std::span<const size_t> drawn)>& statistic,
+                             const BootstrapOptions& options = {});
+
+/// The mean and the percentiles of the values themselves, not of their mean. Throws kInvalidArgument as bootstrap_mean does.
+Interval percentiles_of(std::span<const double> values, double confidence = 0.95);
 
 struct PairedDifference {
   Interval difference;  // of first − second

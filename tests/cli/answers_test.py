@@ -597,6 +597,7 @@ class Readme(Case):
 
     def test_its_commands_work_as_they_are_printed(self):
         shutil.copytree(self.both, self.folder / "MODEL")
+        shutil.copytree(self.causal, self.folder / "CAUSAL")
         write_translator(self.folder / "TRANSLATOR", self.causal)
         (self.folder / "turns.txt").write_text("Good morning.\nIs there rain?\n")
         (self.folder / "TRANSLATOR/generation_config.json").write_text('{"turns_before": 4}')
@@ -605,6 +606,7 @@ class Readme(Case):
         for name in ("A.trace", "B.trace"):
             self.ok("trace", self.both, "The cat sat on the mat.", "-o", self.folder / name)
         (self.folder / "parts.json").write_text(json.dumps([{"name": "doc 3", "role": "document", "begin": 0, "end": 15}]))
+        (self.folder / "docs.jsonl").write_text('"The cat sat on the mat."\n{"title": "dog", "text": "The dog ran."}\n')
         (self.folder / "DIR").mkdir()
         (self.folder / "DIR/tinyshakespeare.txt").write_text("First Citizen:\nBefore we proceed any further, hear me speak.\n" * 200)
         for shipped in ("recipes", "models"):
@@ -614,7 +616,7 @@ class Readme(Case):
         for words in commands:
             if words[0] == "view" and "--html" not in words:
                 continue  # runs until it is stopped
-            model = "TRANSLATOR" if words[1] in ("translate", "chat", "summarise") else "MODEL"
+            model = "TRANSLATOR" if words[1] in ("translate", "chat", "summarise") else "CAUSAL" if words[0] == "cite" else "MODEL"
             done = run(*(model if word == "MODEL" else word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
             self.assertEqual(done.code, 0, f"{words}: {done.errors}")
             ran += 1

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from .. import _core
 from ..errors import InvalidArgumentError
 from ._cited import Cited
 from ._evidence import Evidence
 from ._run import evaluated
-from ._trust import bm25, trust_of, trust_of_random
+from ._trust import trust_of, trust_of_random
 from .rankings.attribution import ByAttribution
 from .rankings.head_weights import HeadWeights, Sample, learned
 from .rankings.surrogate import Surrogate
@@ -53,16 +54,16 @@ def cite(model, tokenizer=None, question=None, documents=None, *, messages=None,
     """
     ranking = method if isinstance(method, HeadWeights) else Surrogate() if method == Surrogate.name else ByAttribution(method)
     with evaluated(model):
-        cited = Cited(model, tokenizer, question, documents, messages, answer, max_tokens, budget, (seed,))
+        cited = Cited(model, tokenizer, question, documents, messages, answer, max_tokens, budget, seed)
         shares, elsewhere = ranking.shares(cited)
         sets = cited.random_sets(removals)
         drops, random_drops = cited.drops(np.eye(len(cited.ranges), dtype=bool)), cited.drops(sets)
     length = np.array([end - begin for begin, end in cited.ranges], np.float64)
-    similarity = np.array([bm25(sentence, cited.texts) for sentence in cited.sentences])
+    similarity = np.array([_core._bm25(str(sentence), cited.texts) for sentence in cited.sentences])
     trust = {name: trust_of([(of, sets, random_drops)], seed) for name, of in (("shares", np.nan_to_num(shares)), ("bm25", similarity))}
     trust["random"] = trust_of_random([(shares.shape, sets, random_drops)], seed)
     return Evidence(cited.sentences, cited.names, shares, elsewhere, length / len(cited.run.removable()), drops, trust, ranking.name,
-                    cited.run.trace)
+                    cited.run.trace, cited.texts)
 
 
 def learn_head_weights(model, tokenizer, examples, *, removals=32, held_out=0.25, seed=1, max_tokens=128, budget=2 << 30):
@@ -102,7 +103,7 @@ def learn_head_weights(model, tokenizer, examples, *, removals=32, held_out=0.25
             raise InvalidArgumentError(f'learn_head_weights: examples[{number}] has "{unknown[0]}"; expected {", ".join(sorted(known))}')
         arguments = {name: example.get(name) for name in known}
         with evaluated(model):
-            cited = Cited(model, tokenizer, **arguments, max_tokens=max_tokens, budget=budget, seed=(seed, number))
+            cited = Cited(model, tokenizer, **arguments, max_tokens=max_tokens, budget=budget, seed=seed + number)
             layers, attention, _ = cited.attention()
             sets = cited.random_sets(removals)
             samples.append(Sample(np.concatenate(attention, -1), sets, cited.drops(sets)))

@@ -21,7 +21,7 @@ class Cited:
         The run over prompt and answer, with its attention.
     answer : Answer
         All tokens of the answer. sentences: its sentences, list of Sentence.
-    seed : tuple of int
+    seed : int
         Of the random removals.
     names, texts : list of str
         The names and the texts of the documents. ranges: the range of the tokens of each, [(begin, end)].
@@ -58,7 +58,7 @@ class Cited:
 
     def random_sets(self, count, stream=0):
         """Random removals, bool [removal, document]. Streams are independent of each other."""
-        return random_sets(len(self.ranges), count, (*self.seed, stream))
+        return random_sets(len(self.ranges), count, self.seed + (stream << 32))
 
     def drops(self, sets):
         """The drop of each sentence's log-probability for each removal, f64 [sentence, removal]. sets: bool [removal, document]."""

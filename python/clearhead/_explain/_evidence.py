@@ -1,10 +1,13 @@
 """Evidence: the sentences of an answer and the documents that they depend on, with shares, measured drops and trust."""
 
 import html
+import json
 import math
 import os
 
 import numpy as np
+
+from .. import _core
 
 
 class Sentence(str):
@@ -47,9 +50,10 @@ class Evidence:
         The attention of the run over prompt and answer.
     """
 
-    def __init__(self, sentences, documents, shares, elsewhere, expected, drops, trust, method, trace):
+    def __init__(self, sentences, documents, shares, elsewhere, expected, drops, trust, method, trace, texts):
         self.sentences, self.documents, self.shares, self.elsewhere = sentences, documents, shares, elsewhere
         self.expected, self.drops, self.trust, self.method, self.trace = expected, drops, trust, method, trace
+        self._texts = texts
 
     def __repr__(self):
         low, high = self.trust["shares"][1:]
@@ -102,8 +106,9 @@ class Evidence:
         return f"<table><tr><th>sentence</th>{head}<th>elsewhere</th></tr>{''.join(rows)}</table><p>{trust}</p>"
 
     def to_html(self, path):
-        """Writes the table to a page, either completely or not at all."""
+        """Writes the evidence to a page: the sentences on the left, the documents on the right. Either completely or not at all."""
+        page = _core._evidence_page("Evidence", json.dumps(self.to_dict()), self._texts)
         part = f"{path}.part"
         with open(part, "w", encoding="utf-8") as file:
-            file.write(f'<!doctype html><meta charset="utf-8"><title>Evidence</title><body>{self._repr_html_()}</body>\n')
+            file.write(page)
         os.replace(part, path)

@@ -140,7 +140,7 @@ class _Explained:
     def __init__(self, run, methods, units, options):
         self.run, self.options = run, options
         begun = time.perf_counter()
-        gradients = run.answer.rows is None or any(one.needs_gradients for one in methods)
+        gradients = run.answer.rows is None or any(one.needs_gradients and not one.of_inputs for one in methods)
         norms = any(one.name == "output-weighted" for one in methods)
         run.capture(gradients, self._is_looked_at if norms else None)
         self.seconds = (time.perf_counter() - begun) / (3 if gradients else 1)  # of a forward pass

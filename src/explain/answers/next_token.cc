@@ -26,6 +26,8 @@ class NextToken final : public TextTarget {
     rows_ = {static_cast<int64_t>(text_.encoding.size()) - 1};
     settle(asked, first_logits());
     if (answer_ids_.size() > 1) read_span();
+    sums_logits_ = asked.sums_logits && contrast_ < 0;
+    if (asked.prompt_tokens) set_prompt(*asked.prompt_tokens);
     finish();
   }
 
@@ -50,6 +52,14 @@ class NextToken final : public TextTarget {
     contrast_ = asked.contrast.empty() ? asked.contrast_id.value_or(-1) : one_token(asked.contrast);
     describe_tokens(answer_ids_.size() > 1 ? "next tokens" : "next token", count);
     if (answer_ids_.size() == 1) probability_ = probability_of(logits, count);
+  }
+
+  // The tokens after the prompt were generated. That includes those of a span, except its last one.
+  void set_prompt(int64_t tokens) {
+    if (tokens < 1 || tokens > row() + 1)
+      fail(ErrorCode::kInvalidArgument, "{}: a prompt of {} tokens before an answer that follows {} tokens", model_->info().name, tokens,
+           row() + 1);
+    written_ = {tokens, rows_.back() + 1};
   }
 
   // The spelling with the most probable tokens, each given those before.
