@@ -142,6 +142,13 @@ void expect_same(const VocabularyMatrix& found, const Matrix& expected) {
     EXPECT_NEAR(static_cast<double>(pairs[at].value), all[at].first, tolerance::kSum * largest);
     EXPECT_EQ(std::pair(static_cast<int>(pairs[at].row), static_cast<int>(pairs[at].column)), all[at].second);
   }
+  double ranks = 0;
+  for (size_t at = 0; at < kVocabulary; ++at) {
+    const auto& values = expected[at];
+    ranks += static_cast<double>(std::count_if(values.begin(), values.end(), [&](double value) { return value < values[at]; })) /
+             static_cast<double>((kVocabulary - 1) * kVocabulary);
+  }
+  EXPECT_NEAR(found.rank_of_own_column(), ranks, tolerance::kFew);
   std::vector<double> row = expected[17];
   const std::vector<TokenValue> raised = found.largest_of_row(17, 3), lowered = found.smallest_of_row(17, 3);
   for (const auto& [values, sign] : {std::pair(raised, 1.0), std::pair(lowered, -1.0)}) {
@@ -171,7 +178,18 @@ TEST(Circuits, TheLargestEntriesAreFoundAcrossTiles) {
     }
   }
   std::partial_sort(all.begin(), all.begin() + 20, all.end(), std::greater<>());
-  for (size_t at = 0; at < found.size(); ++at) EXPECT_NEAR(found[at].value, all[at], tolerance::kSum * static_cast<double>(all[0]));
+  for (size_t at = 0; at < found.size(); ++at) {
+    const float *a = matrix.rows.data<float>() + 2 * found[at].row, *b = matrix.columns.data<float>() + 2 * found[at].column;
+    EXPECT_NEAR(found[at].value, all[at], tolerance::kSum * static_cast<double>(all[0]));
+    EXPECT_NEAR(found[at].value, a[0] * b[0] + a[1] * b[1], tolerance::kSum * static_cast<double>(all[0]));
+  }
+}
+
+TEST(Circuits, OfEqualEntriesTheFirstAreKept) {
+  const Tensor ones = Tensor::from(std::vector<float>(600, 1.0F), {600, 1});
+  const std::vector<TokenPair> found = VocabularyMatrix{ones, ones}.largest(3);
+  for (int32_t at = 0; at < 3; ++at)
+    EXPECT_EQ(std::pair(found[static_cast<size_t>(at)].row, found[static_cast<size_t>(at)].column), std::pair(0, at));
 }
 
 TEST(Circuits, TheRankOfTheOwnColumnIsOneForAnIdentity) {

@@ -63,6 +63,8 @@ class HeadEffects:
         largest = float(np.nanmax(np.abs(self.effects))) or 1.0
         image = axes.imshow(self.effects, cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
         axes.set(xlabel="head", ylabel="layer", title=self.answer)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
         axes.figure.colorbar(image, ax=axes, label=f"change of y ({self.path})")
         return axes
 
