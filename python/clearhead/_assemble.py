@@ -260,6 +260,7 @@ def assemble(watch):
     if not ready:
         return None, left_out, []
     plan, shown = _families(watch, sides, ready)
+    watch.trace_positions = {side: begin - sides.begins[side] for side, (begin, _) in sides.ranges.items()}
     text = sides.text
     text["items"] = sides.items
     generated = _generated(watch, sides, plan[0]["is_part"])

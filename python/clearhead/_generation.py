@@ -107,6 +107,18 @@ def _replacement(original, is_beam_search):
     return decode
 
 
+def _of_generate(original):
+    @functools.wraps(original)
+    def generate(model, *positional, **keywords):
+        with _lock:
+            listeners = [one for one in _listeners if one.owns(model)]
+        for one in listeners:  # generate() may compute the features of pictures before it calls the model, and then passes only these
+            one.read_pictures(original, (model, *positional), keywords)
+        return original(model, *positional, **keywords)
+
+    return generate
+
+
 def _of_chunk(original):
     @functools.wraps(original)
     def decode(model, *positional, **keywords):
@@ -135,7 +147,8 @@ def _replace(owner, name, replacement):
 
 
 def listen(listener):
-    """Registers a listener. Its members: owns(module), begin_generation(generation), end_generation(generation), reading."""
+    """Registers a listener. Its members: owns(module), begin_generation(generation), end_generation(generation),
+    read_pictures(function, positional, keywords), reading."""
     mixin = _mixin()
     if mixin is None:
         return
@@ -143,6 +156,7 @@ def listen(listener):
         if not _listeners:
             for name in _METHODS:
                 _replace(mixin, name, functools.partial(_replacement, is_beam_search=name == "_beam_search"))
+            _replace(mixin, "generate", _of_generate)
             _replace(_whisper(), _CHUNK, _of_chunk)
         _listeners.append(listener)
 

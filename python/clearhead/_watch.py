@@ -27,6 +27,7 @@ from . import _batch, _core, _generation, _interface, _modules
 from ._calls import Call, copied, float32, without_autocast
 from ._captured import CapturedLayer, Sample, Seen
 from ._edits import Edits, Places
+from ._image_tokens import WithPictures
 from ._reading import Reading
 from ._torch_attention import AttentionMode
 from ._windows import windowed_terms
@@ -41,7 +42,7 @@ def is_recomputing():
     return torch._C._current_graph_task_id() != -1
 
 
-class Watch:
+class Watch(WithPictures):
     """Context manager that ch.watch returns. Inside the `with` block it captures attention; afterwards it forwards to its Trace.
 
     left_out: [(path of the module, reason)] for attention that is not in the trace.
@@ -81,7 +82,7 @@ class Watch:
 
     def _clear(self):
         self._layers, self._unseen, self._called, self._recomputed = {}, {}, {}, {}
-        self._warned = set()
+        self._warned, self._visual = set(), None
         self._inside = 0  # nesting depth of attention calls that are already being captured
         self._run, self._text_run, self._busy, self._missed_a_thread = 0, 0, None, False
 
@@ -198,6 +199,7 @@ class Watch:
             self._run += 1
             self._called, self._recomputed = {}, {}
             self.reading.begins_call(module, positional, keywords)
+            self.read_pictures(module.forward, positional, keywords)
         path = self.paths[id(module)]
         self._called[path] = (self._called.get(path, (0, 0))[0] + 1, 0)
         for side, position in self.reading.reads(module, path, positional, keywords):
@@ -646,6 +648,7 @@ class Watch:
         from ._assemble import assemble
 
         self._trace, self.left_out, self._checks = assemble(self)
+        self._place_pictures()
 
     def verify(self):
         """Compares the checked rows of every layer: the engine's weights against the eager formula on the tensors that the layer received.

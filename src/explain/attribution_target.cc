@@ -262,6 +262,8 @@ Tensor AttributionTarget::mixed_vectors(int, int64_t) const {
 
 Tensor AttributionTarget::states_without_value(int, int64_t) const {
   fail(ErrorCode::kUnsupported, "{}: the effect of a value on a layer is known only for models that read a single text", name());
+}
+
 std::vector<std::vector<double>> AttributionTarget::log_probabilities(const std::vector<std::vector<uint8_t>>&, RemovedBy) const {
   fail(ErrorCode::kUnsupported, "{}: log-probabilities of tokens need a causal model that clearhead loads and that reads a single text",
        name());

@@ -125,7 +125,9 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
             shares = {name: shares[name] - other.shares[name] for name in shares}
             costs = {name: {key: cost + other.costs[name][key] for key, cost in of.items()} for name, of in costs.items()}
             value = value / (value + other.run.probability)
-    return Explanation(asked.description, value, asked.is_number, of_answer.parts, of_answer.units, shares, costs, of_answer.run.trace)
+    found = Explanation(asked.description, value, asked.is_number, of_answer.parts, of_answer.units, shares, costs, of_answer.run.trace)
+    found.pictures, found.pictures_reason = of_answer.run.pictures, of_answer.run.pictures_reason
+    return found
 
 
 def method_named(name):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..errors import NotFoundError
+from .._image_tokens import map_of_values, parts_of
+from ..errors import InvalidArgumentError, NotFoundError
 
 
 class Part(str):
@@ -44,7 +45,11 @@ class Explanation:
         For each method the number of runs of the model ("runs", where a backward pass counts as two) and the time ("seconds").
     trace : Trace
         The attention of the run, with gradients if a method needed them.
+    pictures : list of Picture
+        The pictures among the tokens, as in Watch.pictures. pictures_reason: why there are none, or None.
     """
+
+    pictures, pictures_reason = (), "the explanation was not made by ch.explain"
 
     def __init__(self, answer, value, is_number, parts, units, shares, costs, trace):
         self.answer, self.parts, self.units, self.shares, self.costs, self.trace = answer, parts, units, shares, costs, trace
@@ -69,6 +74,21 @@ class Explanation:
         if method not in self.shares:
             raise NotFoundError(f'explanation: there is no method "{method}"; this explanation has {", ".join(self.methods)}')
         return self.shares[method]
+
+    def picture_map(self, method=None, picture=0):
+        """Returns the shares of the patches of a picture, as a PictureMap.
+
+        method: default: the first. picture: index of the picture, as in Watch.picture_map(). Raises InvalidArgumentError unless the units
+        are tokens, NotFoundError if the places of the picture tokens are unknown.
+        """
+        if self.units != "tokens":
+            raise InvalidArgumentError(f'explanation: the units are {self.units}; pass units="tokens" to see shares on a picture')
+        parts = parts_of(self.pictures, self.pictures_reason, picture)
+        values = np.zeros(len(self.trace.ids))
+        for part, share in zip(self.parts, self._shares_of(method)):
+            values[part.tokens.start] = share
+        name = method if method is not None else self.methods[0]
+        return map_of_values(np.nan_to_num(values), parts, f"{parts[0].name.split(', ')[0]}: {name} of {self.answer}")
 
     def top(self, count=10, method=None):
         """Returns [(part, share)] of the parts with the largest shares by magnitude. method: default: the first."""

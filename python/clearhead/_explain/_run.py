@@ -117,6 +117,7 @@ class Run:
             path, reason = watch.left_out[0]
             raise UnsupportedError(f"explain: the attention of {path or 'the model'} is not in the trace: {reason}")
         self.trace, self._without_gradients = watch.trace, watch.without_gradients
+        self.pictures, self.pictures_reason = watch.pictures, watch.pictures_reason
         self._name_sites([(family, layer) for family, layer, _ in watch._checks])
         if self.answer.rows is None:
             self._find_rows()
