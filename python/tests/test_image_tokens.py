@@ -97,6 +97,14 @@ def pixtral(size):
             {"pixel_values": pixels, "image_sizes": torch.tensor([[8 * rows, 8 * columns]])}, ids, None)
 
 
+def mistral3(size):
+    rows, columns = size
+    config = transformers.Mistral3Config(vision_config={"model_type": "pixtral", **TOWER, "image_size": 96, "head_dim": 8},
+                                         text_config={"model_type": "mistral", **TEXT}, image_token_index=IMAGE, spatial_merge_size=2)
+    inputs = {"pixel_values": smooth(16 * rows, 16 * columns)[None], "image_sizes": torch.tensor([[16 * rows, 16 * columns]])}
+    return transformers.Mistral3ForConditionalGeneration(config), inputs, ([IMAGE] * columns + [50]) * rows, None
+
+
 def internvl(size):
     rows, columns = size
     config = transformers.InternVLConfig(vision_config={**TOWER, "image_size": [32, 32], "patch_size": [8, 8]}, text_config={
@@ -130,10 +138,10 @@ def llava_next(size):
 
 
 CASES = [(llava, (1, 1)), (paligemma, (1, 1)), (gemma3, (1, 1))]
-CASES += [(make, size) for make in (qwen("Qwen2VL"), qwen("Qwen2_5_VL"), qwen("Qwen3VL"), pixtral) for size in ((3, 5), (4, 2))]
+CASES += [(make, size) for make in (qwen("Qwen2VL"), qwen("Qwen2_5_VL"), qwen("Qwen3VL"), pixtral, mistral3) for size in ((3, 5), (4, 2))]
 CASES += [(make, size) for make in (internvl, smolvlm) for size in ((2, 3), (3, 1))] + [(llava_next, (2, 4)), (llava_next, (4, 2))]
-KINDS = ["llava", "paligemma", "gemma3", *(kind for kind in ("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "pixtral", "internvl", "smolvlm",
-                                                             "llava-next") for _ in range(2))]
+PAIRS = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "pixtral", "mistral3", "internvl", "smolvlm", "llava-next")
+KINDS = ["llava", "paligemma", "gemma3", *(kind for kind in PAIRS for _ in range(2))]
 NAMES = [f"{kind}-{rows}x{columns}" for kind, (_, (rows, columns)) in zip(KINDS, CASES)]
 
 
@@ -172,7 +180,9 @@ def marked(inputs, shown):
                 changed[4 * (row * columns + column) : 4 * (row * columns + column) + 4] += 3
             else:
                 flat = changed.reshape(-1, *changed.shape[-3:])
-                size = 8 if (pixels.dim() == 5 and "image_sizes" in inputs) or rows not in (2,) else flat.shape[-1] // rows
+                size = 8 if pixels.dim() == 5 and "image_sizes" in inputs else flat.shape[-1] // columns
+                if pixels.dim() == 4 and "image_sizes" in inputs:
+                    size = int(inputs["image_sizes"][0, 1]) // columns
                 top, left, tile = row * size, column * size, begin
                 if one.name.endswith("tiles"):
                     tile, top, left = 1 + row // 4 * (columns // 4) + column // 4, row % 4 * size, column % 4 * size
@@ -262,3 +272,17 @@ def test_a_wrong_number_of_placeholders_and_an_unclear_arrangement_are_refused()
     with ch.watch(model) as trace, torch.no_grad():
         model(**inputs)
     assert "PooledGrid has 9 tokens for its images, but the text has 4 placeholders" in trace.pictures_reason
+
+
+def test_several_pictures_and_a_video_of_the_second_text_of_a_batch_are_named_and_placed():
+    model, inputs, _ = made((qwen("Qwen2VL"), (2, 3)))
+    patches, ids = inputs["pixel_values"], [1, 2, *[IMAGE] * 6, 5, *[IMAGE] * 6, 7, *[VIDEO] * 12, 8, 9]
+    batch = {"input_ids": torch.tensor([ids, ids]), "pixel_values": patches.repeat(4, 1), "pixel_values_videos": patches.repeat(4, 1),
+             "image_grid_thw": torch.tensor([[1, 4, 6]] * 4), "video_grid_thw": torch.tensor([[2, 4, 6]] * 2)}
+    batch["mm_token_type_ids"] = (batch["input_ids"] == IMAGE).long() + 2 * (batch["input_ids"] == VIDEO).long()
+    with ch.watch(model, sequence=1) as trace, torch.no_grad():
+        model(**batch)
+    assert [one.name for one in trace.pictures] == ["picture 1", "picture 2", "video 1, frames 1 to 2", "video 1, frames 3 to 4"]
+    assert [one.tokens[0, 0] for one in trace.pictures] == [2, 9, 16, 22]
+    assert trace.picture_map(1, -1, picture=3).shape == (2, 3)
+    assert trace.pictures[0].pixels.shape == (32, 48, 3)

@@ -39,7 +39,8 @@ def trust_of(samples, seed):
 
     samples: [(predicted, sets, drops)] with equally many removals. NaN for fewer than three removals.
     """
-    return _score(*(np.concatenate(of) for of in zip(*((_sums(predicted, sets), drops) for predicted, sets, drops in samples))), seed, RESAMPLES)
+    sums = np.concatenate([_sums(predicted, sets) for predicted, sets, _ in samples])
+    return _score(sums, np.concatenate([drops for _, _, drops in samples]), seed, RESAMPLES)
 
 
 def trust_of_random(samples, seed):
