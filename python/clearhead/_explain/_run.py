@@ -270,14 +270,15 @@ class Run:
             side = keys or family
             if self.families[family][0] != self.families[family][1] or side in out or family == "cross":
                 continue
-            out[side] = self._block_around(self.trace.map(layer, family).module)
+            out[side] = self._block_around(layer, family)
         return out
 
-    def _block_around(self, path):
-        """The layer around the attention module at a path: the largest module with a number as its name and without other attention."""
-        plain = lambda of: re.sub(r" \(\d+\)$", "", of)
-        others = {plain(self.trace.map(layer, family).module) for family, layer, *_ in self.sites} - {plain(path)}
-        parts = plain(path).split(".")
+    def _block_around(self, layer, family):
+        """The module of a layer: the largest one around its attention that has a number as its name, and no attention of other layers."""
+        path_of = lambda number, of: re.sub(r" \(\d+\)$", "", self.trace.map(number, of).module)
+        path = path_of(layer, family)
+        others = {path_of(number, of) for of, number, *_ in self.sites if number != layer} - {path}
+        parts = path.split(".")
         for at, part in enumerate(parts):
             around = ".".join(parts[: at + 1])
             if part.isdigit() and not any(other.startswith(around + ".") for other in others):
@@ -317,7 +318,7 @@ class Run:
             raise UnsupportedError("explain: the effect of a value on a layer is known only for models that read a single text")
         family = self._family_of(layer)
         path = self.trace.map(layer, family).module
-        found, module = [], self._block_around(path)
+        found, module = [], self._block_around(layer, family)
         take = lambda _, positional, out: found.append(out if isinstance(out, torch.Tensor) else out[0])
         hook = module.register_forward_hook(take)
         try:
