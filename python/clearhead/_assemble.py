@@ -260,6 +260,7 @@ def assemble(watch):
     if not ready:
         return None, left_out, []
     plan, shown = _families(watch, sides, ready)
+    watch.names_of_calls = {(name, number): (layer.family, layer.number) for layer, name, number, *_ in shown}
     watch.trace_positions = {side: begin - sides.begins[side] for side, (begin, _) in sides.ranges.items()}
     text = sides.text
     text["items"] = sides.items

@@ -217,6 +217,27 @@ def test_value_zeroing_equals_runs_with_a_value_projection_that_is_zero_for_a_to
     np.testing.assert_allclose(found.shares["value-zeroing"], r[shown], atol=1e-5)
 
 
+@pytest.mark.parametrize("other", [0, 2])
+def test_layers_with_different_heads_are_explained_together(other, tmp_path):
+    model, tokenizer = made("gpt2", tmp_path)
+    model.transformer.h[other].attn.num_heads, model.transformer.h[other].attn.head_dim = 2, 16
+    inputs = tokenizer(TEXT, return_tensors="pt")
+    count = inputs["input_ids"].shape[1]
+    found = ch.explain(model, tokenizer, TEXT, methods=["occlusion", "value-zeroing", "alti", "attention"], units="tokens", target="a")
+    assert found.trace.families == ["dec", "dec-2"]
+    assert found.costs["alti"]["runs"] == 3 and found.costs["value-zeroing"]["runs"] == 3 * count
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        last = model(**inputs, output_attentions=True).attentions[2][0]
+    np.testing.assert_allclose(found.shares["attention"], last[:, -1].mean(0), atol=1e-6)
+    answer = tokenizer("a")["input_ids"][0]
+    probability = lambda mask: float(model(inputs["input_ids"], attention_mask=mask).logits[0, -1].softmax(-1)[answer])
+    with torch.no_grad():
+        whole = probability(torch.ones(1, count))
+        drops = [whole - probability(torch.ones(1, count).index_fill(1, torch.tensor(at), 0)) for at in range(count - 1)]
+    np.testing.assert_allclose(found.shares["occlusion"][:-1], drops, atol=1e-6)  # the last token is the row that the answer is read from
+
+
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory):
     return made("gpt2", tmp_path_factory.mktemp("gpt2"))

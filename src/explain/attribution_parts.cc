@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "base/format.h"
 #include "clearhead/error.h"
@@ -53,6 +54,17 @@ int64_t layers_of(const AttributionTarget& target, const std::string& name) {
     if (family.name == name) return family.layers;
   }
   return 0;
+}
+
+std::vector<int> layers_of_answer(const AttributionTarget& target) {
+  std::vector<int> out;
+  for (const Site& site : target.sites()) {
+    if (query_side(site) == target.side() && key_side(site) == target.side()) out.push_back(site.layer);
+  }
+  if (!out.empty()) return out;
+  out.resize(static_cast<size_t>(layers_of(target, target.side())));
+  std::iota(out.begin(), out.end(), 0);
+  return out;
 }
 
 void check_cancelled(const AttributionOptions& options) {

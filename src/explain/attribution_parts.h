@@ -28,6 +28,8 @@ void place(const AttributionTarget& target, const std::string& side, const Vecto
 /// The shares of a side by id; zeros elsewhere.
 Vector by_id(const AttributionTarget& target, const std::string& side, const Vector& of_side);
 int64_t layers_of(const AttributionTarget& target, const std::string& family);
+/// The layers of the stack from which the answer is read, in their order.
+std::vector<int> layers_of_answer(const AttributionTarget& target);
 void check_cancelled(const AttributionOptions& options);
 /// The rows of a call from which the answer is read. If the call has only one row, it is that one.
 std::vector<int64_t> rows_in(const AttributionTarget& target, const AttentionRecord& record);

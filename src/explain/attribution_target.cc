@@ -33,6 +33,13 @@ const MapFamily& explained_family(const AttributionTarget& target) {
 
 Site looked_at(const AttributionTarget& target, std::optional<int> wanted) {
   const MapFamily& family = explained_family(target);
+  const std::vector<Site> sites = target.sites();
+  const auto own = std::find_if(sites.begin(), sites.end(), [&](const Site& site) { return site.family == family.name; });
+  const auto found = std::find_if(sites.rbegin(), sites.rend(), [&](const Site& site) {
+    return own != sites.end() && query_side(site) == query_side(*own) && key_side(site) == key_side(*own) &&
+           (!wanted || site.layer == *wanted);
+  });
+  if (found != sites.rend()) return {.family = found->family, .layer = found->layer};
   const int64_t layer = wanted.value_or(family.layers - 1);
   if (layer < 0 || layer >= family.layers)
     fail(ErrorCode::kInvalidArgument, "layer {}; this model's layers are 0 to {}", layer, family.layers - 1);

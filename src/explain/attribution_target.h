@@ -118,6 +118,9 @@ class AttributionTarget {
   const Model& model() const;
   /// The model's name, for messages.
   const std::string& name() const;
+  /// The attention calls of a recorded run, in their order. Empty for a model: each family then has all layers from 0 on. Layers of a
+  /// recorded model may have different shapes and thus different families.
+  virtual std::vector<Site> sites() const { return {}; }
 
  protected:
   /// model: null for a run that another library computed

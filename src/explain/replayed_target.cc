@@ -30,6 +30,8 @@ class ReplayedTarget final : public AttributionTarget {
     begin_with(run_.removable);
   }
 
+  std::vector<Site> sites() const override { return run_.sites; }
+
   std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
     std::vector<std::vector<uint8_t>> ids;
     for (const std::vector<uint8_t>& set : removed) ids.push_back(removed_ids(set));

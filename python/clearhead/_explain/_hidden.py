@@ -52,34 +52,34 @@ class ZeroedValues(_BatchEdits):
 
 
 class HiddenKeys(_BatchEdits):
-    """No token attends to some keys, in every layer of some families; the rest of each row is renormalised.
+    """No token attends to some keys in some layers; the rest of each row is renormalised.
 
-    Attention without these keys is computed by the fused kernel, in O(tokens * d) memory. by_family: {family: bool [sequence, key]}, True
-    for hidden keys.
+    Attention without these keys is computed by the fused kernel, in O(tokens * d) memory. by_layer: {(family, layer): bool [sequence,
+    key]}, True for hidden keys, with the names that the watch gives to calls.
     """
 
-    def __init__(self, by_family):
-        self._by_family, self._used = by_family, set()
+    def __init__(self, by_layer):
+        self._by_layer, self._used = by_layer, set()
 
-    def touches(self, family, _):
-        self._used.add(family)
-        return family in self._by_family
+    def touches(self, family, layer):
+        self._used.add((family, layer))
+        return (family, layer) in self._by_layer
 
     def unused(self):
-        return [f"hidden keys of {family}" for family in self._by_family if family not in self._used]
+        return [f"hidden keys of {family}, layer {layer}" for family, layer in self._by_layer if (family, layer) not in self._used]
 
-    def _of_call(self, family, places):
+    def _of_call(self, family, layer, places):
         """Returns the hidden keys of a call as bool [sequence, key], True for hidden."""
-        hidden = self._by_family[family]
+        hidden = self._by_layer[family, layer]
         keys = places.keys.expand(hidden.shape[0], -1).cpu()
         return hidden.gather(1, keys.clamp(0, hidden.shape[1] - 1)) & (keys >= 0) & (keys < hidden.shape[1])
 
     def hidden(self, family, layer, heads, places, rows):
-        return self._of_call(family, places)[:, None, None].expand(-1, 1, len(rows), -1).to(places.keys.device)
+        return self._of_call(family, layer, places)[:, None, None].expand(-1, 1, len(rows), -1).to(places.keys.device)
 
     def apply(self, call, out, family, layer, places):
         """Returns the output of a layer without the hidden keys. out: [sequence, query, head, d_v]."""
-        hidden, out = self._of_call(family, places), out.clone()
+        hidden, out = self._of_call(family, layer, places), out.clone()
         for at in range(out.shape[0]):
             if bool(hidden[at].any()):
                 out[at] = _without(call.of(at), hidden[at]).to(out.dtype).to(out.device)

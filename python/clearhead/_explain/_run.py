@@ -118,6 +118,7 @@ class Run:
             raise UnsupportedError(f"explain: the attention of {path or 'the model'} is not in the trace: {reason}")
         self.trace, self._without_gradients = watch.trace, watch.without_gradients
         self.pictures, self.pictures_reason = watch.pictures, watch.pictures_reason
+        self._names_of_calls = watch.names_of_calls  # {(family, layer) in the trace: those of the watch}
         self._name_sites([(family, layer) for family, layer, _ in watch._checks])
         if self.answer.rows is None:
             self._find_rows()
@@ -322,7 +323,7 @@ class Run:
         take = lambda _, positional, out: found.append(out if isinstance(out, torch.Tensor) else out[0])
         hook = module.register_forward_hook(take)
         try:
-            with torch.no_grad(), Watch(self.model, edits=ZeroedValues(family, layer, list(tokens)), keep=False):
+            with torch.no_grad(), Watch(self.model, edits=ZeroedValues(*self._names_of_calls[family, layer], list(tokens)), keep=False):
                 self.model(**self._repeated(len(tokens)))
         finally:
             hook.remove()
@@ -340,7 +341,8 @@ class Run:
         if "cross" in self.families:
             raise UnsupportedError("explain: the residual stream can be decomposed only for models that read a single text")
         family = self._family_of(layer)
-        watch = BlockWatch(self.model, self.tokenizer, layers=[layer], follow=lambda of, number: (of, number) == (family, layer),
+        called = self._names_of_calls[family, layer]
+        watch = BlockWatch(self.model, self.tokenizer, layers=[called[1]], follow=lambda *of: of == called,
                            **self._arguments())
         with torch.no_grad(), watch:
             self.model(**self.answer.inputs)
@@ -380,14 +382,14 @@ class Run:
         return {name: repeat(value) for name, value in self.answer.inputs.items()}
 
     def _unseen(self, sets, read):
-        by_family = {}
+        by_layer = {}
         for family, (_, (begin, end)) in self.families.items():
             hidden = torch.zeros(len(sets), end - begin, dtype=torch.bool)
             for at, ids in enumerate(sets):
                 hidden[at, [one - begin for one in ids if begin <= one < end]] = True
             if bool(hidden.any()):
-                by_family[family] = hidden
-        edits = HiddenKeys(by_family) if by_family else None
+                by_layer |= {self._names_of_calls[of, layer]: hidden for of, layer, *_ in self.sites if of == family}
+        edits = HiddenKeys(by_layer) if by_layer else None
         watch = Watch(self.model, edits=edits, keep=False)
         with torch.no_grad(), watch:
             return read(self.model(**self._repeated(len(sets))))

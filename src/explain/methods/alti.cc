@@ -37,20 +37,21 @@ Vector shares_of_row(const Tensor& vectors) {
 }
 
 Vector alti(const AttributionTarget& target, const AttributionOptions& options) {
-  const int64_t tokens = ids_of_side(target.plan(), target.side()).size(), layers = layers_of(target, target.side());
+  const int64_t tokens = ids_of_side(target.plan(), target.side()).size();
   if (tokens > kTokens)
     fail(ErrorCode::kBudget, "{}: ALTI compares every pair of tokens in every layer; expected a text of at most {} tokens, found {}",
          target.name(), kTokens, tokens);
   Vector r = start(target, tokens);
-  for (int64_t layer = layers - 1; layer >= 0; --layer) {
+  const std::vector<int> layers = layers_of_answer(target);
+  for (size_t left = layers.size(); left > 0; --left) {
     Vector next(r.size());
     for (int64_t row = 0; row < tokens; ++row) {
       check_cancelled(options);
       if (r[static_cast<size_t>(row)] > 0)
-        add(next, shares_of_row(target.mixed_vectors(static_cast<int>(layer), row)), r[static_cast<size_t>(row)]);
+        add(next, shares_of_row(target.mixed_vectors(layers[left - 1], row)), r[static_cast<size_t>(row)]);
     }
     r = std::move(next);
-    if (options.progress) options.progress(static_cast<double>(layers - layer) / static_cast<double>(layers));
+    if (options.progress) options.progress(static_cast<double>(layers.size() - left + 1) / static_cast<double>(layers.size()));
   }
   return by_id(target, target.side(), r);
 }
@@ -64,7 +65,8 @@ const Method& alti_method() {
       .what = "proximity of each token's vector to the whole row, multiplied through all layers (Ferrando et al. 2022)",
       .is_for_short_texts = true,
       .of_ids = alti,
-      .runs = [](const AttributionTarget& target, const AttributionOptions&) { return layers_of(target, target.side()); },
+      .runs = [](const AttributionTarget& target,
+                 const AttributionOptions&) { return static_cast<int64_t>(layers_of_answer(target).size()); },
   };
   return method;
 }

@@ -31,27 +31,29 @@ double cosine_distance(const float* a, const float* b, int64_t width) {
 }
 
 Vector value_zeroing(const AttributionTarget& target, const AttributionOptions& options) {
-  const int64_t tokens = ids_of_side(target.plan(), target.side()).size(), layers = layers_of(target, target.side());
+  const int64_t tokens = ids_of_side(target.plan(), target.side()).size();
   if (tokens > kTokens)
     fail(ErrorCode::kBudget, "{}: value zeroing computes every layer once for each token; expected a text of at most {} tokens, found {}",
          target.name(), kTokens, tokens);
   const auto count = static_cast<size_t>(tokens);
   Vector r = start(target, tokens);
-  for (int64_t layer = layers - 1; layer >= 0; --layer) {
-    const Tensor states = target.states_without_value(static_cast<int>(layer), -1);
+  const std::vector<int> layers = layers_of_answer(target);
+  for (size_t left = layers.size(); left > 0; --left) {
+    const int layer = layers[left - 1];
+    const Tensor states = target.states_without_value(layer, -1);
     const int64_t width = states.size(1);
     std::vector<Vector> of_rows(count, Vector(count));  // C
     for (int64_t token = 0; token < tokens; ++token) {
       check_cancelled(options);
-      const Tensor without = target.states_without_value(static_cast<int>(layer), token);
+      const Tensor without = target.states_without_value(layer, token);
       for (int64_t row = 0; row < tokens; ++row) {
         if (r[static_cast<size_t>(row)] > 0)
           of_rows[static_cast<size_t>(row)][static_cast<size_t>(token)] =
               cosine_distance(states.data<float>() + row * width, without.data<float>() + row * width, width);
       }
       if (options.progress)
-        options.progress((static_cast<double>(layers - 1 - layer) + static_cast<double>(token + 1) / static_cast<double>(tokens)) /
-                         static_cast<double>(layers));
+        options.progress((static_cast<double>(layers.size() - left) + static_cast<double>(token + 1) / static_cast<double>(tokens)) /
+                         static_cast<double>(layers.size()));
     }
     Vector next(count);
     for (size_t row = 0; row < count; ++row) {
@@ -73,8 +75,10 @@ const Method& value_zeroing_method() {
       .what = "change of each layer's states without the token's value vector, multiplied through all layers (Mohebbi et al. 2023)",
       .is_for_short_texts = true,
       .of_ids = value_zeroing,
-      .runs = [](const AttributionTarget& target,
-                 const AttributionOptions&) { return layers_of(target, target.side()) * ids_of_side(target.plan(), target.side()).size(); },
+      .runs =
+          [](const AttributionTarget& target, const AttributionOptions&) {
+            return static_cast<int64_t>(layers_of_answer(target).size()) * ids_of_side(target.plan(), target.side()).size();
+          },
   };
   return method;
 }
