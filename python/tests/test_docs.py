@@ -16,6 +16,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
 
 import clearhead as ch
+from test_image_tokens import llava
+from test_image_tokens import made as of_picture
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "README.zh-CN.md", "docs/python.md"]
@@ -77,11 +79,13 @@ def reader(folder, tmp_path, monkeypatch):
     lens = Lens()
     with torch.no_grad():
         output = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")(**inputs, output_attentions=True)
+    vlm, picture_inputs, _ = of_picture((llava, (1, 1)))
+    picture_inputs |= {"attention_mask": torch.ones_like(picture_inputs["input_ids"]), "max_new_tokens": 3}
     q, k, v = (random.standard_normal((1, 8, 3000, 32)).astype(np.float32) for _ in range(3))
     return {"ch": ch, "np": np, "path": folder, "text": text, "texts": ["The red car is here.", "The cat sleeps."], "model": model,
             "tokenizer": tokenizer, "inputs": inputs, "AutoModel": transformers.AutoModel, "output": output,
-            "tokens": tokenizer.convert_ids_to_tokens(inputs["input_ids"][0]),
-            "lens": lens, "cache": lens.cache(text), "q": q, "k": k, "v": v}
+            "tokens": tokenizer.convert_ids_to_tokens(inputs["input_ids"][0]), "vlm": vlm, "processor": None,
+            "picture_inputs": picture_inputs, "lens": lens, "cache": lens.cache(text), "q": q, "k": k, "v": v}
 
 
 @needs_checkout
