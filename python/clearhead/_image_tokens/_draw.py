@@ -79,6 +79,7 @@ def plot(shown, ax, pixels):
     picture = picture_of(shown, pixels)
     rows, columns = shown.shape
     ax.imshow(picture, extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), aspect=picture.shape[0] * columns / (picture.shape[1] * rows))
+    ax.locator_params(integer=True)
     ax.set_xlabel("column")
     ax.set_ylabel("row")
     ax.set_title(shown.title + (f"\n{len(shown.sinks)} sinks set aside" if shown.sinks else ""), fontsize=9)
