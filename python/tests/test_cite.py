@@ -225,7 +225,7 @@ def test_the_score_is_the_mean_rank_correlation_with_its_bootstrap_interval():
         sums = (shares @ sets.T)[:, drawn]
         return np.mean([np.corrcoef(ranks(x), ranks(y))[0, 1] for x, y in zip(sums, drops[:, drawn])])
 
-    mean, low, high = ch._core._datamodeling_score(shares.tolist(), sets.astype(int).tolist(), drops.tolist(), 1)
+    mean, low, high = ch._core._datamodeling_score([shares.tolist()], [(sets.astype(int).tolist(), drops.tolist())], 1)
     assert mean == pytest.approx(score(np.arange(40)), abs=1e-12)
     drawn = [score(random.integers(0, 40, 40)) for _ in range(1000)]
     assert (low, high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), abs=0.05)

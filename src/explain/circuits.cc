@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <complex>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <utility>
@@ -18,10 +19,10 @@
 namespace clearhead::explain {
 namespace {
 
-constexpr int64_t kBlockRows = 1024;                     // of a table, converted to f32 at once
-constexpr int64_t kTileRows = 256, kTileColumns = 8192;  // of a matrix over the vocabulary: 8 MB
-constexpr int64_t kScannedRows = 8;                      // of a tile, for one thread
-constexpr int64_t kScannedAtOnce = 256;                  // values: most chunks have no candidate
+constexpr int64_t kBlockRows = 1024;                     // rows of a table that are converted to f32 together
+constexpr int64_t kTileRows = 256, kTileColumns = 8192;  // size of a tile of a vocabulary × vocabulary matrix: 8 MB
+constexpr int64_t kScannedRows = 8;                      // rows of a tile that one thread searches at a time
+constexpr int64_t kScannedAtOnce = 256;                  // values that are compared with the bound together, because most are below it
 
 MatrixView rows_of(const Tensor& t) { return {t.data<float>(), t.stride(0), 1}; }
 
@@ -51,7 +52,7 @@ void for_each_block(const Tensor& table, const Body& body) {
   }
 }
 
-// The embeddings of a block, scaled and normalised. bias: of the norm, or undefined.
+// Scales and normalises a block of embeddings in place. bias: the bias of the norm, or undefined.
 void normalise(Tensor& rows, double scale, const nn::Norm& norm, const Tensor& gain, const Tensor& bias) {
   float* x = rows.mutable_data<float>();
   if (scale != 1) {
@@ -68,19 +69,25 @@ void normalise(Tensor& rows, double scale, const nn::Norm& norm, const Tensor& g
                         .width = rows.size(1)});
 }
 
-// norm(E)·weightᵀ, f32 [vocabulary, head_dim]
-Tensor embedded(const VocabularyEnds& ends, const nn::Norm& norm, const Tensor& norm_bias, const Tensor& weight) {
-  Tensor out = Tensor::empty({ends.vocabulary(), weight.size(0)});
+// prepared(table)·weightᵀ, f32 [vocabulary, head_dim]. prepare(rows) changes a block of rows in place.
+template <class Prepare>
+Tensor projected(const Tensor& table, const Tensor& weight, const Prepare& prepare) {
+  Tensor out = Tensor::empty({table.size(0), weight.size(0)});
   float* to = out.mutable_data<float>();
-  for_each_block(ends.embedding, [&](int64_t begin, Tensor& rows) {
-    normalise(rows, ends.scale, norm, norm.weight, norm_bias);
-    const Tensor product = times_transposed(rows, weight);
-    std::copy_n(product.data<float>(), product.numel(), to + begin * weight.size(0));
+  for_each_block(table, [&](int64_t begin, Tensor& rows) {
+    prepare(rows);
+    multiply_transposed(rows, weight, to + begin * weight.size(0));
   });
   return out;
 }
 
-// W_O behind the final norm without its scale: centred over channels for a layer norm, times the gain.   output: [head_dim, width]
+// norm(E)·weightᵀ
+Tensor embedded(const VocabularyEnds& ends, const nn::Norm& norm, const Tensor& norm_bias, const Tensor& weight) {
+  return projected(ends.embedding, weight, [&](Tensor& rows) { normalise(rows, ends.scale, norm, norm.weight, norm_bias); });
+}
+
+// Applies the final norm without its scale to the rows of W_O: a layer norm centres each row, and both kinds of norm multiply it by the
+// gain.   output: [head_dim, width]
 Tensor behind_final_norm(const nn::Norm& norm, const Tensor& output) {
   Tensor out = output.clone();
   if (!norm) return out;
@@ -92,17 +99,6 @@ Tensor behind_final_norm(const nn::Norm& norm, const Tensor& output) {
     for (int64_t c = 0; c < width; ++c)
       x[c] = static_cast<float>((static_cast<double>(x[c]) - mean) * static_cast<double>(norm.weight.data<float>()[c]));
   }
-  return out;
-}
-
-// U·weightᵀ, f32 [vocabulary, head_dim]
-Tensor unembedded(const VocabularyEnds& ends, const Tensor& weight) {
-  Tensor out = Tensor::empty({ends.vocabulary(), weight.size(0)});
-  float* to = out.mutable_data<float>();
-  for_each_block(ends.unembedding, [&](int64_t begin, const Tensor& rows) {
-    const Tensor product = times_transposed(rows, weight);
-    std::copy_n(product.data<float>(), product.numel(), to + begin * weight.size(0));
-  });
   return out;
 }
 
@@ -132,21 +128,20 @@ bool comes_before(const TokenPair& a, const TokenPair& b) {
   return a.row != b.row ? a.row < b.row : a.column < b.column;
 }
 
-// The best pairs so far, at most `count`: a heap whose front is the worst of them.
+// The `count` best pairs that were added. They are a heap, whose front is the worst of them.
 class BestPairs {
  public:
   explicit BestPairs(size_t count) : count_(count) {}
-  bool accepts(const TokenPair& pair) const { return heap_.size() < count_ || comes_before(pair, heap_.front()); }
   void add(const TokenPair& pair) {
-    if (!accepts(pair)) return;
     if (heap_.size() == count_) {
+      if (!comes_before(pair, heap_.front())) return;
       std::pop_heap(heap_.begin(), heap_.end(), comes_before);
       heap_.pop_back();
     }
     heap_.push_back(pair);
     std::push_heap(heap_.begin(), heap_.end(), comes_before);
   }
-  // A value below it need not be added.
+  // A pair with a smaller value cannot be among the best.
   float threshold() const { return heap_.size() < count_ ? -std::numeric_limits<float>::infinity() : heap_.front().value; }
   void add_all(const BestPairs& others) {
     for (const TokenPair& pair : others.heap_) add(pair);
@@ -180,7 +175,7 @@ void for_each_tile(const Tensor& rows, const Tensor& columns, const Body& body) 
   }
 }
 
-// Whether one of `count` values reaches the bound. A loop that the compiler vectorises.
+// Returns true if at least one value is greater than or equal to the bound. There is no early exit, so that the compiler can vectorise it.
 bool any_reaches(const float* values, int64_t count, float bound) {
   uint32_t found = 0;
   for (int64_t i = 0; i < count; ++i) found |= static_cast<uint32_t>(values[i] >= bound);
@@ -191,7 +186,9 @@ void check_count(int64_t count) {
   if (count < 1) fail(ErrorCode::kInvalidArgument, "circuits: a count of {}; expected a positive number of tokens or pairs", count);
 }
 
-std::vector<TokenValue> ends_of_row(const VocabularyMatrix& matrix, int64_t row, int64_t count, double sign) {
+// The first `count` entries of a row in an order of values, such as std::greater.
+template <class Order>
+std::vector<TokenValue> first_of_row(const VocabularyMatrix& matrix, int64_t row, int64_t count, const Order& is_before) {
   check_count(count);
   if (row < 0 || row >= matrix.rows.size(0))
     fail(ErrorCode::kInvalidArgument, "circuits: token {} is out of range; the vocabulary has tokens 0 to {}", row,
@@ -201,7 +198,7 @@ std::vector<TokenValue> ends_of_row(const VocabularyMatrix& matrix, int64_t row,
   for (int64_t token = 0; token < values.numel(); ++token) out.push_back({static_cast<int32_t>(token), values.data<float>()[token]});
   const auto kept = out.begin() + std::min<int64_t>(count, static_cast<int64_t>(out.size()));
   std::partial_sort(out.begin(), kept, out.end(), [&](const TokenValue& a, const TokenValue& b) {
-    return a.value == b.value ? a.token < b.token : (a.value - b.value) * static_cast<float>(sign) > 0;
+    return a.value == b.value ? a.token < b.token : is_before(a.value, b.value);
   });
   out.erase(kept, out.end());
   return out;
@@ -279,8 +276,12 @@ std::vector<TokenPair> VocabularyMatrix::largest(int64_t count) const {
   return std::move(best).sorted();
 }
 
-std::vector<TokenValue> VocabularyMatrix::largest_of_row(int64_t row, int64_t count) const { return ends_of_row(*this, row, count, 1); }
-std::vector<TokenValue> VocabularyMatrix::smallest_of_row(int64_t row, int64_t count) const { return ends_of_row(*this, row, count, -1); }
+std::vector<TokenValue> VocabularyMatrix::largest_of_row(int64_t row, int64_t count) const {
+  return first_of_row(*this, row, count, std::greater<>());
+}
+std::vector<TokenValue> VocabularyMatrix::smallest_of_row(int64_t row, int64_t count) const {
+  return first_of_row(*this, row, count, std::less<>());
+}
 
 double VocabularyMatrix::rank_of_own_column(int64_t most_rows) const {
   check_count(most_rows);
@@ -328,7 +329,7 @@ VocabularyMatrix ov_circuit(const VocabularyEnds& ends, const AttentionWeights& 
   weights.check(ends.width());
   check_head(weights, head);
   const Tensor rows = embedded(ends, weights.norm, {}, weights.value_of(head));
-  VocabularyMatrix out{rows, unembedded(ends, behind_final_norm(ends.final_norm, weights.output_of(head)))};
+  VocabularyMatrix out{rows, projected(ends.unembedding, behind_final_norm(ends.final_norm, weights.output_of(head)), [](Tensor&) {})};
   add_to_rows(mean_row(out.columns), -1, out.columns);
   return out;
 }
@@ -363,7 +364,7 @@ void CopyingScores::check(const AttentionWeights& weights) const {
          "circuits: the norms before attention differ between layers in kind or epsilon; expected one for all");
 }
 
-// W_O·(Uᵀ·norm(E))·W_Vᵀ over head_dim × head_dim; its eigenvalues are those of norm(E)·W_Vᵀ·W_O·Uᵀ other than 0.
+// Returns W_O·(Uᵀ·norm(E))·W_Vᵀ, [head_dim, head_dim]. Its eigenvalues are those of norm(E)·W_Vᵀ·W_O·Uᵀ that are not 0.
 std::vector<double> CopyingScores::over_channels(const Tensor& value, const Tensor& output, const nn::Norm& norm) const {
   Tensor read = value.clone();
   if (norm) {

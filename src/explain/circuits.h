@@ -84,8 +84,8 @@ struct VocabularyMatrix {
   /// not exist.
   std::vector<TokenValue> largest_of_row(int64_t row, int64_t count) const;
   std::vector<TokenValue> smallest_of_row(int64_t row, int64_t count) const;
-  /// The mean, over at most `most_rows` evenly spaced rows, of the share of the other columns whose entry is below that of the row's own
-  /// column: 1 if the own column is always the largest, 1/2 for a random matrix.
+  /// For each of at most `most_rows` evenly spaced rows i, the part of the other columns whose entry is smaller than entry (i, i); returns the
+  /// mean over these rows. It is 1 if the diagonal entry is always the largest of its row, and about 1/2 for a random matrix.
   double rank_of_own_column(int64_t most_rows = 1024) const;
 };
 

@@ -185,12 +185,12 @@ Evidence evidence_of(const std::shared_ptr<const Model>& model, const std::vecto
 
   std::vector<DocumentSet> each(documents.size(), DocumentSet(documents.size()));
   for (size_t at = 0; at < documents.size(); ++at) each[at][at] = 1;
-  const std::vector<DocumentSet> sets = random_document_sets(documents.size(), static_cast<size_t>(options.removals), options.seed);
   out.drops = drops_of(*whole, out.sentences, each, options);
-  const Rows drops = drops_of(*whole, out.sentences, sets, options);
-  out.shares_trust = datamodeling_score(out.shares, sets, drops, options.seed);
-  out.bm25_trust = datamodeling_score(words, sets, drops, options.seed);
-  out.random_trust = random_score(sets, drops, options.seed);
+  MeasuredRemovals removals{random_document_sets(documents.size(), static_cast<size_t>(options.removals), options.seed)};
+  removals.drops = drops_of(*whole, out.sentences, removals.sets, options);
+  out.shares_trust = datamodeling_score({out.shares}, {removals}, options.seed);
+  out.bm25_trust = datamodeling_score({words}, {removals}, options.seed);
+  out.random_trust = random_score({removals}, options.seed);
   return out;
 }
 

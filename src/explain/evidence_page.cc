@@ -88,6 +88,24 @@ addEventListener('resize', draw);
 choose(0);
 )";
 
+// {0}: the title, {1}: the style, {2}: the method
+constexpr const char* kHead = R"(<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{0}</title>
+<style>{1}</style></head>
+<body><header><h1>{0}</h1>
+<p class="soft">Choose a sentence with the pointer, the Tab key or the arrow keys. Share: the document's part of the attribution ({2}); the
+mark on the bar is the part that it would have by its length alone. Drop: decrease of the sentence's log-probability when the model cannot
+see the document.</p></header>
+<main><svg aria-hidden="true"></svg>
+)";
+
+// {0}: the name, {1}: the place of the mark, {2}: the share by length, {3}: the text
+constexpr const char* kDocument = R"(<li><article><strong>{0}</strong><span class="bar"><b></b><i style="left:{1:.2f}%"></i></span>
+<span class="numbers"><span>share <span class="share">–</span></span><span class="soft">by length {2}</span>
+<span>drop <span class="drop">–</span></span></span>
+<details><summary>text</summary><pre tabindex="0">{3}</pre></details></article></li>
+)";
+
 const Json& field(const Json& of, std::string_view name) {
   if (const Json* found = of.find(name)) return *found;
   fail(ErrorCode::kFormat, "evidence: field \"{}\" is missing; expected the fields of Evidence.to_dict()", name);
@@ -120,12 +138,7 @@ std::string documents_html(const Json& evidence, const std::vector<std::string>&
   for (size_t at = 0; at < documents.size(); ++at) {
     const Json& expected = field(documents[at], "expected");
     const double mark = expected.is_null() ? 0 : std::clamp(expected.number(), 0.0, 1.0) * 100;
-    out += format(
-        "<li><article><strong>{}</strong><span class=\"bar\"><b></b><i style=\"left:{:.2f}%\"></i></span><span "
-        "class=\"numbers\"><span>share "
-        "<span class=\"share\">–</span></span><span class=\"soft\">by length {}</span><span>drop <span "
-        "class=\"drop\">–</span></span></span><details><summary>text</summary><pre tabindex=\"0\">{}</pre></details></article></li>\n",
-        markup_escaped(field(documents[at], "name").string()), mark, percent_of(expected), markup_escaped(texts[at]));
+    out += format(kDocument, markup_escaped(field(documents[at], "name").string()), mark, percent_of(expected), markup_escaped(texts[at]));
   }
   return out + "</ol></section>\n";
 }
@@ -168,15 +181,7 @@ std::string evidence_page(const std::string& title, const Json& evidence, const 
     if (field(sentence, "documents").size() != documents)
       fail(ErrorCode::kFormat, "evidence: a sentence has {} of {} documents", field(sentence, "documents").size(), documents);
   }
-  std::string out = format(
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-      "<title>{0}</title>\n<style>{1}</style></head>\n<body><header><h1>{0}</h1>\n<p class=\"soft\">Choose a sentence with the pointer, "
-      "the "
-      "Tab key or the arrow keys. Share: the document's part of the attribution ({2}); the mark on the bar is the part that it would have "
-      "by "
-      "its length alone. Drop: decrease of the sentence's log-probability when the model cannot see the document.</p></header>\n"
-      "<main><svg aria-hidden=\"true\"></svg>\n",
-      markup_escaped(title), kStyle, markup_escaped(field(evidence, "method").string()));
+  std::string out = format(kHead, markup_escaped(title), kStyle, markup_escaped(field(evidence, "method").string()));
   out += sentences_html(evidence) + documents_html(evidence, texts) + "</main>\n<footer>" + trust_html(evidence) + table_html(evidence);
   out += "</footer>\n<script type=\"application/json\" id=\"evidence\">" + for_script(evidence) + "</script>\n<script>" +
          std::string(kScript) + "</script></body></html>\n";

@@ -43,12 +43,12 @@ TEST(Bm25, TakesEachHanCharacterForAWord) {
 TEST(DatamodelingScore, IsTheMeanRankCorrelationWithTiesAveraged) {
   const std::vector<DocumentSet> sets = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 1, 0}};
   // Predicted: 3, 1, 1, 4 with ranks 3, 1.5, 1.5, 4. Measured: 1, 2, 3, 4. Correlation: 1.5/√(4.5 · 5).
-  const metrics::Interval one = datamodeling_score({{3, 1, 1}}, sets, {{1, 2, 3, 4}}, 1);
+  const metrics::Interval one = datamodeling_score({{{3, 1, 1}}}, {{sets, {{1, 2, 3, 4}}}}, 1);
   EXPECT_NEAR(one.mean, 1.5 / std::sqrt(4.5 * 5), 1e-12);
   EXPECT_LE(one.low, one.mean);
   EXPECT_GE(one.high, one.mean);
   // A sentence whose predictions are all equal counts as 0.
-  EXPECT_NEAR(datamodeling_score({{3, 1, 1}, {0, 0, 0}}, sets, {{1, 2, 3, 4}, {1, 2, 3, 4}}, 1).mean, one.mean / 2, 1e-12);
+  EXPECT_NEAR(datamodeling_score({{{3, 1, 1}, {0, 0, 0}}}, {{sets, {{1, 2, 3, 4}, {1, 2, 3, 4}}}}, 1).mean, one.mean / 2, 1e-12);
 }
 
 TEST(DatamodelingScore, OfPerfectPredictionsIsOneInEveryResample) {
@@ -59,16 +59,16 @@ TEST(DatamodelingScore, OfPerfectPredictionsIsOneInEveryResample) {
     drops.push_back(0);
     for (size_t at = 0; at < set.size(); ++at) drops.back() += set[at] ? 10 * shares[at] : 0;
   }
-  const metrics::Interval found = datamodeling_score({shares}, sets, {drops}, 1);
+  const metrics::Interval found = datamodeling_score({{shares}}, {{sets, {drops}}}, 1);
   EXPECT_NEAR(found.mean, 1, 1e-12);
   EXPECT_NEAR(found.low, 1, 1e-12);
   EXPECT_NEAR(found.high, 1, 1e-12);
 }
 
 TEST(DatamodelingScore, OfFewerThanThreeSetsIsNotDefined) {
-  EXPECT_TRUE(std::isnan(datamodeling_score({{1, 2}}, {{1, 0}, {0, 1}}, {{1, 2}}, 1).mean));
+  EXPECT_TRUE(std::isnan(datamodeling_score({{{1, 2}}}, {{{{1, 0}, {0, 1}}, {{1, 2}}}}, 1).mean));
   expect_refused(ErrorCode::kInvalidArgument, "must be equal", [&] {
-    return datamodeling_score({{1, 2}}, random_document_sets(2, 4, 1), {{1, 2}}, 1);
+    return datamodeling_score({{{1, 2}}}, {{random_document_sets(2, 4, 1), {{1, 2}}}}, 1);
   });
 }
 

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from .._explain._blocks import BlockWatch
 from .._explain._prompt import Prompt
-from .._explain._run import TOKENS_TOGETHER, check_padding, evaluated
+from .._explain._run import TOKENS_TOGETHER, check_padding, evaluated, repeated
 from .._explain.answers import Question, answer_of
 from ..errors import InvalidArgumentError, UnsupportedError
+from ._weights import Probe
 
 
 class HeadEffects:
@@ -112,8 +112,6 @@ def head_effects(model, tokenizer=None, prompt=None, *, target=None, contrast=No
         raise InvalidArgumentError(f'head_effects: path={path!r}; expected "total" or "direct"')
     read = Prompt.of(model, tokenizer, prompt, None, None)
     check_padding(read.inputs)
-    if isinstance(target, str) and target == "the answer":
-        target, answer = None, True if answer is None else answer
     with evaluated(model), torch.no_grad():
         asked = answer_of(Question(model, tokenizer, read, target, contrast, answer, max_tokens))
         others = None if other is None else Prompt.of(model, tokenizer, other, None, None)
@@ -142,17 +140,9 @@ class _Patched:
             self.others, self.other_value = self._recorded(self._inputs_of(prompt, other))
 
     def _found(self):
-        watch = BlockWatch(self.model, None, follow=lambda family, number: True, keep=False)
-        families = set()
-        observe = watch.observe
-
-        def noted(layer, *arguments, **keywords):
-            families.add(layer.family)
-            return observe(layer, *arguments, **keywords)
-
-        watch.observe = noted
-        with watch:
+        with Probe(self.model, keep=False) as watch:
             self.model(**self.answer.inputs)
+        families = {layer.family for layer, _ in watch.calls.values()}
         if len(families) != 1:
             raise UnsupportedError(f"head_effects: the attention of this model has the families {', '.join(sorted(families)) or 'none'}; "
                                    "expected a decoder or an encoder with one")
@@ -224,9 +214,7 @@ class _Patched:
 
         hooks = [project.register_forward_pre_hook(replace(number, count)) for number, (_, project, count) in enumerate(self.projections)]
         try:
-            repeated = {name: value.expand(len(heads), *value.shape[1:]) if _is_of_batch(value) else value
-                        for name, value in self.answer.inputs.items()}
-            return self.answer.number(self.model(**repeated)).double().tolist()
+            return self.answer.number(self.model(**repeated(self.answer.inputs, len(heads)))).double().tolist()
         finally:
             for hook in hooks:
                 hook.remove()
@@ -240,7 +228,3 @@ class _Patched:
             for (layer, head), y in zip(some, self._run(some)):
                 out[layer, head] = y - self.value
         return out
-
-
-def _is_of_batch(value):
-    return isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] == 1

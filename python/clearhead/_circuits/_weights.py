@@ -9,7 +9,7 @@ import itertools
 
 import torch
 
-from .._explain._blocks import CLOSE, BlockWatch, _first_states, _is_close
+from .._explain._blocks import CLOSE, BlockWatch, _first_states, _is_close, block_around
 from .._explain._run import evaluated
 from ..errors import UnsupportedError
 
@@ -20,11 +20,11 @@ def _refuse(path, reason):
     raise UnsupportedError(f"circuits: {path}: {reason}")
 
 
-class _Probe(BlockWatch):
-    """A watch that also keeps the layer and the call of each attention module: {path: (layer, call)}."""
+class Probe(BlockWatch):
+    """A watch of every layer that also keeps the layer and the call of each attention module: {path: (layer, call)}."""
 
-    def __init__(self, model):
-        super().__init__(model, follow=lambda family, number: True)
+    def __init__(self, model, **keywords):
+        super().__init__(model, follow=lambda family, number: True, **keywords)
         self.calls = {}
 
     def observe(self, layer, call, out, heads=None):
@@ -33,7 +33,7 @@ class _Probe(BlockWatch):
 
 
 class _Recorded:
-    """What every module read and wrote in one run: {id(module): tensor [row, width]}."""
+    """The states that every module read and wrote in one run: {id(module): tensor [row, width]}."""
 
     def __init__(self, model, ids):
         self.read, self.wrote, hooks = {}, {}, []
@@ -47,7 +47,7 @@ class _Recorded:
 
         try:
             hooks = [module.register_forward_hook(keep, with_kwargs=True) for module in model.modules()]
-            with torch.no_grad(), _Probe(model) as self.watch:
+            with torch.no_grad(), Probe(model) as self.watch:
                 output = model(input_ids=torch.tensor([ids], device=next(model.parameters()).device))
         finally:
             for hook in hooks:
@@ -165,11 +165,7 @@ class ModelWeights:
                 "key": key[0], "value": value[0], "output": output.T.contiguous(), "scale": scale * call.scale}
 
     def _block_of(self, path):
-        parts = path.split(".")
-        numbered = [at for at, part in enumerate(parts) if part.isdigit()]
-        if not numbered:
-            _refuse(path, "it is in no numbered block of layers")
-        return self.model.get_submodule(".".join(parts[: numbered[-1] + 1]))
+        return block_around(self.model, path, set(self.run.watch.calls) - {path}) or _refuse(path, "it is in no numbered block of layers")
 
     def _norm(self, path, attention):
         """Returns (norm or None, what attention reads, the residual stream before the norm)."""

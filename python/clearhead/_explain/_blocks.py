@@ -18,6 +18,17 @@ def _first_states(positional, keywords):
     return given if isinstance(given, torch.Tensor) and given.is_floating_point() and given.dim() >= 2 else None
 
 
+def block_around(model, path, others=()):
+    """Returns the layer around the attention module at a path: the largest module with a number as its name and without the attention
+    modules at the paths `others`. None if there is none."""
+    parts = path.split(".")
+    for at, part in enumerate(parts):
+        around = ".".join(parts[: at + 1])
+        if part.isdigit() and not any(other.startswith(around + ".") for other in others):
+            return model.get_submodule(around)
+    return None
+
+
 def _is_close(a, b):
     return bool(torch.allclose(a, b, rtol=0, atol=CLOSE.get(a.dtype, 2e-2) * max(1.0, float(b.abs().max()))))
 

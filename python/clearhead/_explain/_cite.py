@@ -8,9 +8,8 @@ from ._cited import Cited
 from ._evidence import Evidence
 from ._run import evaluated
 from ._trust import trust_of, trust_of_random
-from .rankings.attribution import ByAttribution
+from .rankings import ranking_of
 from .rankings.head_weights import HeadWeights, Sample, learned
-from .rankings.surrogate import Surrogate
 
 
 def cite(model, tokenizer=None, question=None, documents=None, *, messages=None, answer=None, method="information-flow", removals=32,
@@ -52,16 +51,15 @@ def cite(model, tokenizer=None, question=None, documents=None, *, messages=None,
         Weights of heads of another model.
     Other errors as explain().
     """
-    ranking = method if isinstance(method, HeadWeights) else Surrogate() if method == Surrogate.name else ByAttribution(method)
+    ranking = ranking_of(method)
     with evaluated(model):
         cited = Cited(model, tokenizer, question, documents, messages, answer, max_tokens, budget, seed)
         shares, elsewhere = ranking.shares(cited)
-        sets = cited.random_sets(removals)
-        drops, random_drops = cited.drops(np.eye(len(cited.ranges), dtype=bool)), cited.drops(sets)
+        drops, measured = cited.drops(np.eye(len(cited.ranges), dtype=bool)), cited.removals(removals)
     length = np.array([end - begin for begin, end in cited.ranges], np.float64)
     similarity = np.array([_core._bm25(str(sentence), cited.texts) for sentence in cited.sentences])
-    trust = {name: trust_of([(of, sets, random_drops)], seed) for name, of in (("shares", np.nan_to_num(shares)), ("bm25", similarity))}
-    trust["random"] = trust_of_random([(shares.shape, sets, random_drops)], seed)
+    trust = {name: trust_of([of], [measured], seed) for name, of in (("shares", shares), ("bm25", similarity))}
+    trust["random"] = trust_of_random([measured], seed)
     return Evidence(cited.sentences, cited.names, shares, elsewhere, length / len(cited.run.removable()), drops, trust, ranking.name,
                     cited.run.trace, cited.texts)
 
@@ -105,14 +103,14 @@ def learn_head_weights(model, tokenizer, examples, *, removals=32, held_out=0.25
         with evaluated(model):
             cited = Cited(model, tokenizer, **arguments, max_tokens=max_tokens, budget=budget, seed=seed + number)
             layers, attention, _ = cited.attention()
-            sets = cited.random_sets(removals)
-            samples.append(Sample(np.concatenate(attention, -1), sets, cited.drops(sets)))
+            samples.append(Sample(np.concatenate(attention, -1), cited.removals(removals)))
     sizes = [of.shape[-1] for of in attention]
     order = np.random.default_rng(seed).permutation(len(samples))
     count = min(len(samples) - 1, max(1, round(held_out * len(samples))))
     weights = learned([samples[at] for at in order[count:]])
     tests = [samples[at] for at in order[:count]]
-    trust = {name: trust_of([(one.predicted(of), one.sets, one.drops) for one in tests], seed)
+    measured = [one.removals for one in tests]
+    trust = {name: trust_of([one.predicted(of) for one in tests], measured, seed)
              for name, of in (("shares", weights), ("equal", np.ones_like(weights)))}
-    trust["random"] = trust_of_random([(one.attention.shape[:2], one.sets, one.drops) for one in tests], seed)
+    trust["random"] = trust_of_random(measured, seed)
     return HeadWeights(layers, np.split(weights, np.cumsum(sizes)[:-1]), type(model).__name__, trust)

@@ -7,7 +7,7 @@ from ..errors import InvalidArgumentError
 from ._evidence import Sentence
 from ._prompt import Prompt
 from ._run import Run, check_padding
-from ._trust import random_sets
+from ._trust import Removals
 from .answers import Question, answer_of
 from .answers._words import decoded
 
@@ -56,9 +56,11 @@ class Cited:
             out[-1] = Sentence(str(last) + text[at:], range(last.tokens.start, len(ids)), float(log_p[last.tokens.start :].sum()))
         return out or [Sentence(text, range(len(ids)), float(log_p.sum()))]
 
-    def random_sets(self, count, stream=0):
-        """Random removals, bool [removal, document]. Streams are independent of each other."""
-        return random_sets(len(self.ranges), count, self.seed + (stream << 32))
+    def removals(self, count, stream=0):
+        """Returns the Removals of `count` random sets of documents. Streams are independent of each other."""
+        sets = np.array(_core._random_document_sets(len(self.ranges), count, self.seed + (stream << 32)), bool)
+        sets = sets.reshape(count, len(self.ranges))
+        return Removals(sets, self.drops(sets))
 
     def drops(self, sets):
         """The drop of each sentence's log-probability for each removal, f64 [sentence, removal]. sets: bool [removal, document]."""

@@ -112,8 +112,6 @@ def explain(model, tokenizer=None, prompt=None, *, target=None, contrast=None, a
         raise InvalidArgumentError(f'explain: removal={removal!r}; expected "unseen" or "masked"')
     read = Prompt.of(model, tokenizer, prompt, messages, documents)
     check_padding(read.inputs)
-    if isinstance(target, str) and target == "the answer":
-        target, answer = None, True if answer is None else answer
     options = Options(layer, head, steps, removal, max_seconds)
     with evaluated(model):
         asked = answer_of(Question(model, tokenizer, read, target, contrast, answer, max_tokens))

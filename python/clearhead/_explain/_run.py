@@ -9,7 +9,7 @@ import torch
 from .. import _core
 from .._watch import Watch
 from ..errors import InvalidArgumentError, NotFoundError, UnsupportedError
-from ._blocks import BlockWatch, _first_states
+from ._blocks import BlockWatch, _first_states, block_around
 from ._hidden import HiddenKeys, ZeroedValues
 
 TOKENS_TOGETHER = 8192  # tokens in a batch of runs without some tokens
@@ -81,6 +81,12 @@ def scaled_inputs(blocks, scale):
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def repeated(inputs, count):
+    """Returns the inputs of a batch of one for a batch of `count`."""
+    is_of_batch = lambda value: isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] == 1
+    return {name: value.expand(count, *value.shape[1:]) if is_of_batch(value) else value for name, value in inputs.items()}
 
 
 class Run:
@@ -279,13 +285,11 @@ class Run:
         path_of = lambda number, of: re.sub(r" \(\d+\)$", "", self.trace.map(number, of).module)
         path = path_of(layer, family)
         others = {path_of(number, of) for of, number, *_ in self.sites if number != layer} - {path}
-        parts = path.split(".")
-        for at, part in enumerate(parts):
-            around = ".".join(parts[: at + 1])
-            if part.isdigit() and not any(other.startswith(around + ".") for other in others):
-                return self.model.get_submodule(around)
-        raise UnsupportedError(f"explain: {path} is in no numbered block of layers of its own, so the states that it reads are not known; "
-                               "this method needs them")
+        found = block_around(self.model, path, others)
+        if found is None:
+            raise UnsupportedError(f"explain: {path} is in no numbered block of layers of its own, so the states that it reads are not "
+                                   "known; this method needs them")
+        return found
 
     def mixed_vectors(self, layer, row):
         """The vectors into which a row of the answer's side is decomposed after the attention of one layer, one for each token: f32 [key,
@@ -310,7 +314,7 @@ class Run:
         return self._zeroed[2][token - self._zeroed[1]].float().cpu().contiguous()
 
     def _tokens_of_side(self):
-        begin, end = next(of for name, (of, _) in self.families.items() if name == self.side)
+        begin, end = self.families[self.side][0]
         return end - begin
 
     def _zeroed_states(self, layer, tokens):
@@ -321,12 +325,9 @@ class Run:
         path = self.trace.map(layer, family).module
         found, module = [], self._block_around(layer, family)
         take = lambda _, positional, out: found.append(out if isinstance(out, torch.Tensor) else out[0])
-        hook = module.register_forward_hook(take)
-        try:
-            with torch.no_grad(), Watch(self.model, edits=ZeroedValues(*self._names_of_calls[family, layer], list(tokens)), keep=False):
-                self.model(**self._repeated(len(tokens)))
-        finally:
-            hook.remove()
+        edits = ZeroedValues(*self._names_of_calls[family, layer], list(tokens))
+        with torch.no_grad(), module.register_forward_hook(take), Watch(self.model, edits=edits, keep=False):
+            self.model(**repeated(self.answer.inputs, len(tokens)))
         states = found[0] if len(found) == 1 else None
         if states is None or states.shape[:-1] != (len(tokens), self._tokens_of_side()) or module is self.model.get_submodule(path):
             raise UnsupportedError(f"explain: the block of layers around {path} does not return one state for each token, so the effect of "
@@ -373,14 +374,6 @@ class Run:
             out += (self._masked if removal == "masked" else self._unseen)(some, read)
         return out
 
-    def _repeated(self, count):
-        """The inputs, for a batch of `count`."""
-        def repeat(value):
-            is_of_batch = isinstance(value, torch.Tensor) and value.dim() > 1 and value.shape[0] == 1
-            return value.expand(count, *value.shape[1:]) if is_of_batch else value
-
-        return {name: repeat(value) for name, value in self.answer.inputs.items()}
-
     def _unseen(self, sets, read):
         by_layer = {}
         for family, (_, (begin, end)) in self.families.items():
@@ -392,7 +385,7 @@ class Run:
         edits = HiddenKeys(by_layer) if by_layer else None
         watch = Watch(self.model, edits=edits, keep=False)
         with torch.no_grad(), watch:
-            return read(self.model(**self._repeated(len(sets))))
+            return read(self.model(**repeated(self.answer.inputs, len(sets))))
 
     def _takes_batches(self):
         tensors = [value for value in self.answer.inputs.values() if isinstance(value, torch.Tensor)]
@@ -404,7 +397,7 @@ class Run:
         if mask is None:
             raise InvalidArgumentError("explain: the tokenizer has no mask, unknown or padding token to replace others with; use "
                                        'removal="unseen"')
-        inputs = self._repeated(len(sets))
+        inputs = repeated(self.answer.inputs, len(sets))
         target_begin = self.families["dec"][0][0] if "cross" in self.families else self.tokens
         for name, shift, end in (("input_ids", 0, target_begin), ("decoder_input_ids", target_begin, self.tokens)):
             if name not in inputs:

@@ -1,10 +1,8 @@
 """Draws a PictureMap over its picture: PNG files, and axes of matplotlib."""
 
-import struct
-import zlib
-
 import numpy as np
 
+from .. import _core
 from .._pictures import _pyplot
 
 _FOR, _AGAINST = np.array([253, 231, 37]), np.array([58, 110, 230])  # yellow, blue
@@ -64,12 +62,7 @@ def _frame(out, part, sink):
 
 def png_of(shown, pixels):
     """Returns the bytes of a PNG file."""
-    picture = picture_of(shown, pixels)
-    height, width = picture.shape[:2]
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, -1)], 1)  # filter 0 before each line
-    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes())) + chunk(b"IEND", b"")
+    return _core._png_of_pixels(picture_of(shown, pixels))
 
 
 def plot(shown, ax, pixels):

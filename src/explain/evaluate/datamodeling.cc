@@ -23,7 +23,7 @@ namespace {
 
 std::vector<std::string> words_of(const std::string& text) {
   std::vector<std::string> out;
-  bool continues = false;  // whether the next letter belongs to the last word
+  bool continues = false;  // the next letter belongs to the last word
   const std::string lower = text::lower(text);
   for (size_t at = 0; at < lower.size();) {
     const text::Decoded letter = text::decode_valid(lower, at);
@@ -54,28 +54,48 @@ double mean_correlation(const Rows& predicted, const Rows& drops, std::span<cons
   return sum / static_cast<double>(drops.size());
 }
 
-// The sums of the shares of each set, [sentence][set].
-Rows predictions(const Rows& shares, const std::vector<DocumentSet>& sets, const Rows& drops) {
-  metrics::check_sides("datamodeling score", "sentences", shares.size(), drops.size());
+// The sums of the shares of each set, for the sentences of all prompts: [sentence][set].
+Rows predictions(const std::vector<Rows>& shares, const std::vector<MeasuredRemovals>& prompts) {
   Rows out;
-  for (size_t sentence = 0; sentence < shares.size(); ++sentence) {
-    metrics::check_finite("datamodeling score", "shares", shares[sentence]);
-    metrics::check_finite("datamodeling score", "drops", drops[sentence]);
-    metrics::check_sides("datamodeling score", "sets", drops[sentence].size(), sets.size());
-    std::vector<double> sums;
-    for (const DocumentSet& set : sets) {
-      metrics::check_sides("datamodeling score", "documents", set.size(), shares[sentence].size());
-      double sum = 0;
-      for (size_t document = 0; document < set.size(); ++document) sum += set[document] ? shares[sentence][document] : 0;
-      sums.push_back(sum);
+  for (size_t at = 0; at < prompts.size(); ++at) {
+    for (const std::vector<double>& of_sentence : shares[at]) {
+      out.emplace_back();
+      for (const DocumentSet& set : prompts[at].sets) {
+        double sum = 0;
+        for (size_t document = 0; document < set.size(); ++document) sum += set[document] ? of_sentence[document] : 0;
+        out.back().push_back(sum);
+      }
     }
-    out.push_back(std::move(sums));
   }
   return out;
 }
 
+Rows drops_of_all(const std::vector<MeasuredRemovals>& prompts) {
+  Rows out;
+  for (const MeasuredRemovals& prompt : prompts) out.insert(out.end(), prompt.drops.begin(), prompt.drops.end());
+  return out;
+}
+
+void check(const std::vector<Rows>& shares, const std::vector<MeasuredRemovals>& prompts) {
+  constexpr const char* kName = "datamodeling score";
+  metrics::check_sides(kName, "prompts", shares.size(), prompts.size());
+  for (size_t at = 0; at < prompts.size(); ++at) {
+    const auto& [sets, drops] = prompts[at];
+    metrics::check_sides(kName, "sets", sets.size(), prompts.front().sets.size());
+    metrics::check_sides(kName, "sentences", shares[at].size(), drops.size());
+    for (size_t sentence = 0; sentence < drops.size(); ++sentence) {
+      metrics::check_finite(kName, "shares", shares[at][sentence]);
+      metrics::check_finite(kName, "drops", drops[sentence]);
+      metrics::check_sides(kName, "sets", drops[sentence].size(), sets.size());
+      for (const DocumentSet& set : sets) metrics::check_sides(kName, "documents", set.size(), shares[at][sentence].size());
+    }
+  }
+}
+
 constexpr size_t kFewest = 3;  // sets
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+bool has_few_sets(const std::vector<MeasuredRemovals>& prompts) { return !prompts.empty() && prompts.front().sets.size() < kFewest; }
 
 }  // namespace
 
@@ -123,26 +143,32 @@ std::vector<double> bm25(const std::string& query, const std::vector<std::string
   return out;
 }
 
-metrics::Interval datamodeling_score(const Rows& shares, const std::vector<DocumentSet>& sets, const Rows& drops, uint64_t seed,
+metrics::Interval datamodeling_score(const std::vector<Rows>& shares, const std::vector<MeasuredRemovals>& prompts, uint64_t seed,
                                      int64_t resamples) {
-  if (sets.size() < kFewest) return {kNaN, kNaN, kNaN};
-  const Rows predicted = predictions(shares, sets, drops);
-  return metrics::bootstrap_statistic(sets.size(), [&](std::span<const size_t> drawn) { return mean_correlation(predicted, drops, drawn); },
-                                      {.resamples = resamples, .seed = seed});
+  if (has_few_sets(prompts)) return {kNaN, kNaN, kNaN};
+  check(shares, prompts);
+  const Rows predicted = predictions(shares, prompts), drops = drops_of_all(prompts);
+  const auto score = [&](std::span<const size_t> drawn) { return mean_correlation(predicted, drops, drawn); };
+  return metrics::bootstrap_statistic(prompts.front().sets.size(), score, {.resamples = resamples, .seed = seed});
 }
 
-metrics::Interval random_score(const std::vector<DocumentSet>& sets, const Rows& drops, uint64_t seed, int64_t draws) {
-  if (sets.size() < kFewest) return {kNaN, kNaN, kNaN};
-  std::vector<size_t> all(sets.size());
+metrics::Interval random_score(const std::vector<MeasuredRemovals>& prompts, uint64_t seed, int64_t draws) {
+  if (has_few_sets(prompts)) return {kNaN, kNaN, kNaN};
+  std::vector<Rows> shares;
+  for (const auto& [sets, drops] : prompts) shares.emplace_back(drops.size(), std::vector<double>(sets.front().size()));
+  check(shares, prompts);
+  const Rows drops = drops_of_all(prompts);
+  std::vector<size_t> all(prompts.front().sets.size());
   std::iota(all.begin(), all.end(), size_t{0});
   std::vector<double> scores;
   uint64_t counter = 0;
   for (int64_t draw = 0; draw < draws; ++draw) {
-    Rows shares(drops.size(), std::vector<double>(sets.front().size()));
-    for (std::vector<double>& of_sentence : shares) {
-      for (double& share : of_sentence) share = random_unit(seed, counter++);
+    for (Rows& of_prompt : shares) {
+      for (std::vector<double>& of_sentence : of_prompt) {
+        for (double& share : of_sentence) share = random_unit(seed, counter++);
+      }
     }
-    scores.push_back(mean_correlation(predictions(shares, sets, drops), drops, all));
+    scores.push_back(mean_correlation(predictions(shares, prompts), drops, all));
   }
   return metrics::percentiles_of(scores);
 }

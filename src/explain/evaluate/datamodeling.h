@@ -32,12 +32,19 @@ std::vector<DocumentSet> random_document_sets(size_t documents, size_t count, ui
 /// The texts must be valid UTF-8. Throws kInvalidArgument for no documents.
 std::vector<double> bm25(const std::string& query, const std::vector<std::string>& documents);
 
-/// The score with its interval over `resamples` draws.   shares: [sentence][document], drops: [sentence][set]
+/// The documents of one prompt that were removed, and the drops that were measured: [sentence][set].
+struct MeasuredRemovals {
+  std::vector<DocumentSet> sets{};
+  Rows drops{};
+};
+
+/// The score over the sentences of all prompts, with its interval over `resamples` draws. All prompts have the same number of sets.
+///   shares: for each prompt, [sentence][document]
 /// NaN for fewer than three sets. Throws kInvalidArgument for sizes that do not fit, no sentences, and numbers that are not finite.
-metrics::Interval datamodeling_score(const Rows& shares, const std::vector<DocumentSet>& sets, const Rows& drops, uint64_t seed,
+metrics::Interval datamodeling_score(const std::vector<Rows>& shares, const std::vector<MeasuredRemovals>& prompts, uint64_t seed,
                                      int64_t resamples = 500);
 
 /// The scores of `draws` random shares: their mean, and the interval that contains 95 % of them. NaN and errors as above.
-metrics::Interval random_score(const std::vector<DocumentSet>& sets, const Rows& drops, uint64_t seed, int64_t draws = 500);
+metrics::Interval random_score(const std::vector<MeasuredRemovals>& prompts, uint64_t seed, int64_t draws = 500);
 
 }  // namespace clearhead::explain

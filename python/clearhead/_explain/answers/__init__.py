@@ -13,11 +13,14 @@ _KINDS = []
 class Question:
     """The arguments of explain() that choose the answer.
 
-    target: None, a text, token ids, a range (begin, end) of the answer's tokens, or a function of the model's output. contrast: None or a
-    text. answer: None, True, a text or token ids. max_tokens: limit for a generated answer.
+    target: None, a text, token ids, a range (begin, end) of the answer's tokens, or a function of the model's output. "the answer" stands
+    for no target and answer=True. contrast: None or a text. answer: None, True, a text or token ids. max_tokens: limit for a generated
+    answer.
     """
 
     def __init__(self, model, tokenizer, prompt, target=None, contrast=None, answer=None, max_tokens=128):
+        if isinstance(target, str) and target == "the answer":
+            target, answer = None, True if answer is None else answer
         self.model, self.tokenizer, self.prompt = model, getattr(tokenizer, "tokenizer", tokenizer), prompt
         self.target, self.contrast, self.answer, self.max_tokens = target, contrast, answer, max_tokens
 

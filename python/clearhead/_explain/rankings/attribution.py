@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._explain import Options, _Explained, method_named
+from .._explain import METHODS, Options, _Explained
 from .._run import Run
 from ..answers import Question, answer_of
 from . import normalized
@@ -12,7 +12,7 @@ class ByAttribution:
     """Sums the shares that a method of explanation_methods() gives to the tokens of each document; negative shares count 0."""
 
     def __init__(self, name):
-        self.method, self.name = method_named(name), name
+        self.method, self.name = METHODS[name], name
 
     def shares(self, cited):
         of_tokens = np.array([self._shares_of_tokens(cited, sentence) for sentence in cited.sentences])

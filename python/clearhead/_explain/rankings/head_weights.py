@@ -87,13 +87,10 @@ def _shape(layers):
 
 
 class Sample:
-    """The measurements of one example.
+    """The measurements of one example. attention: f64 [sentence, document, head]. removals: Removals."""
 
-    attention: f64 [sentence, document, head]. sets: removals, bool [removal, document]. drops: f64 [sentence, removal].
-    """
-
-    def __init__(self, attention, sets, drops):
-        self.attention, self.sets, self.drops = attention, sets, drops
+    def __init__(self, attention, removals):
+        self.attention, self.removals = attention, removals
 
     def predicted(self, weights):
         return self.attention @ weights  # [sentence, document]
@@ -102,10 +99,10 @@ class Sample:
         """Returns (Gram matrix, moments, number) of the removals of all sentences, with drops of mean 0 and variance 1 in each."""
         heads = self.attention.shape[-1]
         gram, moments, count = np.zeros((heads, heads)), np.zeros(heads), 0
-        for attention, drops in zip(self.attention, self.drops):
+        for attention, drops in zip(self.attention, self.removals.drops):
             if drops.std() == 0:
                 continue
-            features = self.sets.astype(np.float64) @ attention  # [removal, head]
+            features = self.removals.sets.astype(np.float64) @ attention  # [removal, head]
             features -= features.mean(0)
             gram += features.T @ features
             moments += features.T @ ((drops - drops.mean()) / drops.std())
@@ -123,7 +120,7 @@ def learned(samples):
     if count == 0:
         raise InvalidArgumentError("learn_head_weights: no removal of documents changes an answer, so nothing can be learned")
     def rating(ridge):
-        return sum(score_of(one.predicted(_ridge(gram - g, moments - m, count - n, ridge)), one.sets, one.drops)
+        return sum(score_of(one.predicted(_ridge(gram - g, moments - m, count - n, ridge)), one.removals)
                    for one, (g, m, n) in zip(samples, parts) if n < count)
 
     return _ridge(gram, moments, count, max(_RIDGES, key=rating))

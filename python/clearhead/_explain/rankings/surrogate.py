@@ -3,12 +3,13 @@
 import numpy as np
 
 from ...errors import InvalidArgumentError
-from . import normalized
+from . import named, normalized
 from ._regression import fit
 
 PENALTY = 0.01  # of the sum of the magnitudes of the coefficients, for measured drops of variance 1, as in ContextCite
 
 
+@named
 class Surrogate:
     """Runs the model without random halves of the documents and fits a linear function with few coefficients to the measured drops.
 
@@ -26,8 +27,8 @@ class Surrogate:
         self.removals = removals
 
     def shares(self, cited):
-        sets = cited.random_sets(self.removals, stream=1)
-        coefficients = np.array([_coefficients(sets, drops) for drops in cited.drops(sets)])
+        measured = cited.removals(self.removals, stream=1)
+        coefficients = np.array([_coefficients(measured.sets, drops) for drops in measured.drops])
         return normalized(coefficients, np.zeros(len(coefficients)))
 
 

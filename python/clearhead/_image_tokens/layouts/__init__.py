@@ -1,14 +1,13 @@
 """Layouts of picture tokens: one file for each, which registers itself.
 
-A layout is a class with the functions fits(call), whether the configuration and the arguments of a call are those of the layout, and
-plans(call), the PicturePlan of every picture of the call in the order in which the model makes features.
+A layout is a class with two functions. fits(call) returns True if the configuration and the arguments of a call are those of the layout.
+plans(call) returns the PicturePlan of every picture of the call, in the order in which the model computes their features.
 """
 
 import importlib
 import pkgutil
 
 _layouts = []
-_loaded = False
 
 
 def register(layout):
@@ -19,9 +18,8 @@ def register(layout):
 
 def fitting(call):
     """Returns the layouts that fit a call."""
-    global _loaded
-    if not _loaded:
-        for found in pkgutil.iter_modules(__path__):
-            importlib.import_module(f"{__name__}.{found.name}")
-        _loaded = True
     return [layout for layout in _layouts if layout.fits(call)]
+
+
+for _, _name, _ in pkgutil.iter_modules(__path__):
+    importlib.import_module(f".{_name}", __name__)
